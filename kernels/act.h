@@ -1,0 +1,34 @@
+/* kernels/act.h - the input of linears: fp32 rows, or int8 rows with their scales and sums.
+ *
+ * One act serves every linear whose spec asks for the same form, groups, segments and
+ * permutation; the quantizer (docs/arithmetic.md rule 2) writes it, linears read it. */
+#ifndef SHOAL_KERNELS_ACT_H
+#define SHOAL_KERNELS_ACT_H
+
+#include <stdint.h>
+
+#include "kernels/linear.h"
+
+typedef struct {
+    const shoal_linear *like; /* any linear of the family this act feeds: k, groups, segments   */
+    const int32_t *perm;      /* [k]: input i of the act is element perm[i] of the source row;
+                                 NULL for the natural order                                     */
+    int64_t rows_max;
+    int64_t ld; /* elements between rows of f32 or q: k rounded up to 64, the rest is 0         */
+    float *f32; /* [rows_max][ld], form F32                                                  */
+    int8_t *q;  /* [rows_max][ld], form INT8                                                 */
+    float *scales; /* [rows_max][act_groups]; NaN marks a row error                             */
+    int32_t *sums; /* [rows_max][segments]: sum of q over a segment                             */
+} shoal_act;
+
+/* Bytes that shoal_act_create takes from the arena for `rows_max` rows. */
+uint64_t shoal_act_bytes(const shoal_linear *like, int64_t rows_max);
+
+SHOAL_MUST_USE shoal_status shoal_act_create(const shoal_linear *like, const int32_t *perm,
+                                             int64_t rows_max, shoal_arena *arena, shoal_act *out);
+
+/* Can one act feed both linears (same form, k, k_begin, groups and unit, hence the same segments)?
+ * Looks at the specs alone. */
+bool shoal_act_shared(const shoal_linear *a, const shoal_linear *b);
+
+#endif

@@ -1,0 +1,123 @@
+/* kernels/linear.h - one linear layer's slice: its shape, its segments, its packed weights.
+ *
+ * Obeys docs/arithmetic.md rules 1-4. The K range of a linear is cut into *segments*, the
+ * intersections of activation groups and weight groups; inside a segment everything is an exact
+ * integer, between segments there is one fmaf per output, in ascending k. In a *cut* linear (o,
+ * down: every worker holds some units of K) the fp32 sum restarts at every unit and the unit sums
+ * are added as int64 fixed point with 28 fractional bits.
+ *
+ * Layout "cpu-panel64/1": 64 output columns x K.
+ *   int4   8 k per 256 bytes; byte (c*4 + j) of 64-byte tile t: low nibble = k+j,
+ *          high nibble = k+4+j of column 16t+c            (code 0..15)
+ *   int8   4 k per 256 bytes; byte (c*4 + j) of tile t = k+j of column 16t+c, signed t = u - 128
+ *   float  [K][64] elements of the source dtype
+ * K is padded to 8 (int4) or 4 (int8) with code 0, N to 64 with code 0 and scale 0. Beside the
+ * codes, per panel: scales [groups][64] in the source's dtype; zeros [groups][64], u8 for int4
+ * and i16 of (z - 128) for int8, absent when one constant serves; mins [groups][64] fp32. */
+#ifndef SHOAL_KERNELS_LINEAR_H
+#define SHOAL_KERNELS_LINEAR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/canonical.h"
+#include "kernels/cpu.h"
+#include "proto/arena.h"
+#include "proto/status.h"
+
+#define SHOAL_PANEL 64
+
+/* Fixed point of unit sums: 28 fractional bits, |U| <= 2^22. */
+#define SHOAL_UNIT_SCALE 268435456.0f
+#define SHOAL_UNIT_BOUND 4194304.0f
+
+/* Units one output may be summed from (docs/arithmetic.md rule 4). */
+#define SHOAL_UNITS_MAX 4096
+
+/* Inputs of a linear whose activations are one scale per row or unit: the int32 sum is exact. */
+#define SHOAL_PER_TOKEN_K_MAX 66311
+
+typedef enum {
+    SHOAL_ACT_F32, /* fp32 inputs; integer weights are dequantized: w = fmaf(u - z, s, m)  */
+    SHOAL_ACT_INT8 /* int8 inputs, one scale per row and activation group                  */
+} shoal_act_form;
+
+typedef struct {
+    int64_t n;              /* local outputs, >= 0                                          */
+    int64_t k;              /* local inputs, >= 0                                           */
+    int64_t k_begin;        /* absolute k of the first local input (0 unless cut)           */
+    shoal_weight_kind kind; /*                                                              */
+    shoal_dtype dtype;      /* of the elements (float kind) or of the scales                */
+    int64_t group;          /* weight group in absolute k; for per channel the whole K      */
+    bool has_zeros;         /* zeros stored per (group, n); else zero_const                 */
+    int16_t zero_const;     /*                                                              */
+    bool has_mins;          /*                                                              */
+    shoal_act_form act;     /* F32 is forced for the float kind                             */
+    int64_t act_group;      /* activation group in absolute k (128, a head, a unit or K)    */
+    int64_t unit;           /* 0: K is whole here; else length of a unit in absolute k      */
+} shoal_linear_spec;
+
+/* A run of local k inside one activation group, one weight group and one unit. */
+typedef struct {
+    int32_t k, count;     /* local k of the first element; elements                       */
+    int32_t act_group;    /* index into the activation scales of the local K range        */
+    int32_t weight_group; /* index into the local scales                                  */
+    int32_t unit;         /* index of the local unit; 0 in whole linears                  */
+} shoal_segment;
+
+typedef struct shoal_linear_row shoal_linear_row;
+
+/* Padded sizes and places of everything a slice stores: pure integers, used by the plan and by
+ * shoal_linear_create alike. All byte counts are multiples of 64. */
+typedef struct {
+    int64_t panels;     /* ceil(n / 64)                                                 */
+    int64_t k_padded;   /* k rounded up to the layout's K step                          */
+    int64_t groups;     /* weight groups touched by [k_begin, k_begin + k)              */
+    int64_t act_groups; /* activation groups touched                                    */
+    int64_t units;      /* units touched; 1 in whole linears (0 when k is 0)            */
+    int64_t segments;   /*                                                              */
+    uint64_t codes_bytes, scales_bytes, zeros_bytes, mins_bytes, segments_bytes;
+    uint64_t bytes; /* the sum                                                      */
+} shoal_linear_size;
+
+typedef struct {
+    shoal_linear_spec spec;
+    shoal_linear_size size;
+    shoal_segment *segments;
+    uint8_t *codes; /* [panels][...]: panel p starts at p * (codes_bytes / panels)          */
+    uint8_t *scales;
+    uint8_t *zeros;
+    float *mins;
+    float *bias; /* [n] or NULL; set by the owner, added by whoever the step says           */
+    const shoal_linear_row *decode; /* row for up to 4 input rows                           */
+    const shoal_linear_row *prefill;
+} shoal_linear;
+
+/* Sizes of a spec; SHOAL_ERR_DATA (naming the number) when a shape cannot be represented. */
+SHOAL_MUST_USE shoal_status shoal_linear_measure(const shoal_linear_spec *spec,
+                                                 shoal_linear_size *out);
+
+/* Allocate from `arena` exactly size.bytes, fill the segments, choose the kernel rows for `cap`.
+ * `linear` is written only on success. */
+SHOAL_MUST_USE shoal_status shoal_linear_create(const shoal_linear_spec *spec, shoal_cpu_level cap,
+                                                shoal_arena *arena, shoal_linear *linear);
+
+/* Pack columns [n_begin, n_begin + block->n) from a canonical block over the whole local K;
+ * n_begin is a multiple of 64 and the block ends at one or at n. SHOAL_ERR_DATA when the block
+ * does not match the spec: shape, codes above the kind's, zero points outside 0..16 (int4) or
+ * 0..256 (int8), scales that are not finite numbers of the spec's dtype. */
+SHOAL_MUST_USE shoal_status shoal_linear_pack(shoal_linear *linear, int64_t n_begin,
+                                              const shoal_canonical *block);
+
+/* The inverse: fill the arrays of `block` (n, k and arrays given by the caller). */
+SHOAL_MUST_USE shoal_status shoal_linear_unpack(const shoal_linear *linear, int64_t n_begin,
+                                                shoal_canonical *block);
+
+/* w[n][k] in fp32 of one element, as docs/arithmetic.md rule 1 has it (tests, probe). */
+float shoal_linear_weight(const shoal_linear *linear, int64_t n, int64_t k);
+
+/* "cpu-panel64-int4-f16/1" (kind and scale type), "cpu-panel64-bf16/1" (float kind) and so on:
+ * the name that files and reports carry. */
+const char *shoal_linear_layout(const shoal_linear_spec *spec);
+
+#endif

@@ -1,0 +1,69 @@
+/* kernels/linear_row.h - the ways to compute a linear: one row of the table per way.
+ *
+ * Every row does one thing: carry the fp32 accumulators of `rows` inputs x 64 outputs of one
+ * panel over a run of segments, exactly as docs/arithmetic.md rule 3 says. A whole linear is one
+ * call over all its segments from +0; a cut linear one call per unit, each from +0. All rows give
+ * the same bits; a row that cannot serve a shape says so and the next one is asked. The last row is
+ * the reference: it needs nothing, takes everything and defines what is right. */
+#ifndef SHOAL_KERNELS_LINEAR_ROW_H
+#define SHOAL_KERNELS_LINEAR_ROW_H
+
+#include <stddef.h>
+
+#include "kernels/act.h"
+#include "kernels/epilogue.h"
+#include "kernels/linear.h"
+
+/* Most input rows of one call: acc is [rows][64] fp32, 64-byte aligned, read and written. */
+#define SHOAL_ROW_BLOCK 128
+
+typedef void (*shoal_linear_accumulate)(const shoal_linear *w, const shoal_act *a, int64_t row0,
+                                        int64_t rows, int64_t panel, int64_t seg_begin,
+                                        int64_t seg_end, float *acc);
+
+struct shoal_linear_row {
+    const char *name; /* "int4-avx2": reports, tests */
+    shoal_cpu_level needs;
+    int64_t rows_min; /* it pays from this many input rows on (1: decode too); any number works   */
+    bool (*applicable)(const shoal_linear *w);
+    shoal_linear_accumulate accumulate;
+    shoal_unit_flush flush; /* of the same level, for cut linears */
+};
+
+/* Fastest first, the reference last. */
+extern const shoal_linear_row shoal_linear_rows[];
+extern const size_t shoal_linear_row_count;
+
+/* The first row that this machine has, `cap` allows, fits `w` and pays for `rows` input rows. */
+const shoal_linear_row *shoal_linear_pick(const shoal_linear *w, shoal_cpu_level cap, int64_t rows);
+
+/* Does every segment but the last start and end on a multiple of `step`? What rows that walk K by
+ * `step` need; the last segment's tail is served by the zero padding of act and weights. */
+bool shoal_linear_edges(const shoal_linear *w, int32_t step);
+
+void shoal_linear_accumulate_ref(const shoal_linear *w, const shoal_act *a, int64_t row0,
+                                 int64_t rows, int64_t panel, int64_t seg_begin, int64_t seg_end,
+                                 float *acc);
+
+/* Where panel p of each array starts. */
+static inline const uint8_t *shoal_panel_codes(const shoal_linear *w, int64_t panel)
+{
+    return w->codes + (uint64_t)panel * (w->size.codes_bytes / (uint64_t)w->size.panels);
+}
+
+static inline const uint8_t *shoal_panel_scales(const shoal_linear *w, int64_t panel)
+{
+    return w->scales + (uint64_t)panel * (w->size.scales_bytes / (uint64_t)w->size.panels);
+}
+
+static inline const uint8_t *shoal_panel_zeros(const shoal_linear *w, int64_t panel)
+{
+    return w->zeros + (uint64_t)panel * (w->size.zeros_bytes / (uint64_t)w->size.panels);
+}
+
+static inline const float *shoal_panel_mins(const shoal_linear *w, int64_t panel)
+{
+    return w->mins + panel * w->size.groups * SHOAL_PANEL;
+}
+
+#endif

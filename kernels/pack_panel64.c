@@ -1,0 +1,252 @@
+/* Layout cpu-panel64/1, both directions (picture in kernels/linear.h). */
+#include <math.h>
+#include <string.h>
+
+#include "kernels/linear.h"
+#include "kernels/linear_row.h"
+#include "proto/bytes.h"
+
+/* Byte of column c inside one K step of a panel: tile c/16, four bytes per column. */
+static size_t column_at(int64_t c)
+{
+    return (size_t)(c * 4);
+}
+
+static shoal_status check_block(const shoal_linear *w, int64_t n_begin, const shoal_canonical *b)
+{
+    const shoal_linear_spec *s = &w->spec;
+    if (b->kind != s->kind || b->k != s->k || b->groups != w->size.groups)
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "a block of kind %d with %lld inputs in %lld groups does not match a "
+                          "linear of kind %d with %lld inputs in %lld groups",
+                          (int)b->kind, (long long)b->k, (long long)b->groups, (int)s->kind,
+                          (long long)s->k, (long long)w->size.groups);
+    if (n_begin < 0 || n_begin % SHOAL_PANEL || b->n < 0 || n_begin > s->n ||
+        b->n > s->n - n_begin || ((n_begin + b->n) % SHOAL_PANEL && n_begin + b->n != s->n))
+        return shoal_fail(
+            SHOAL_ERR_DATA, "outputs [%lld, %lld) are not whole panels of a linear of %lld outputs",
+            (long long)n_begin, (long long)n_begin + (long long)b->n, (long long)s->n);
+    if (s->kind == SHOAL_WEIGHT_FLOAT) {
+        if (b->dtype != s->dtype)
+            return shoal_fail(SHOAL_ERR_DATA, "a block of %s does not fit a linear of %s",
+                              shoal_dtype_name(b->dtype), shoal_dtype_name(s->dtype));
+        return SHOAL_OK;
+    }
+    if ((b->mins != NULL) != s->has_mins)
+        return shoal_fail(SHOAL_ERR_DATA, "the block has %s minimums, the linear has %s",
+                          b->mins ? "some" : "no", s->has_mins ? "some" : "none");
+    if (!s->has_zeros && (b->zeros || b->zero_const != s->zero_const))
+        return shoal_fail(SHOAL_ERR_DATA, "the block's zero points are not the constant %d",
+                          s->zero_const);
+    return SHOAL_OK;
+}
+
+static shoal_status pack_codes4(const shoal_linear *w, int64_t column, const uint8_t *codes)
+{
+    uint8_t *panel = w->codes + (size_t)(column / SHOAL_PANEL * w->size.k_padded * 32);
+    uint8_t *out = panel + column_at(column % SHOAL_PANEL);
+    unsigned all = 0;
+    for (int64_t k = 0; k < w->spec.k; k += 8, out += 256) {
+        uint8_t eight[8] = {0};
+        memcpy(eight, codes + k, (size_t)shoal_min_i64(8, w->spec.k - k));
+        for (int j = 0; j < 4; j++) {
+            all |= eight[j] | (unsigned)eight[j + 4];
+            out[j] = (uint8_t)(eight[j] | eight[j + 4] << 4);
+        }
+    }
+    if (all > 15)
+        return shoal_fail(SHOAL_ERR_DATA, "output %lld has a code above 15", (long long)column);
+    return SHOAL_OK;
+}
+
+static void unpack_codes4(const shoal_linear *w, int64_t column, uint8_t *codes)
+{
+    const uint8_t *in = shoal_panel_codes(w, column / SHOAL_PANEL);
+    in += column_at(column % SHOAL_PANEL);
+    for (int64_t k = 0; k < w->spec.k; k++) {
+        const uint8_t pair = in[k / 8 * 256 + k % 4];
+        codes[k] = k % 8 < 4 ? pair & 15 : pair >> 4;
+    }
+}
+
+static void pack_codes8(const shoal_linear *w, int64_t column, const uint8_t *codes)
+{
+    uint8_t *panel = w->codes + (size_t)(column / SHOAL_PANEL * w->size.k_padded * 64);
+    uint8_t *out = panel + column_at(column % SHOAL_PANEL);
+    for (int64_t k = 0; k < w->spec.k; k++)
+        out[k / 4 * 256 + k % 4] = codes[k] ^ 0x80;
+}
+
+static void unpack_codes8(const shoal_linear *w, int64_t column, uint8_t *codes)
+{
+    const uint8_t *in = shoal_panel_codes(w, column / SHOAL_PANEL);
+    in += column_at(column % SHOAL_PANEL);
+    for (int64_t k = 0; k < w->spec.k; k++)
+        codes[k] = in[k / 4 * 256 + k % 4] ^ 0x80;
+}
+
+/* Index of (group, column) in scales, zeros and mins. */
+static int64_t cell(const shoal_linear *w, int64_t column, int64_t group)
+{
+    return (column / SHOAL_PANEL * w->size.groups + group) * SHOAL_PANEL + column % SHOAL_PANEL;
+}
+
+/* Scales come from a file of this type, so they must narrow without rounding. */
+static shoal_status store_scale(const shoal_linear *w, int64_t at, float scale)
+{
+    const uint32_t bits = shoal_f32_bits(scale);
+    if ((bits & 0x7fffffff) >= 0x7f800000)
+        return shoal_fail(SHOAL_ERR_DATA, "a scale is %s",
+                          (bits & 0x7fffffff) > 0x7f800000 ? "NaN" : "infinite");
+    if (w->spec.dtype == SHOAL_F32) {
+        memcpy(w->scales + 4 * at, &scale, 4);
+        return SHOAL_OK;
+    }
+    const bool half = w->spec.dtype == SHOAL_F16;
+    const uint16_t h = half ? shoal_f16_from_f32(scale) : shoal_bf16_from_f32(scale);
+    if (shoal_f32_bits(half ? shoal_f32_from_f16(h) : shoal_f32_from_bf16(h)) != bits)
+        return shoal_fail(SHOAL_ERR_DATA, "the scale %.9g is not a number of type %s",
+                          (double)scale, shoal_dtype_name(w->spec.dtype));
+    memcpy(w->scales + 2 * at, &h, 2);
+    return SHOAL_OK;
+}
+
+static shoal_status store_zero(const shoal_linear *w, int64_t at, int zero)
+{
+    const bool int4 = w->spec.kind == SHOAL_WEIGHT_INT4;
+    if (zero < 0 || zero > (int4 ? 16 : 256))
+        return shoal_fail(SHOAL_ERR_DATA, "the zero point %d is outside 0..%d", zero,
+                          int4 ? 16 : 256);
+    if (int4) {
+        w->zeros[at] = (uint8_t)zero;
+    } else {
+        const int16_t shifted = (int16_t)(zero - 128);
+        memcpy(w->zeros + 2 * at, &shifted, 2);
+    }
+    return SHOAL_OK;
+}
+
+static int load_zero(const shoal_linear *w, int64_t at)
+{
+    if (!w->spec.has_zeros)
+        return w->spec.zero_const;
+    if (w->spec.kind == SHOAL_WEIGHT_INT4)
+        return w->zeros[at];
+    int16_t shifted;
+    memcpy(&shifted, w->zeros + 2 * at, 2);
+    return shifted + 128;
+}
+
+static shoal_status pack_column(shoal_linear *w, int64_t n_begin, int64_t i,
+                                const shoal_canonical *b)
+{
+    const int64_t column = n_begin + i, groups = w->size.groups;
+    if (w->spec.kind == SHOAL_WEIGHT_INT4)
+        SHOAL_TRY(pack_codes4(w, column, b->codes + i * b->k));
+    else
+        pack_codes8(w, column, b->codes + i * b->k);
+    for (int64_t g = 0; g < groups; g++) {
+        const int64_t at = cell(w, column, g), from = i * groups + g;
+        shoal_status st = store_scale(w, at, b->scales[from]);
+        if (st == SHOAL_OK && w->spec.has_zeros)
+            st = store_zero(w, at, b->zeros ? b->zeros[from] : b->zero_const);
+        if (st != SHOAL_OK)
+            return shoal_fail_within(st, "output %lld, group %lld", (long long)column,
+                                     (long long)g);
+        if (w->spec.has_mins)
+            w->mins[at] = b->mins[from];
+    }
+    return SHOAL_OK;
+}
+
+/* [n][k] to or from [K][64]: 2 or 4 bytes an element. */
+static void move_dense(const shoal_linear *w, int64_t n_begin, const shoal_canonical *b, bool pack)
+{
+    const size_t size = shoal_dtype_bytes(w->spec.dtype);
+    for (int64_t i = 0; i < b->n; i++) {
+        const int64_t column = n_begin + i;
+        uint8_t *panel = w->codes + (size_t)(column / SHOAL_PANEL * b->k * SHOAL_PANEL) * size +
+                         (size_t)(column % SHOAL_PANEL) * size;
+        uint8_t *dense = (uint8_t *)b->dense + (size_t)(i * b->k) * size;
+        for (int64_t k = 0; k < b->k; k++, panel += SHOAL_PANEL * size, dense += size) {
+            if (size == 4)
+                memcpy(pack ? panel : dense, pack ? dense : panel, 4);
+            else
+                memcpy(pack ? panel : dense, pack ? dense : panel, 2);
+        }
+    }
+}
+
+shoal_status shoal_linear_pack(shoal_linear *w, int64_t n_begin, const shoal_canonical *block)
+{
+    SHOAL_TRY(check_block(w, n_begin, block));
+    if (block->k == 0)
+        return SHOAL_OK;
+    if (w->spec.kind == SHOAL_WEIGHT_FLOAT) {
+        move_dense(w, n_begin, block, true);
+        return SHOAL_OK;
+    }
+    for (int64_t i = 0; i < block->n; i++)
+        SHOAL_TRY(pack_column(w, n_begin, i, block));
+    return SHOAL_OK;
+}
+
+static void unpack_column(const shoal_linear *w, int64_t n_begin, int64_t i, shoal_canonical *b)
+{
+    const int64_t column = n_begin + i, groups = w->size.groups;
+    if (w->spec.kind == SHOAL_WEIGHT_INT4)
+        unpack_codes4(w, column, b->codes + i * b->k);
+    else
+        unpack_codes8(w, column, b->codes + i * b->k);
+    for (int64_t g = 0; g < groups; g++) {
+        const int64_t at = cell(w, column, g), to = i * groups + g;
+        b->scales[to] = shoal_load_f32(w->scales, w->spec.dtype, (size_t)at);
+        if (b->zeros)
+            b->zeros[to] = (int16_t)load_zero(w, at);
+        if (b->mins)
+            b->mins[to] = w->mins[at];
+    }
+}
+
+shoal_status shoal_linear_unpack(const shoal_linear *w, int64_t n_begin, shoal_canonical *block)
+{
+    shoal_canonical as_stored = *block;
+    as_stored.zero_const = w->spec.zero_const;
+    if (!w->spec.has_zeros)
+        as_stored.zeros = NULL; /* the caller may ask for an array of the constant */
+    if (w->spec.has_zeros && !block->zeros)
+        return shoal_fail(SHOAL_ERR_DATA, "unpack: no array for the zero points");
+    SHOAL_TRY(check_block(w, n_begin, &as_stored));
+    block->zero_const = w->spec.zero_const;
+    block->dtype = w->spec.dtype;
+    if (block->k == 0)
+        return SHOAL_OK;
+    if (w->spec.kind == SHOAL_WEIGHT_FLOAT) {
+        move_dense(w, n_begin, block, false);
+        return SHOAL_OK;
+    }
+    for (int64_t i = 0; i < block->n; i++)
+        unpack_column(w, n_begin, i, block);
+    return SHOAL_OK;
+}
+
+float shoal_linear_weight(const shoal_linear *w, int64_t n, int64_t k)
+{
+    const uint8_t *codes = shoal_panel_codes(w, n / SHOAL_PANEL);
+    const int64_t c = n % SHOAL_PANEL;
+    if (w->spec.kind == SHOAL_WEIGHT_FLOAT)
+        return shoal_load_f32(codes, w->spec.dtype, (size_t)(k * SHOAL_PANEL + c));
+
+    int code;
+    if (w->spec.kind == SHOAL_WEIGHT_INT4) {
+        const uint8_t pair = codes[k / 8 * 256 + c * 4 + k % 4];
+        code = k % 8 < 4 ? pair & 15 : pair >> 4;
+    } else {
+        code = codes[k / 4 * 256 + c * 4 + k % 4] ^ 0x80;
+    }
+    const int64_t begin = w->spec.k_begin, group = w->spec.group;
+    const int64_t at = cell(w, n, (begin + k) / group - begin / group);
+    const float scale = shoal_load_f32(w->scales, w->spec.dtype, (size_t)at);
+    const float centred = (float)(code - load_zero(w, at));
+    return w->spec.has_mins ? fmaf(centred, scale, w->mins[at]) : centred * scale;
+}

@@ -1,0 +1,166 @@
+#include "kernels/quantize_rows.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "proto/bytes.h"
+#include "proto/dtype.h"
+
+#define INFINITY_BITS UINT32_C(0x7f800000) /* from here on: a row error           */
+#define TINY_BITS     UINT32_C(0x1f800000) /* 2^-64: below it a group counts as 0 */
+#define NAN_BITS      UINT32_C(0x7fc00000)
+
+/* Elements gathered at a time when the act is permuted. */
+#define GATHER 256
+
+static uint32_t absmax_ref(const float *x, int64_t count)
+{
+    uint32_t most = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const uint32_t bits = shoal_f32_bits(x[i]) & 0x7fffffff;
+        if (bits > most)
+            most = bits;
+    }
+    return most;
+}
+
+static void round_ref(const float *x, int64_t count, float inverse, int8_t *q)
+{
+    for (int64_t i = 0; i < count; i++)
+        q[i] = (int8_t)rintf(x[i] * inverse);
+}
+
+static int32_t sum_ref(const int8_t *q, int64_t count)
+{
+    int32_t sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        sum += q[i];
+    return sum;
+}
+
+const shoal_quantize_row shoal_quantize_ref = {SHOAL_CPU_REF, absmax_ref, round_ref, sum_ref};
+
+const shoal_quantize_row *shoal_quantize_pick(shoal_cpu_level cap)
+{
+#if defined(__x86_64__)
+    const shoal_quantize_row *const rows[] = {&shoal_quantize_avx512, &shoal_quantize_avx2};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (rows[i]->needs <= cap && shoal_cpu_has(rows[i]->needs))
+            return rows[i];
+    }
+#endif
+    (void)cap;
+    return &shoal_quantize_ref;
+}
+
+/* A source row as the act sees it. */
+typedef struct {
+    const float *x;
+    const int32_t *perm;
+    float gathered[GATHER];
+} view;
+
+/* Elements [k, k + count) of the act's row, count <= GATHER when permuted. */
+static const float *look(view *v, int64_t k, int64_t count)
+{
+    if (!v->perm)
+        return v->x + k;
+    for (int64_t i = 0; i < count; i++)
+        v->gathered[i] = v->x[v->perm[k + i]];
+    return v->gathered;
+}
+
+static int64_t look_step(const view *v, int64_t left)
+{
+    return v->perm ? shoal_min_i64(left, GATHER) : left;
+}
+
+static uint32_t group_absmax(const shoal_quantize_row *ops, view *v, int64_t k, int64_t count)
+{
+    uint32_t most = 0;
+    for (int64_t i = 0, step; i < count; i += step) {
+        step = look_step(v, count - i);
+        const uint32_t bits = ops->absmax(look(v, k + i, step), step);
+        if (bits > most)
+            most = bits;
+    }
+    return most;
+}
+
+/* One activation group: its values and its scale. Returns 1 for a row error. */
+static int64_t quantize_group(const shoal_quantize_row *ops, view *v, int64_t k, int64_t count,
+                              int8_t *q, float *scale)
+{
+    const uint32_t bits = group_absmax(ops, v, k, count);
+    if (bits >= INFINITY_BITS || bits < TINY_BITS) {
+        const bool error = bits >= INFINITY_BITS;
+        for (int64_t i = 0; i < count; i++)
+            q[i] = 0;
+        *scale = error ? shoal_f32_from_bits(NAN_BITS) : 0.0f;
+        return error;
+    }
+    const float absmax = shoal_f32_from_bits(bits);
+    const float inverse = 127.0f / absmax;
+    for (int64_t i = 0, step; i < count; i += step) {
+        step = look_step(v, count - i);
+        ops->round(look(v, k + i, step), step, inverse, q + i);
+    }
+    *scale = absmax / 127.0f;
+    return 0;
+}
+
+int64_t shoal_quantize_group(const shoal_quantize_row *ops, const float *x, int64_t count,
+                             int8_t *q, float *scale)
+{
+    view v;
+    v.x = x;
+    v.perm = NULL;
+    return quantize_group(ops, &v, 0, count, q, scale);
+}
+
+static int64_t quantize_int8(const shoal_quantize_row *ops, view *v, const shoal_act *act,
+                             int64_t row)
+{
+    const shoal_linear *like = act->like;
+    const int64_t k = like->spec.k, group = like->spec.act_group;
+    int8_t *q = act->q + row * act->ld;
+    float *scales = act->scales + row * like->size.act_groups;
+    int32_t *sums = act->sums + row * like->size.segments;
+    int64_t errors = 0;
+    for (int64_t at = 0; at < k; at += group)
+        errors +=
+            quantize_group(ops, v, at, shoal_min_i64(group, k - at), q + at, scales + at / group);
+    memset(q + k, 0, (size_t)(act->ld - k));
+    for (int64_t i = 0; i < like->size.segments; i++)
+        sums[i] = ops->sum(q + like->segments[i].k, like->segments[i].count);
+    return errors;
+}
+
+static int64_t copy_f32(const shoal_quantize_row *ops, view *v, const shoal_act *act, int64_t row)
+{
+    const int64_t k = act->like->spec.k;
+    float *out = act->f32 + row * act->ld;
+    for (int64_t i = 0, step; i < k; i += step) {
+        step = look_step(v, k - i);
+        memcpy(out + i, look(v, i, step), (size_t)step * sizeof *out);
+    }
+    memset(out + k, 0, (size_t)(act->ld - k) * sizeof *out);
+    return ops->absmax(out, k) >= INFINITY_BITS;
+}
+
+void shoal_quantize_rows(shoal_cpu_level cap, const float *source, int64_t ld_source, int64_t row0,
+                         int64_t rows, shoal_act *act, int64_t *pending)
+{
+    const shoal_quantize_row *ops = shoal_quantize_pick(cap);
+    if (act->like->spec.k == 0)
+        return;
+    for (int64_t i = 0; i < rows; i++) {
+        view v;
+        v.x = source + i * ld_source;
+        v.perm = act->perm;
+        const int64_t errors =
+            act->q ? quantize_int8(ops, &v, act, row0 + i) : copy_f32(ops, &v, act, row0 + i);
+        if (pending)
+            pending[i] += errors;
+    }
+}

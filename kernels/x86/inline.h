@@ -1,0 +1,27 @@
+/* kernels/x86/inline.h - what the kernel files say to the compiler: always inline, unroll fully.
+ *
+ * Register tiles are arrays indexed by loop counters; they live in registers only when every such
+ * loop is unrolled before the compiler looks for scalars. */
+#ifndef SHOAL_KERNELS_X86_INLINE_H
+#define SHOAL_KERNELS_X86_INLINE_H
+
+#include <stdint.h>
+#include <string.h>
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* Four bytes at any address: what a broadcast of one K step loads. */
+ALWAYS_INLINE int32_t load_dword(const int8_t *p)
+{
+    int32_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+#endif

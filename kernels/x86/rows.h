@@ -1,0 +1,30 @@
+/* kernels/x86/rows.h - the x86 variants that kernels/linear_table.c lists. Each is compiled with
+ * its own flags and may only be called on a machine of its level. */
+#ifndef SHOAL_KERNELS_X86_ROWS_H
+#define SHOAL_KERNELS_X86_ROWS_H
+
+#include "kernels/act.h"
+#include "kernels/linear.h"
+
+void shoal_linear_accumulate_avx2(const shoal_linear *w, const shoal_act *a, int64_t row0,
+                                  int64_t rows, int64_t panel, int64_t seg_begin, int64_t seg_end,
+                                  float *acc);
+void shoal_linear_accumulate_avxvnni(const shoal_linear *w, const shoal_act *a, int64_t row0,
+                                     int64_t rows, int64_t panel, int64_t seg_begin,
+                                     int64_t seg_end, float *acc);
+void shoal_linear_accumulate_avx512vnni(const shoal_linear *w, const shoal_act *a, int64_t row0,
+                                        int64_t rows, int64_t panel, int64_t seg_begin,
+                                        int64_t seg_end, float *acc);
+void shoal_linear_accumulate_amx(const shoal_linear *w, const shoal_act *a, int64_t row0,
+                                 int64_t rows, int64_t panel, int64_t seg_begin, int64_t seg_end,
+                                 float *acc);
+
+/* fp32 inputs, weights of any kind. */
+void shoal_linear_accumulate_float_avx2(const shoal_linear *w, const shoal_act *a, int64_t row0,
+                                        int64_t rows, int64_t panel, int64_t seg_begin,
+                                        int64_t seg_end, float *acc);
+void shoal_linear_accumulate_float_avx512(const shoal_linear *w, const shoal_act *a, int64_t row0,
+                                          int64_t rows, int64_t panel, int64_t seg_begin,
+                                          int64_t seg_end, float *acc);
+
+#endif

@@ -1,0 +1,122 @@
+/* kernels/x86/vec256.h - the vector words of the width-neutral templates, 256 bits wide.
+ *
+ * A template (*.inc) includes this file or vec512.h, never both. Only exact or singly rounded
+ * operations are offered: what docs/arithmetic.md allows. */
+#ifndef SHOAL_KERNELS_X86_VEC256_H
+#define SHOAL_KERNELS_X86_VEC256_H
+
+#include <immintrin.h>
+
+#include "kernels/x86/inline.h"
+#include "proto/dtype.h"
+
+#define LANES 8
+
+typedef __m256 vf;
+typedef __m256i vi;
+
+ALWAYS_INLINE vf vf_load(const float *p)
+{
+    return _mm256_loadu_ps(p);
+}
+
+ALWAYS_INLINE void vf_store(float *p, vf x)
+{
+    _mm256_storeu_ps(p, x);
+}
+
+ALWAYS_INLINE vf vf_set(float x)
+{
+    return _mm256_set1_ps(x);
+}
+
+ALWAYS_INLINE vf vf_mul(vf a, vf b)
+{
+    return _mm256_mul_ps(a, b);
+}
+
+/* a * b + c, rounded once. */
+ALWAYS_INLINE vf vf_fma(vf a, vf b, vf c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+
+ALWAYS_INLINE vf vf_from_i(vi x)
+{
+    return _mm256_cvtepi32_ps(x);
+}
+
+/* LANES elements of F32, F16 or BF16, widened. */
+ALWAYS_INLINE vf vf_load_as(shoal_dtype type, const uint8_t *array, int64_t index)
+{
+    if (type == SHOAL_F32)
+        return _mm256_loadu_ps((const void *)(array + 4 * index));
+    const __m128i half = _mm_loadu_si128((const void *)(array + 2 * index));
+    if (type == SHOAL_F16)
+        return _mm256_cvtph_ps(half);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
+
+ALWAYS_INLINE vi vi_load(const void *p)
+{
+    return _mm256_loadu_si256((const void *)p);
+}
+
+ALWAYS_INLINE void vi_store(void *p, vi x)
+{
+    _mm256_storeu_si256((void *)p, x);
+}
+
+ALWAYS_INLINE vi vi_set(int32_t x)
+{
+    return _mm256_set1_epi32(x);
+}
+
+ALWAYS_INLINE vi vi_set8(int8_t x)
+{
+    return _mm256_set1_epi8(x);
+}
+
+ALWAYS_INLINE vi vi_sub(vi a, vi b)
+{
+    return _mm256_sub_epi32(a, b);
+}
+
+ALWAYS_INLINE vi vi_mul(vi a, vi b)
+{
+    return _mm256_mullo_epi32(a, b);
+}
+
+ALWAYS_INLINE vi vi_and(vi a, vi b)
+{
+    return _mm256_and_si256(a, b);
+}
+
+ALWAYS_INLINE vi vi_xor(vi a, vi b)
+{
+    return _mm256_xor_si256(a, b);
+}
+
+/* Every int32 lane shifted right by n, zeros coming in. */
+ALWAYS_INLINE vi vi_shift(vi x, int n)
+{
+    return _mm256_srl_epi32(x, _mm_cvtsi32_si128(n));
+}
+
+/* The high nibble of every byte, once masked by 15. */
+ALWAYS_INLINE vi vi_high(vi x)
+{
+    return _mm256_srli_epi16(x, 4);
+}
+
+ALWAYS_INLINE vi vi_from_u8(const uint8_t *p)
+{
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)p));
+}
+
+ALWAYS_INLINE vi vi_from_i16(const uint8_t *p)
+{
+    return _mm256_cvtepi16_epi32(_mm_loadu_si128((const void *)p));
+}
+
+#endif

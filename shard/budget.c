@@ -1,0 +1,242 @@
+#include "shard/budget.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "proto/arena.h"
+#include "proto/bytes.h"
+
+#define ARENA_STEP 64
+
+/* How many times as many ranks are tried when a plan does not fit. */
+#define RANKS_TRIED 4
+
+typedef struct {
+    uint64_t read, held;
+} tally;
+
+/* A block of the arena of weights. */
+static void hold(tally *sum, uint64_t bytes)
+{
+    sum->held += (bytes + ARENA_STEP - 1) / ARENA_STEP * ARENA_STEP;
+}
+
+/* `count` elements of a vector, held as fp32. */
+static void add_vector(const shoal_tensor *tensor, const shoal_range *range, const int32_t *columns,
+                       tally *sum)
+{
+    if (!tensor || shoal_range_size(*range) <= 0)
+        return;
+    sum->read += shoal_vector_read_bytes(tensor, range->begin, range->end, columns);
+    hold(sum, (uint64_t)shoal_range_size(*range) * sizeof(float));
+}
+
+/* A linear's slice with its bias and permutation. */
+static shoal_status add_linear(const shoal_slicing *slicing, int rank, int layer, shoal_role role,
+                               tally *sum)
+{
+    static const int32_t some_order = 0; /* read bytes do not depend on which */
+    const shoal_weight *weight = shoal_manifest_weight(slicing->manifest, layer, role);
+    shoal_linear_spec spec;
+    shoal_linear_size size;
+    shoal_rect rect;
+
+    if (!shoal_slice_spec(slicing, rank, layer, role, &spec) ||
+        !shoal_slice_rect(slicing, rank, layer, role, &rect))
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_linear_measure(&spec, &size));
+    sum->read += shoal_slice_read_bytes(slicing, rank, layer, role);
+    hold(sum, size.bytes);
+    const bool permuted = shoal_slice_in_down_order(slicing->manifest, layer, role);
+    add_vector(weight->bias, &(shoal_range){rect.n_begin, rect.n_end},
+               permuted ? &some_order : NULL, sum);
+    const uint64_t order_bytes = (uint64_t)weight->k * sizeof(int32_t);
+    if (shoal_slice_reads_order(slicing, rank, layer, role))
+        sum->read += order_bytes;
+    if (shoal_slice_keeps_order(slicing, rank, layer, role))
+        hold(sum, order_bytes);
+    return SHOAL_OK;
+}
+
+static void add_norm(const shoal_manifest *manifest, int layer, shoal_role role, tally *sum)
+{
+    const shoal_weight *weight = shoal_manifest_weight(manifest, layer, role);
+
+    if (weight->present)
+        add_vector(weight->parts[0], &(shoal_range){0, weight->parts[0]->shape[0]}, NULL, sum);
+}
+
+static void add_embedding(const shoal_slicing *slicing, int rank, tally *sum)
+{
+    const shoal_weight *weight = shoal_manifest_weight(slicing->manifest, -1, SHOAL_ROLE_EMBEDDING);
+    shoal_rect rect;
+
+    if (!shoal_slice_rect(slicing, rank, -1, SHOAL_ROLE_EMBEDDING, &rect) ||
+        shoal_rect_empty(&rect))
+        return;
+    const uint64_t bytes = (uint64_t)(rect.n_end - rect.n_begin) * (uint64_t)rect.k_end *
+                           shoal_dtype_bytes(weight->parts[0]->dtype);
+    sum->read += bytes;
+    hold(sum, bytes);
+}
+
+shoal_status shoal_budget_weights(const shoal_slicing *slicing, int rank, uint64_t *read_bytes,
+                                  uint64_t *weight_bytes)
+{
+    const shoal_manifest *manifest = slicing->manifest;
+    tally sum = {0, 0};
+
+    for (int layer = 0; layer < manifest->model->layer_count; layer++) {
+        for (shoal_role role = 0; role < SHOAL_ROLE_LAYER_LINEARS; role++)
+            SHOAL_TRY(add_linear(slicing, rank, layer, role, &sum));
+        for (shoal_role role = SHOAL_ROLE_LAYER_LINEARS; role < SHOAL_ROLE_LAYER_ALL; role++)
+            add_norm(manifest, layer, role, &sum);
+    }
+    SHOAL_TRY(add_linear(slicing, rank, -1, SHOAL_ROLE_LM_HEAD, &sum));
+    add_norm(manifest, -1, SHOAL_ROLE_FINAL_NORM, &sum);
+    add_embedding(slicing, rank, &sum);
+    *read_bytes = sum.read;
+    *weight_bytes = sum.held;
+    return SHOAL_OK;
+}
+
+uint64_t shoal_budget_page_bytes(const shoal_slicing *slicing, int rank, shoal_kv_type kv)
+{
+    const shoal_model *model = slicing->manifest->model;
+    const int64_t heads = shoal_range_size(slicing->plan->rank[rank].kv_heads);
+
+    return (uint64_t)(model->layer_count * heads) * shoal_kv_head_bytes(kv, model->head_dim);
+}
+
+/* Bytes per token that a rank puts into the two exchanges of every layer: int64 rows with the
+ * count of bad units, or fp32 columns where an act-order o is gathered (twice). */
+static uint64_t reduce_bytes(const shoal_manifest *manifest)
+{
+    const shoal_model *model = manifest->model;
+    const uint64_t row = (uint64_t)(model->hidden + 1) * sizeof(int64_t);
+    const uint64_t gathered =
+        (uint64_t)(model->heads * model->head_dim + model->hidden) * sizeof(float);
+    uint64_t bytes = 0;
+
+    for (int layer = 0; layer < model->layer_count; layer++)
+        bytes += row + (shoal_slice_o_gathered(manifest, layer) ? gathered : row);
+    return bytes;
+}
+
+static shoal_status budget_rank(const shoal_budget_request *request, int rank,
+                                shoal_rank_budget *out)
+{
+    const uint64_t page = shoal_budget_page_bytes(&request->slicing, rank, request->kv);
+    const uint64_t pages = (uint64_t)shoal_ceil_div(request->context, SHOAL_PAGE);
+    shoal_rank_budget budget = {.kv_tokens = request->context, .fits = true};
+
+    SHOAL_TRY(shoal_budget_weights(&request->slicing, rank, &budget.read_bytes,
+                                   &budget.memory.weight_bytes));
+    if (!shoal_mul_u64(page, pages, &budget.memory.kv_bytes))
+        return shoal_fail(SHOAL_ERR_USAGE, "a context of %lld tokens is too long to count",
+                          (long long)request->context);
+    budget.memory.other_bytes = request->other_bytes ? request->other_bytes[rank] : 0;
+    budget.resident_bytes = shoal_rank_layout_bytes(&budget.memory);
+    if (request->memory) {
+        const uint64_t fixed = budget.memory.weight_bytes + budget.memory.other_bytes;
+        const uint64_t room = request->memory > fixed ? request->memory - fixed : 0;
+        budget.fits = budget.resident_bytes <= request->memory;
+        if (page)
+            budget.kv_tokens = (int64_t)(room / page) * SHOAL_PAGE;
+        else if (fixed > request->memory)
+            budget.kv_tokens = 0;
+    }
+    *out = budget;
+    return SHOAL_OK;
+}
+
+shoal_status shoal_budget_make(const shoal_budget_request *request, shoal_budget *out)
+{
+    const int ranks = request->slicing.plan->ranks;
+    uint64_t most = 0, total = 0;
+
+    if (request->context < 0)
+        return shoal_fail(SHOAL_ERR_USAGE, "a context of %lld tokens", (long long)request->context);
+    memset(out, 0, sizeof *out);
+    out->ranks = ranks;
+    out->fits = true;
+    for (int r = 0; r < ranks; r++) {
+        shoal_rank_budget *rank = &out->rank[r];
+        SHOAL_TRY(budget_rank(request, r, rank));
+        out->fits = out->fits && rank->fits;
+        if (rank->resident_bytes > out->memory_needed)
+            out->memory_needed = rank->resident_bytes;
+        if (r == 0 || rank->kv_tokens < out->kv_tokens)
+            out->kv_tokens = rank->kv_tokens;
+        if (rank->memory.weight_bytes > most)
+            most = rank->memory.weight_bytes;
+        total += rank->memory.weight_bytes;
+    }
+    if (total)
+        out->imbalance = (double)most * ranks / (double)total - 1;
+    out->reduce_bytes_per_token = reduce_bytes(request->slicing.manifest);
+    return SHOAL_OK;
+}
+
+/* The least number of ranks above `from`, equal in capacity, that fits; 0 when none that is tried
+ * does. What steps need beside weights and pages is taken as the most any rank needs now. */
+static shoal_status ranks_that_fit(const shoal_budget_request *request, int from, int *out)
+{
+    const int64_t last = shoal_min_i64((int64_t)from * RANKS_TRIED, SHOAL_RANKS_MAX);
+    shoal_budget_request other = *request;
+    uint64_t extra = 0;
+    shoal_plan *plan;
+    void *block;
+    shoal_status st = SHOAL_OK;
+
+    for (int r = 0; request->other_bytes && r < from; r++)
+        if (request->other_bytes[r] > extra)
+            extra = request->other_bytes[r];
+    SHOAL_TRY(shoal_alloc(SHOAL_MEM_OTHER, sizeof *plan, &block));
+    plan = block;
+    other.slicing.plan = plan;
+    other.other_bytes = NULL;
+    other.memory = request->memory > extra ? request->memory - extra : 1;
+    *out = 0;
+    for (int ranks = from + 1; ranks <= last && *out == 0; ranks++) {
+        bool fits = true;
+        SHOAL_TRY_GOTO(shoal_plan_make(&request->slicing.plan->shape, ranks, NULL, plan), done);
+        for (int r = 0; r < ranks && fits; r++) {
+            shoal_rank_budget budget = {0};
+            SHOAL_TRY_GOTO(budget_rank(&other, r, &budget), done);
+            fits = budget.fits;
+        }
+        if (fits)
+            *out = ranks;
+    }
+done:
+    shoal_free(block);
+    return st;
+}
+
+shoal_status shoal_budget_check(const shoal_budget_request *request, const shoal_budget *budget)
+{
+    char more[64] = "", context[96] = "";
+    int worst = 0, ranks = 0;
+
+    if (budget->fits)
+        return SHOAL_OK;
+    for (int r = 1; r < budget->ranks; r++)
+        if (budget->rank[r].resident_bytes > budget->rank[worst].resident_bytes)
+            worst = r;
+    SHOAL_TRY(ranks_that_fit(request, budget->ranks, &ranks));
+    if (ranks)
+        snprintf(more, sizeof more, ", or -n %d", ranks);
+    if (budget->kv_tokens > 0)
+        snprintf(context, sizeof context, ", or %lld tokens of context",
+                 (long long)budget->kv_tokens);
+    const shoal_rank_layout *memory = &budget->rank[worst].memory;
+    return shoal_fail(SHOAL_ERR_NOFIT,
+                      "rank %d needs %llu bytes (weights %llu, %lld tokens of context %llu, the "
+                      "rest %llu) but may use %llu; what fits: --memory %llu%s%s",
+                      worst, (unsigned long long)budget->rank[worst].resident_bytes,
+                      (unsigned long long)memory->weight_bytes, (long long)request->context,
+                      (unsigned long long)memory->kv_bytes, (unsigned long long)memory->other_bytes,
+                      (unsigned long long)request->memory,
+                      (unsigned long long)budget->memory_needed, more, context);
+}

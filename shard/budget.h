@@ -1,0 +1,78 @@
+/* shard/budget.h - what a plan costs every rank, before a weight is read: bytes and tokens.
+ *
+ * Numbers come from headers only. read_bytes is what loading will add to the checkpoint's count;
+ * weight_bytes is the sum of what loading takes from the arena of weights, each block rounded up
+ * to 64 as shoal_arena_bytes counts it:
+ *
+ *     linears            shoal_linear_measure of the slice
+ *     biases             fp32, the slice's columns
+ *     norms              fp32, whole
+ *     kept permutations  int32 [k] (shoal_slice_keeps_order)
+ *     embedding          the rank's rows as stored, unless shared with lm_head
+ *
+ * Scratch and reduce slots depend on how steps are run; whoever runs them states their bytes. */
+#ifndef SHOAL_SHARD_BUDGET_H
+#define SHOAL_SHARD_BUDGET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/backend.h"
+#include "shard/slices.h"
+
+/* What a rank's memory is made of. */
+typedef struct {
+    uint64_t weight_bytes;
+    uint64_t kv_bytes;    /* pages for the context asked for */
+    uint64_t other_bytes; /* scratch, slots, tables          */
+} shoal_rank_layout;
+
+static inline uint64_t shoal_rank_layout_bytes(const shoal_rank_layout *layout)
+{
+    return layout->weight_bytes + layout->kv_bytes + layout->other_bytes;
+}
+
+typedef struct {
+    shoal_slicing slicing;
+    shoal_kv_type kv;
+    int64_t context;             /* tokens the pages must hold, of all sequences together     */
+    uint64_t memory;             /* bytes each rank may use; 0: no limit                      */
+    const uint64_t *other_bytes; /* [ranks] from whoever runs the steps; NULL: 0 everywhere   */
+} shoal_budget_request;
+
+typedef struct {
+    uint64_t read_bytes;
+    shoal_rank_layout memory;
+    uint64_t resident_bytes; /* the sum of `memory` */
+    int64_t kv_tokens;       /* what fits beside the rest, whole pages; without a limit, or on a
+                                rank without kv heads, the context */
+    bool fits;
+} shoal_rank_budget;
+
+typedef struct {
+    int ranks;
+    bool fits;                       /* every rank */
+    double imbalance;                /* most weight bytes of a rank / mean - 1                */
+    uint64_t reduce_bytes_per_token; /* what each rank puts into exchanges for one token      */
+    uint64_t memory_needed;          /* the least --memory that fits this plan and context    */
+    int64_t kv_tokens;               /* the least of the ranks: what the whole plan can hold  */
+    shoal_rank_budget rank[SHOAL_RANKS_MAX];
+} shoal_budget;
+
+/* Bytes one token position costs on a rank, times SHOAL_PAGE: one page, all layers. */
+uint64_t shoal_budget_page_bytes(const shoal_slicing *slicing, int rank, shoal_kv_type kv);
+
+/* Weights of one rank: bytes to read and bytes to hold. */
+SHOAL_MUST_USE shoal_status shoal_budget_weights(const shoal_slicing *slicing, int rank,
+                                                 uint64_t *read_bytes, uint64_t *weight_bytes);
+
+/* Fill *out for all ranks. Not fitting is no error here. */
+SHOAL_MUST_USE shoal_status shoal_budget_make(const shoal_budget_request *request,
+                                              shoal_budget *out);
+
+/* SHOAL_OK when it fits; else SHOAL_ERR_NOFIT with the sentence that says what would: more memory,
+ * a shorter context, or more ranks (with equal capacities; tried up to four times as many). */
+SHOAL_MUST_USE shoal_status shoal_budget_check(const shoal_budget_request *request,
+                                               const shoal_budget *budget);
+
+#endif

@@ -1,0 +1,224 @@
+/* shard/dialect.c - see dialect.h. */
+#include "shard/dialect.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proto/bytes.h"
+
+static const shoal_dialect *const table[] = {
+    &shoal_dialect_dense,   &shoal_dialect_gptq, &shoal_dialect_gptq_word,
+    &shoal_dialect_gptq_v2, &shoal_dialect_awq,
+};
+
+void shoal_tensor_shape_text(const shoal_tensor *tensor, char *out, size_t room)
+{
+    size_t at = (size_t)snprintf(out, room, "[");
+    for (int i = 0; i < tensor->rank && at < room; i++)
+        at += (size_t)snprintf(out + at, room - at, "%s%lld", i ? ", " : "",
+                               (long long)tensor->shape[i]);
+    if (at < room)
+        snprintf(out + at, room - at, "]");
+}
+
+const shoal_tensor *shoal_module_tensor(const shoal_module *module, const char *suffix)
+{
+    char name[SHOAL_TENSOR_NAME_MAX + 1];
+    const int length = snprintf(name, sizeof name, "%s.%s", module->name, suffix);
+    if (length < 0 || (size_t)length >= sizeof name)
+        return NULL;
+    return shoal_checkpoint_find(module->checkpoint, name);
+}
+
+/* "weight BF16 [64, 128], bias BF16 [64]": what the checkpoint has under a module. */
+static void list_parts(const shoal_module *module, char *out, size_t room)
+{
+    const size_t length = strlen(module->name);
+    size_t at = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < shoal_checkpoint_count(module->checkpoint); i++) {
+        const shoal_tensor *tensor = shoal_checkpoint_at(module->checkpoint, i);
+        char shape[160];
+        if (strncmp(tensor->name, module->name, length) != 0 || tensor->name[length] != '.')
+            continue;
+        shoal_tensor_shape_text(tensor, shape, sizeof shape);
+        at += (size_t)snprintf(out + at, room - at, "%s%s %s %s", at ? ", " : "",
+                               tensor->name + length + 1, shoal_dtype_name(tensor->dtype), shape);
+        if (at >= room)
+            return;
+    }
+}
+
+static shoal_status nobody_claims(const shoal_module *module)
+{
+    char parts[512];
+    list_parts(module, parts, sizeof parts);
+    if (parts[0] == '\0')
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "%s: the model needs it and the checkpoint has no tensor of that name",
+                          module->name);
+    return shoal_fail(SHOAL_ERR_DATA,
+                      "%s: not a stored form that is read under quantization method '%s': %s",
+                      module->name, shoal_method_name(module->quantization->method), parts);
+}
+
+shoal_status shoal_dialect_find(const shoal_module *module, const shoal_dialect **out)
+{
+    const shoal_dialect *found = NULL;
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        if (!table[i]->claims(module))
+            continue;
+        if (found)
+            return shoal_fail(SHOAL_ERR_DATA, "%s is stored twice: as %s (%s.%s) and as %s (%s.%s)",
+                              module->name, found->name, module->name, found->parts[0],
+                              table[i]->name, module->name, table[i]->parts[0]);
+        found = table[i];
+    }
+    if (!found)
+        return nobody_claims(module);
+    *out = found;
+    return SHOAL_OK;
+}
+
+shoal_status shoal_dialect_expect(const shoal_module *module, const char *suffix,
+                                  const shoal_tensor *tensor, int64_t rows, int64_t columns)
+{
+    char shape[160];
+    if (!tensor)
+        return shoal_fail(SHOAL_ERR_DATA, "tensor %s.%s is missing", module->name, suffix);
+    if (tensor->rank == 2 && tensor->shape[0] == rows && tensor->shape[1] == columns)
+        return SHOAL_OK;
+    shoal_tensor_shape_text(tensor, shape, sizeof shape);
+    return shoal_fail(SHOAL_ERR_DATA,
+                      "tensor %s has shape %s; [%lld, %lld] is right for %lld outputs and %lld "
+                      "inputs of config.json",
+                      tensor->name, shape, (long long)rows, (long long)columns,
+                      (long long)module->n, (long long)module->k);
+}
+
+shoal_status shoal_dialect_expect_dtype(const shoal_tensor *tensor, shoal_dtype dtype)
+{
+    if (tensor->dtype == dtype)
+        return SHOAL_OK;
+    return shoal_fail(SHOAL_ERR_DATA, "tensor %s has dtype %s; expected %s", tensor->name,
+                      shoal_dtype_name(tensor->dtype), shoal_dtype_name(dtype));
+}
+
+shoal_status shoal_dialect_expect_float(const shoal_tensor *tensor)
+{
+    if (shoal_dtype_is_float(tensor->dtype))
+        return SHOAL_OK;
+    return shoal_fail(SHOAL_ERR_DATA, "tensor %s has dtype %s; expected F32, F16 or BF16",
+                      tensor->name, shoal_dtype_name(tensor->dtype));
+}
+
+int64_t shoal_rect_group_begin(const shoal_weight *weight, const shoal_rect *rect)
+{
+    return weight->group > 0 ? rect->k_begin / weight->group : 0;
+}
+
+int64_t shoal_rect_groups(const shoal_weight *weight, const shoal_rect *rect)
+{
+    if (weight->kind == SHOAL_WEIGHT_FLOAT || weight->group <= 0 || rect->k_end <= rect->k_begin)
+        return 0;
+    return shoal_ceil_div(rect->k_end, weight->group) - rect->k_begin / weight->group;
+}
+
+int64_t shoal_rect_staging_columns(const shoal_weight *weight, const shoal_rect *rect)
+{
+    const int64_t k = weight->act_order ? weight->k : rect->k_end - rect->k_begin;
+    const int64_t element =
+        weight->kind == SHOAL_WEIGHT_FLOAT ? (int64_t)shoal_dtype_bytes(weight->dtype) : 2;
+    const int64_t columns = SHOAL_STAGING_BYTES / (shoal_max_i64(k, 1) * element);
+    return shoal_max_i64(columns / SHOAL_PANEL * SHOAL_PANEL, SHOAL_PANEL);
+}
+
+shoal_status shoal_dialect_allocate(const shoal_weight *weight, const shoal_rect *rect,
+                                    shoal_arena *arena, shoal_canonical *out)
+{
+    shoal_canonical block = {
+        .kind = weight->kind,
+        .n = rect->n_end - rect->n_begin,
+        .k = rect->k_end - rect->k_begin,
+        .groups = shoal_rect_groups(weight, rect),
+        .zero_const = weight->zero_const,
+        .dtype = weight->dtype,
+    };
+    const uint64_t cells = (uint64_t)block.n * (uint64_t)block.k;
+    const uint64_t scales = (uint64_t)block.n * (uint64_t)block.groups;
+    void *at = NULL;
+    if (block.kind == SHOAL_WEIGHT_FLOAT) {
+        SHOAL_TRY(shoal_arena_array(arena, cells, shoal_dtype_bytes(block.dtype), &at));
+        block.dense = at;
+    } else {
+        SHOAL_TRY(shoal_arena_array(arena, cells, 1, &at));
+        block.codes = at;
+        SHOAL_TRY(shoal_arena_array(arena, scales, sizeof(float), &at));
+        block.scales = at;
+        if (weight->has_zeros) {
+            SHOAL_TRY(shoal_arena_array(arena, scales, sizeof(int16_t), &at));
+            block.zeros = at;
+        }
+        if (weight->has_mins) {
+            SHOAL_TRY(shoal_arena_array(arena, scales, sizeof(float), &at));
+            block.mins = at;
+        }
+    }
+    *out = block;
+    return SHOAL_OK;
+}
+
+shoal_status shoal_dialect_stage(const shoal_manifest *manifest, const shoal_tensor *tensor,
+                                 int64_t first, int64_t rows, int64_t begin, int64_t bytes,
+                                 uint8_t **out)
+{
+    const uint64_t stride = (uint64_t)tensor->shape[1] * shoal_dtype_bytes(tensor->dtype);
+    const uint64_t offset = (uint64_t)first * stride + (uint64_t)begin;
+    void *block = NULL;
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)rows, (uint64_t)bytes, &block));
+    shoal_status st = SHOAL_OK;
+    if (rows > 0 && bytes > 0)
+        st = shoal_checkpoint_read_rows(manifest->checkpoint, tensor, offset, (uint64_t)bytes,
+                                        stride, (uint64_t)rows, block);
+    if (st != SHOAL_OK) {
+        shoal_free(block);
+        return st;
+    }
+    *out = block;
+    return SHOAL_OK;
+}
+
+uint64_t shoal_dialect_scales_bytes(const shoal_weight *weight, const shoal_tensor *tensor,
+                                    const shoal_rect *rect)
+{
+    return (uint64_t)(rect->n_end - rect->n_begin) * (uint64_t)shoal_rect_groups(weight, rect) *
+           shoal_dtype_bytes(tensor->dtype);
+}
+
+shoal_status shoal_dialect_read_scales(const shoal_manifest *manifest, const shoal_weight *weight,
+                                       const shoal_tensor *tensor, const shoal_rect *rect,
+                                       shoal_canonical *out)
+{
+    const int64_t size = (int64_t)shoal_dtype_bytes(tensor->dtype);
+    const int64_t first = shoal_rect_group_begin(weight, rect);
+    const int64_t column = weight->row_offset + rect->n_begin;
+    uint8_t *stored = NULL;
+    SHOAL_TRY(shoal_dialect_stage(manifest, tensor, first, out->groups, column * size,
+                                  out->n * size, &stored));
+    shoal_status st = SHOAL_OK;
+    for (int64_t g = 0; g < out->groups && st == SHOAL_OK; g++)
+        for (int64_t n = 0; n < out->n; n++) {
+            const float scale = shoal_load_f32(stored, tensor->dtype, (size_t)(g * out->n + n));
+            if (!isfinite(scale)) {
+                st = shoal_fail(SHOAL_ERR_DATA,
+                                "tensor %s: the scale of group %lld, column %lld is %s",
+                                tensor->name, (long long)(first + g), (long long)(column + n),
+                                isnan(scale) ? "NaN" : "infinite");
+                break;
+            }
+            out->scales[n * out->groups + g] = scale;
+        }
+    shoal_free(stored);
+    return st;
+}

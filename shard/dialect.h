@@ -1,0 +1,116 @@
+/* shard/dialect.h - the registry of stored forms: how the tensors of one linear become canonical.
+ *
+ * A dialect is one row: it says whether a module is its own (from the tensors that are there and
+ * the quantization config), describes the weight with every dtype and shape checked, and reads
+ * rectangles. To add one: write shard/dialect_NAME.c with its row, name the row in the table of
+ * shard/dialect.c. Nothing else in the tree knows a dialect by name.
+ *
+ * A dialect sees plain rectangles: `rect.columns` is resolved above it (shard/weight.c). */
+#ifndef SHOAL_SHARD_DIALECT_H
+#define SHOAL_SHARD_DIALECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shard/manifest.h"
+#include "shard/quantization.h"
+
+/* One module of the checkpoint. n counts the outputs of all roles stacked in it. */
+typedef struct {
+    const shoal_checkpoint *checkpoint;
+    const shoal_quantization *quantization;
+    const char *name; /* "model.layers.0.self_attn.q_proj" */
+    int64_t n, k;
+} shoal_module;
+
+struct shoal_dialect {
+    const char *name;
+
+    /* Suffixes of the tensors it takes, in the order of shoal_weight.parts; NULL ends the list.
+     * The first is what makes the module this dialect's and is always there. */
+    const char *parts[SHOAL_PARTS_MAX + 1];
+
+    shoal_zeros_rule zeros;
+
+    /* Is the module stored in this form? Looks at tensors and config, not at shapes. */
+    bool (*claims)(const shoal_module *module);
+
+    /* Check the parts (already looked up; absent ones are NULL) and fill kind, dtype, group,
+     * zeros, act_order, bits and source_group. n, k and row_offset are set. */
+    shoal_status (*describe)(const shoal_module *module, shoal_weight *weight);
+
+    /* Exactly what `read` will read; `rect->columns` is NULL in both. */
+    uint64_t (*read_bytes)(const shoal_weight *weight, const shoal_rect *rect);
+
+    /* Fill the arrays of `out`, which shoal_dialect_allocate made for this rectangle. */
+    shoal_status (*read)(const shoal_manifest *manifest, const shoal_weight *weight,
+                         const shoal_rect *rect, shoal_canonical *out);
+
+    /* Read the permutation of an act-order weight; NULL where there is none. */
+    shoal_status (*order)(const shoal_manifest *manifest, const shoal_weight *weight,
+                          int32_t *order);
+};
+
+/* The dialect that reads `module`. SHOAL_ERR_DATA when none or more than one does, naming the
+ * module's tensors and the config's method. */
+SHOAL_MUST_USE shoal_status shoal_dialect_find(const shoal_module *module,
+                                               const shoal_dialect **out);
+
+/* Not found by shoal_dialect_find: dense tensors that become integers while they are read. */
+extern const shoal_dialect shoal_dialect_at_load;
+
+/* The rows of the table, each in its own file. */
+extern const shoal_dialect shoal_dialect_dense;
+extern const shoal_dialect shoal_dialect_gptq;
+extern const shoal_dialect shoal_dialect_gptq_word;
+extern const shoal_dialect shoal_dialect_gptq_v2;
+extern const shoal_dialect shoal_dialect_awq;
+
+/* What dialects share. */
+
+/* Tensor "MODULE.suffix"; NULL when it is not there. */
+const shoal_tensor *shoal_module_tensor(const shoal_module *module, const char *suffix);
+
+/* Is `tensor` there, and [rows][columns]? Is it of this dtype, or of a float dtype? Otherwise
+ * SHOAL_ERR_DATA with what it is and what it should be. */
+SHOAL_MUST_USE shoal_status shoal_dialect_expect(const shoal_module *module, const char *suffix,
+                                                 const shoal_tensor *tensor, int64_t rows,
+                                                 int64_t columns);
+SHOAL_MUST_USE shoal_status shoal_dialect_expect_dtype(const shoal_tensor *tensor,
+                                                       shoal_dtype dtype);
+SHOAL_MUST_USE shoal_status shoal_dialect_expect_float(const shoal_tensor *tensor);
+
+/* "[16, 128]" into `out`. */
+void shoal_tensor_shape_text(const shoal_tensor *tensor, char *out, size_t room);
+
+/* Weight groups that a rectangle touches. */
+int64_t shoal_rect_group_begin(const shoal_weight *weight, const shoal_rect *rect);
+int64_t shoal_rect_groups(const shoal_weight *weight, const shoal_rect *rect);
+
+/* Columns of a rectangle to hold in memory at a time while it is read: a multiple of 64, so many
+ * that stored and canonical form together take about SHOAL_STAGING_BYTES. */
+#define SHOAL_STAGING_BYTES (64ll << 20)
+int64_t shoal_rect_staging_columns(const shoal_weight *weight, const shoal_rect *rect);
+
+/* Set the scalars of `out` and allocate its arrays for this rectangle. */
+SHOAL_MUST_USE shoal_status shoal_dialect_allocate(const shoal_weight *weight,
+                                                   const shoal_rect *rect, shoal_arena *arena,
+                                                   shoal_canonical *out);
+
+/* Read rows [first, first + rows) of a matrix tensor, bytes [begin, begin + bytes) of each, into
+ * a block that the caller frees with shoal_free. Nothing to read is an empty block. */
+SHOAL_MUST_USE shoal_status shoal_dialect_stage(const shoal_manifest *manifest,
+                                                const shoal_tensor *tensor, int64_t first,
+                                                int64_t rows, int64_t begin, int64_t bytes,
+                                                uint8_t **out);
+
+/* Read scales stored [groups][columns] for a rectangle into out->scales, all finite. */
+SHOAL_MUST_USE shoal_status shoal_dialect_read_scales(const shoal_manifest *manifest,
+                                                      const shoal_weight *weight,
+                                                      const shoal_tensor *tensor,
+                                                      const shoal_rect *rect, shoal_canonical *out);
+uint64_t shoal_dialect_scales_bytes(const shoal_weight *weight, const shoal_tensor *tensor,
+                                    const shoal_rect *rect);
+
+#endif

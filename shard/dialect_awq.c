@@ -1,0 +1,141 @@
+/* shard/dialect_awq.c - AWQ, version "gemm": 4-bit codes packed along n.
+ *
+ *     qweight [k][n/8]   qzeros [groups][n/8]   scales [groups][n]
+ *
+ * A word holds columns 8c .. 8c+7, column 8c+j in nibble order[j]; qzeros likewise. The zero is
+ * stored as it is. */
+#include "proto/bytes.h"
+#include "shard/dialect.h"
+#include "shard/packed.h"
+
+enum { QWEIGHT, QZEROS, SCALES };
+
+/* Inputs unpacked at a time: 64 rows of words stay in cache while columns are walked. */
+#define K_STEP 64
+
+static const uint8_t nibble_of_column[8] = {0, 4, 1, 5, 2, 6, 3, 7};
+
+static bool claims(const shoal_module *module)
+{
+    return module->quantization->method == SHOAL_METHOD_AWQ &&
+           shoal_module_tensor(module, "qweight");
+}
+
+static shoal_status check_shape(const shoal_module *module, const shoal_tensor *qweight)
+{
+    if (module->n % 8 != 0)
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "tensor %s: awq packs 8 outputs in a word, %lld do not fit",
+                          qweight->name, (long long)module->n);
+    if (qweight->rank == 2 && qweight->shape[0] == shoal_ceil_div(module->k, 8) &&
+        qweight->shape[1] == module->n)
+        return shoal_fail(
+            SHOAL_ERR_DATA,
+            "tensor %s is [%lld, %lld], packed along the inputs as gptq does, but the "
+            "quantization config says awq",
+            qweight->name, (long long)qweight->shape[0], (long long)qweight->shape[1]);
+    return shoal_dialect_expect(module, "qweight", qweight, module->k, module->n / 8);
+}
+
+static shoal_status describe(const shoal_module *module, shoal_weight *weight)
+{
+    const shoal_quantization *q = module->quantization;
+    const int64_t group = q->group < 0 ? module->k : shoal_min_i64(q->group, module->k);
+    const int64_t groups = shoal_ceil_div(module->k, group);
+    const shoal_tensor *const *parts = weight->parts;
+    SHOAL_TRY(check_shape(module, parts[QWEIGHT]));
+    SHOAL_TRY(shoal_dialect_expect(module, "qzeros", parts[QZEROS], groups, module->n / 8));
+    SHOAL_TRY(shoal_dialect_expect(module, "scales", parts[SCALES], groups, module->n));
+    SHOAL_TRY(shoal_dialect_expect_dtype(parts[QWEIGHT], SHOAL_I32));
+    SHOAL_TRY(shoal_dialect_expect_dtype(parts[QZEROS], SHOAL_I32));
+    SHOAL_TRY(shoal_dialect_expect_float(parts[SCALES]));
+    weight->kind = SHOAL_WEIGHT_INT4;
+    weight->dtype = parts[SCALES]->dtype;
+    weight->group = group;
+    weight->has_zeros = true;
+    weight->zero_const = 8;
+    weight->bits = 4;
+    weight->source_group = q->group;
+    return SHOAL_OK;
+}
+
+/* Word columns [begin, end) that hold the rectangle's columns. */
+static void word_range(const shoal_weight *weight, const shoal_rect *rect, int64_t *begin,
+                       int64_t *end)
+{
+    *begin = (weight->row_offset + rect->n_begin) / 8;
+    *end = shoal_ceil_div(weight->row_offset + rect->n_end, 8);
+    if (rect->n_begin == rect->n_end)
+        *end = *begin;
+}
+
+static uint64_t read_bytes(const shoal_weight *weight, const shoal_rect *rect)
+{
+    int64_t begin, end;
+    word_range(weight, rect, &begin, &end);
+    const int64_t rows = rect->k_end - rect->k_begin + shoal_rect_groups(weight, rect);
+    return (uint64_t)rows * (uint64_t)(end - begin) * SHOAL_WORD_BYTES +
+           shoal_dialect_scales_bytes(weight, weight->parts[SCALES], rect);
+}
+
+/* One stored matrix of packed words: rows x words, whose first word holds column `column`. */
+typedef struct {
+    const uint8_t *at;
+    int64_t words;
+    int64_t column;
+} words;
+
+static unsigned code_at(const words *w, int64_t row, int64_t column)
+{
+    const int64_t c = column - w->column;
+    const uint32_t word = shoal_load_le32(w->at + (row * w->words + c / 8) * SHOAL_WORD_BYTES);
+    return word >> (4 * nibble_of_column[c % 8]) & 15u;
+}
+
+static void unpack_codes(const words *w, int64_t first, shoal_canonical *out)
+{
+    for (int64_t k = 0; k < out->k; k += K_STEP) {
+        const int64_t k_end = shoal_min_i64(k + K_STEP, out->k);
+        for (int64_t n = 0; n < out->n; n++)
+            for (int64_t i = k; i < k_end; i++)
+                out->codes[n * out->k + i] = (uint8_t)code_at(w, i, first + n);
+    }
+}
+
+static shoal_status read_awq(const shoal_manifest *manifest, const shoal_weight *weight,
+                             const shoal_rect *rect, shoal_canonical *out)
+{
+    const int64_t first = weight->row_offset + rect->n_begin;
+    const int64_t group = shoal_rect_group_begin(weight, rect);
+    uint8_t *codes = NULL, *zeros = NULL;
+    int64_t begin, end;
+    shoal_status st;
+    word_range(weight, rect, &begin, &end);
+    const int64_t bytes = (end - begin) * SHOAL_WORD_BYTES;
+    SHOAL_TRY_GOTO(shoal_dialect_stage(manifest, weight->parts[QWEIGHT], rect->k_begin, out->k,
+                                       begin * SHOAL_WORD_BYTES, bytes, &codes),
+                   done);
+    SHOAL_TRY_GOTO(shoal_dialect_stage(manifest, weight->parts[QZEROS], group, out->groups,
+                                       begin * SHOAL_WORD_BYTES, bytes, &zeros),
+                   done);
+    const words stored = {codes, end - begin, 8 * begin};
+    const words stored_zeros = {zeros, end - begin, 8 * begin};
+    unpack_codes(&stored, first, out);
+    for (int64_t g = 0; g < out->groups; g++)
+        for (int64_t n = 0; n < out->n; n++)
+            out->zeros[n * out->groups + g] = (int16_t)code_at(&stored_zeros, g, first + n);
+    st = shoal_dialect_read_scales(manifest, weight, weight->parts[SCALES], rect, out);
+done:
+    shoal_free(codes);
+    shoal_free(zeros);
+    return st;
+}
+
+const shoal_dialect shoal_dialect_awq = {
+    .name = "awq-gemm",
+    .parts = {"qweight", "qzeros", "scales"},
+    .claims = claims,
+    .describe = describe,
+    .read_bytes = read_bytes,
+    .read = read_awq,
+};

@@ -1,0 +1,403 @@
+/* shard/dialect_gptq.c - GPTQ with 2, 3, 4 and 8 bits: codes packed along k.
+ *
+ *     qweight [k*bits/32][n]   qzeros [groups][n*bits/32]   scales [groups][n]   g_idx [k]
+ *
+ * Three rows differ in how zeros were stored (shard/quantization.h). 2- and 3-bit codes become
+ * canonical 4-bit codes with their own zero. Symmetric weights keep no zeros; their stored zeros
+ * are still read and compared, so that a file that lies about symmetry is not believed. g_idx is
+ * the order of an act-order weight; where the config promises plain groups it must hold them. */
+#include <stdatomic.h>
+#include <string.h>
+
+#include "proto/bytes.h"
+#include "proto/log.h"
+#include "shard/dialect.h"
+#include "shard/packed.h"
+
+enum { QWEIGHT, QZEROS, SCALES, G_IDX };
+
+/* Columns unpacked at a time, and blocks of words of each: a strip stays in cache. */
+#define STRIP       64
+#define BLOCKS_STEP 8
+
+static bool is_gptq(const shoal_module *module, shoal_zeros_rule zeros)
+{
+    return module->quantization->method == SHOAL_METHOD_GPTQ &&
+           module->quantization->zeros == zeros && shoal_module_tensor(module, "qweight");
+}
+
+static bool claims_v1(const shoal_module *module)
+{
+    return is_gptq(module, SHOAL_ZEROS_MINUS_ONE);
+}
+
+static bool claims_v1_word(const shoal_module *module)
+{
+    return is_gptq(module, SHOAL_ZEROS_MINUS_ONE_WORD);
+}
+
+static bool claims_v2(const shoal_module *module)
+{
+    return is_gptq(module, SHOAL_ZEROS_PLAIN);
+}
+
+static shoal_status check_g_idx(const shoal_module *module, const shoal_weight *weight)
+{
+    const shoal_tensor *g_idx = weight->parts[G_IDX];
+    if (!g_idx && weight->act_order)
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "tensor %s.g_idx is missing, but the quantization config says desc_act",
+                          module->name);
+    if (!g_idx)
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_dialect_expect_dtype(g_idx, SHOAL_I32));
+    if (g_idx->rank != 1 || g_idx->shape[0] != module->k)
+        return shoal_fail(SHOAL_ERR_DATA, "tensor %s has %lld elements; expected [%lld]",
+                          g_idx->name, (long long)(g_idx->rank > 0 ? g_idx->shape[0] : 1),
+                          (long long)module->k);
+    return SHOAL_OK;
+}
+
+static shoal_status check_shapes(const shoal_module *module, const shoal_weight *weight,
+                                 int64_t groups)
+{
+    const int bits = module->quantization->bits;
+    const shoal_tensor *const *parts = weight->parts;
+    const shoal_tensor *qweight = parts[QWEIGHT];
+    const int64_t zero_words = shoal_ceil_div(module->n * bits, 32);
+    if (qweight->rank == 2 && qweight->shape[0] == module->k &&
+        qweight->shape[1] == shoal_ceil_div(module->n, 8))
+        return shoal_fail(
+            SHOAL_ERR_DATA,
+            "tensor %s is [%lld, %lld], packed along the outputs as awq does, but the "
+            "quantization config says gptq",
+            qweight->name, (long long)qweight->shape[0], (long long)qweight->shape[1]);
+    SHOAL_TRY(shoal_dialect_expect(module, "qweight", qweight, shoal_ceil_div(module->k * bits, 32),
+                                   module->n));
+    SHOAL_TRY(shoal_dialect_expect(module, "qzeros", parts[QZEROS], groups, zero_words));
+    SHOAL_TRY(shoal_dialect_expect(module, "scales", parts[SCALES], groups, module->n));
+    SHOAL_TRY(shoal_dialect_expect_dtype(qweight, SHOAL_I32));
+    SHOAL_TRY(shoal_dialect_expect_dtype(parts[QZEROS], SHOAL_I32));
+    return shoal_dialect_expect_float(parts[SCALES]);
+}
+
+static shoal_status describe(const shoal_module *module, shoal_weight *weight)
+{
+    const shoal_quantization *q = module->quantization;
+    const int64_t group = q->group < 0 ? module->k : shoal_min_i64(q->group, module->k);
+    SHOAL_TRY(check_shapes(module, weight, shoal_ceil_div(module->k, group)));
+    weight->act_order = q->act_order;
+    SHOAL_TRY(check_g_idx(module, weight));
+    weight->kind = q->bits == 8 ? SHOAL_WEIGHT_INT8 : SHOAL_WEIGHT_INT4;
+    weight->dtype = weight->parts[SCALES]->dtype;
+    weight->group = group;
+    weight->has_zeros = !q->symmetric;
+    weight->zero_const = (int16_t)(1 << (q->bits - 1));
+    weight->bits = q->bits;
+    weight->source_group = q->group;
+    return SHOAL_OK;
+}
+
+/* What a rectangle needs of each packed tensor. An act-order weight reads all of K: the rows of a
+ * range of sorted k lie anywhere, and how many there are must be known without reading g_idx. */
+typedef struct {
+    shoal_packed_span codes; /* rows of qweight, whose first field is input codes.field */
+    int64_t k_last;          /* inputs that are unpacked end here                       */
+    shoal_packed_span zeros; /* words of a row of qzeros                                */
+} reach;
+
+static reach reach_of(const shoal_weight *weight, const shoal_rect *rect)
+{
+    const int64_t first = weight->act_order ? 0 : rect->k_begin;
+    const int64_t last = weight->act_order ? weight->k : rect->k_end;
+    const int64_t column = weight->row_offset;
+    return (reach){
+        .codes = shoal_packed_cover(first, last, weight->bits, weight->parts[QWEIGHT]->shape[0]),
+        .k_last = last,
+        .zeros = shoal_packed_cover(column + rect->n_begin, column + rect->n_end, weight->bits,
+                                    weight->parts[QZEROS]->shape[1]),
+    };
+}
+
+/* Does a rectangle compare g_idx with plain groups? Whoever reads column 0 does it for its inputs:
+ * together the ranks compare every element once. */
+static bool compares_g_idx(const shoal_weight *weight, const shoal_rect *rect)
+{
+    return weight->parts[G_IDX] && !weight->act_order && weight->row_offset + rect->n_begin == 0;
+}
+
+static uint64_t read_bytes(const shoal_weight *weight, const shoal_rect *rect)
+{
+    const reach r = reach_of(weight, rect);
+    const int64_t rows = r.codes.end - r.codes.begin;
+    const int64_t zeros = shoal_rect_groups(weight, rect) * (r.zeros.end - r.zeros.begin);
+    const int64_t g_idx = compares_g_idx(weight, rect) ? rect->k_end - rect->k_begin : 0;
+    const int64_t words = rows * (rect->n_end - rect->n_begin) + zeros + g_idx;
+    return (uint64_t)words * SHOAL_WORD_BYTES +
+           shoal_dialect_scales_bytes(weight, weight->parts[SCALES], rect);
+}
+
+static shoal_status compare_g_idx(const shoal_manifest *manifest, const shoal_weight *weight,
+                                  const shoal_rect *rect)
+{
+    const shoal_tensor *tensor = weight->parts[G_IDX];
+    const int64_t count = rect->k_end - rect->k_begin;
+    void *block;
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)count, SHOAL_WORD_BYTES, &block));
+    const uint8_t *g_idx = block;
+    shoal_status st = shoal_checkpoint_read(manifest->checkpoint, tensor,
+                                            (uint64_t)rect->k_begin * SHOAL_WORD_BYTES,
+                                            (uint64_t)count * SHOAL_WORD_BYTES, block);
+    for (int64_t i = 0; i < count && st == SHOAL_OK; i++) {
+        const int32_t group = (int32_t)shoal_load_le32(g_idx + i * SHOAL_WORD_BYTES);
+        const int64_t k = rect->k_begin + i;
+        if (group != k / weight->group)
+            st = shoal_fail(SHOAL_ERR_DATA,
+                            "tensor %s puts input %lld in group %d; the quantization config "
+                            "promises groups of %lld in order, so %lld",
+                            tensor->name, (long long)k, (int)group, (long long)weight->group,
+                            (long long)(k / weight->group));
+    }
+    shoal_free(block);
+    return st;
+}
+
+static void unpack_four(uint32_t word, uint8_t *out)
+{
+    uint64_t x = word;
+    x = (x | x << 16) & 0x0000ffff0000ffffu;
+    x = (x | x << 8) & 0x00ff00ff00ff00ffu;
+    x = (x | x << 4) & 0x0f0f0f0f0f0f0f0fu;
+    shoal_store_le64(out, x);
+}
+
+/* Unpack `count` codes (at most the fields of a block) from words `stride` bytes apart. `out` has
+ * room for a whole block. */
+static void unpack_block(const uint8_t *words, int64_t stride, int bits, int64_t count,
+                         uint8_t *out)
+{
+    if (bits == 4) {
+        unpack_four(shoal_load_le32(words), out);
+        return;
+    }
+    const int64_t there = shoal_ceil_div(count * bits, 32);
+    for (int64_t i = 0; i < count; i++)
+        out[i] = (uint8_t)shoal_packed_field(words, stride, there, i, bits);
+}
+
+/* The rows of qweight that were read, as a matrix of words. */
+typedef struct {
+    const uint8_t *at;
+    int64_t columns;
+    int64_t codes; /* inputs they hold */
+    int bits;
+} stored_codes;
+
+/* Codes of columns [n, n + count) into strip[count][ld], inputs as stored. */
+static void unpack_strip(const stored_codes *stored, int64_t n, int64_t count, int64_t ld,
+                         uint8_t *strip)
+{
+    const int64_t fields = shoal_packed_fields(stored->bits);
+    const int64_t step = shoal_packed_words(stored->bits);
+    const int64_t stride = stored->columns * SHOAL_WORD_BYTES;
+    const int64_t blocks = shoal_ceil_div(stored->codes, fields);
+    for (int64_t b = 0; b < blocks; b += BLOCKS_STEP)
+        for (int64_t c = 0; c < count; c++)
+            for (int64_t i = b; i < shoal_min_i64(b + BLOCKS_STEP, blocks); i++) {
+                const uint8_t *words = stored->at + i * step * stride + (n + c) * SHOAL_WORD_BYTES;
+                const int64_t left = shoal_min_i64(fields, stored->codes - i * fields);
+                unpack_block(words, stride, stored->bits, left, strip + c * ld + i * fields);
+            }
+}
+
+/* Stored codes to out->codes: cut, or walked in sorted order. */
+static shoal_status place_codes(const stored_codes *stored, const reach *r, const shoal_rect *rect,
+                                shoal_canonical *out)
+{
+    const int64_t ld = shoal_round_up(stored->codes, 32);
+    void *block;
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, STRIP, (uint64_t)ld, &block));
+    const uint8_t *strip = block;
+    for (int64_t n = 0; n < out->n; n += STRIP) {
+        const int64_t count = shoal_min_i64(STRIP, out->n - n);
+        unpack_strip(stored, n, count, ld, block);
+        for (int64_t c = 0; c < count; c++) {
+            uint8_t *to = out->codes + (n + c) * out->k;
+            const uint8_t *from = strip + c * ld;
+            if (!rect->order) {
+                memcpy(to, from + (rect->k_begin - r->codes.field), (size_t)out->k);
+                continue;
+            }
+            for (int64_t k = 0; k < out->k; k++)
+                to[k] = from[rect->order[rect->k_begin + k]];
+        }
+    }
+    shoal_free(block);
+    return SHOAL_OK;
+}
+
+static shoal_status read_codes(const shoal_manifest *manifest, const shoal_weight *weight,
+                               const reach *r, const shoal_rect *rect, shoal_canonical *out)
+{
+    uint8_t *block = NULL;
+    const int64_t column = weight->row_offset + rect->n_begin;
+    SHOAL_TRY(shoal_dialect_stage(manifest, weight->parts[QWEIGHT], r->codes.begin,
+                                  r->codes.end - r->codes.begin, column * SHOAL_WORD_BYTES,
+                                  out->n * SHOAL_WORD_BYTES, &block));
+    const stored_codes stored = {block, out->n, r->k_last - r->codes.field, weight->bits};
+    const shoal_status st = place_codes(&stored, r, rect, out);
+    shoal_free(block);
+    return st;
+}
+
+/* The row of stored zeros of one group. */
+typedef struct {
+    const uint8_t *words;
+    int64_t count;
+    int64_t field; /* column of the first field */
+} zero_row;
+
+static unsigned stored_zero(const zero_row *row, int64_t column, int bits)
+{
+    return shoal_packed_field(row->words, SHOAL_WORD_BYTES, row->count, column - row->field, bits);
+}
+
+static shoal_status compare_zeros(const shoal_weight *weight, const shoal_rect *rect,
+                                  const zero_row *row, int64_t group)
+{
+    const unsigned middle = 1u << (weight->bits - 1);
+    const unsigned less = weight->dialect->zeros == SHOAL_ZEROS_PLAIN ? 0 : 1;
+    for (int64_t n = rect->n_begin; n < rect->n_end; n++) {
+        const unsigned stored = stored_zero(row, weight->row_offset + n, weight->bits);
+        if (stored != middle - less)
+            return shoal_fail(SHOAL_ERR_DATA,
+                              "tensor %s: the quantization config says symmetric, but group %lld, "
+                              "column %lld stores zero %u instead of %u",
+                              weight->parts[QZEROS]->name, (long long)group,
+                              (long long)(weight->row_offset + n), stored, middle - less);
+    }
+    return SHOAL_OK;
+}
+
+/* v1 cannot say z = 0: its writers left all ones in the field. Said once, it may concern many. */
+static void warn_wrapped(const char *tensor, int64_t group, int64_t column)
+{
+    static atomic_flag said = ATOMIC_FLAG_INIT;
+    if (!atomic_flag_test_and_set(&said))
+        shoal_log(SHOAL_LOG_WARN, "load",
+                  "tensor %s: the zero of group %lld, column %lld is stored as all ones (gptq v1) "
+                  "and read as zero 0; said once",
+                  tensor, (long long)group, (long long)column);
+}
+
+static void place_zeros(const shoal_weight *weight, const shoal_rect *rect, const zero_row *row,
+                        int64_t group, int64_t g, shoal_canonical *out)
+{
+    const unsigned mask = (1u << weight->bits) - 1;
+    const unsigned more = weight->dialect->zeros == SHOAL_ZEROS_MINUS_ONE ? 1 : 0;
+    for (int64_t n = 0; n < out->n; n++) {
+        const int64_t column = weight->row_offset + rect->n_begin + n;
+        const unsigned stored = stored_zero(row, column, weight->bits);
+        if (more && stored == mask)
+            warn_wrapped(weight->parts[QZEROS]->name, group, column);
+        out->zeros[n * out->groups + g] = (int16_t)((stored + more) & mask);
+    }
+}
+
+/* GPTQModel took 1 from every field by one subtraction on the word, borrows and all. */
+static void undo_word_subtraction(uint8_t *words, int64_t count, int bits)
+{
+    const uint32_t ones = bits == 2 ? 0x55555555u : bits == 4 ? 0x11111111u : 0x01010101u;
+    for (int64_t i = 0; i < count; i++)
+        shoal_store_le32(words + i * 4, shoal_load_le32(words + i * 4) + ones);
+}
+
+static shoal_status read_zeros(const shoal_manifest *manifest, const shoal_weight *weight,
+                               const reach *r, const shoal_rect *rect, shoal_canonical *out)
+{
+    const int64_t words = r->zeros.end - r->zeros.begin;
+    const int64_t first = shoal_rect_group_begin(weight, rect);
+    uint8_t *block = NULL;
+    shoal_status st = SHOAL_OK;
+    SHOAL_TRY(shoal_dialect_stage(manifest, weight->parts[QZEROS], first, out->groups,
+                                  r->zeros.begin * SHOAL_WORD_BYTES, words * SHOAL_WORD_BYTES,
+                                  &block));
+    if (weight->has_zeros && weight->dialect->zeros == SHOAL_ZEROS_MINUS_ONE_WORD)
+        undo_word_subtraction(block, out->groups * words, weight->bits);
+    for (int64_t g = 0; g < out->groups && st == SHOAL_OK; g++) {
+        const zero_row row = {block + g * words * SHOAL_WORD_BYTES, words, r->zeros.field};
+        if (weight->has_zeros)
+            place_zeros(weight, rect, &row, first + g, g, out);
+        else
+            st = compare_zeros(weight, rect, &row, first + g);
+    }
+    shoal_free(block);
+    return st;
+}
+
+static shoal_status read_gptq(const shoal_manifest *manifest, const shoal_weight *weight,
+                              const shoal_rect *rect, shoal_canonical *out)
+{
+    const reach r = reach_of(weight, rect);
+    if (compares_g_idx(weight, rect))
+        SHOAL_TRY(compare_g_idx(manifest, weight, rect));
+    SHOAL_TRY(read_codes(manifest, weight, &r, rect, out));
+    SHOAL_TRY(read_zeros(manifest, weight, &r, rect, out));
+    return shoal_dialect_read_scales(manifest, weight, weight->parts[SCALES], rect, out);
+}
+
+/* Counting sort of inputs by group; `begin` [groups + 1] is scratch, all zero. */
+static shoal_status sort_by_group(const shoal_weight *weight, const uint8_t *g_idx, int64_t groups,
+                                  int64_t *begin, int32_t *order)
+{
+    const char *name = weight->parts[G_IDX]->name;
+    for (int64_t k = 0; k < weight->k; k++) {
+        const int32_t group = (int32_t)shoal_load_le32(g_idx + k * SHOAL_WORD_BYTES);
+        if (group < 0 || group >= groups)
+            return shoal_fail(SHOAL_ERR_DATA, "tensor %s: input %lld is in group %d of %lld", name,
+                              (long long)k, (int)group, (long long)groups);
+        begin[group + 1]++;
+    }
+    for (int64_t g = 0; g < groups; g++) {
+        const int64_t right = shoal_min_i64(weight->group, weight->k - g * weight->group);
+        if (begin[g + 1] != right)
+            return shoal_fail(SHOAL_ERR_DATA, "tensor %s: group %lld has %lld inputs, not %lld",
+                              name, (long long)g, (long long)begin[g + 1], (long long)right);
+        begin[g + 1] += begin[g];
+    }
+    for (int64_t k = 0; k < weight->k; k++)
+        order[begin[shoal_load_le32(g_idx + k * SHOAL_WORD_BYTES)]++] = (int32_t)k;
+    return SHOAL_OK;
+}
+
+static shoal_status read_order(const shoal_manifest *manifest, const shoal_weight *weight,
+                               int32_t *order)
+{
+    const int64_t groups = shoal_ceil_div(weight->k, weight->group);
+    const uint64_t bytes = (uint64_t)weight->k * SHOAL_WORD_BYTES;
+    void *g_idx = NULL, *begin = NULL;
+    shoal_status st;
+    SHOAL_TRY_GOTO(shoal_alloc(SHOAL_MEM_CHECKPOINT, bytes, &g_idx), done);
+    SHOAL_TRY_GOTO(
+        shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)groups + 1, sizeof(int64_t), &begin),
+        done);
+    SHOAL_TRY_GOTO(
+        shoal_checkpoint_read(manifest->checkpoint, weight->parts[G_IDX], 0, bytes, g_idx), done);
+    st = sort_by_group(weight, g_idx, groups, begin, order);
+done:
+    shoal_free(g_idx);
+    shoal_free(begin);
+    return st;
+}
+
+#define GPTQ_ROW(row_name, row_zeros, row_claims)                                                  \
+    {                                                                                              \
+        .name = row_name, .parts = {"qweight", "qzeros", "scales", "g_idx"}, .zeros = row_zeros,   \
+        .claims = row_claims, .describe = describe, .read_bytes = read_bytes, .read = read_gptq,   \
+        .order = read_order                                                                        \
+    }
+
+const shoal_dialect shoal_dialect_gptq = GPTQ_ROW("gptq", SHOAL_ZEROS_MINUS_ONE, claims_v1);
+const shoal_dialect shoal_dialect_gptq_word =
+    GPTQ_ROW("gptq (word zeros)", SHOAL_ZEROS_MINUS_ONE_WORD, claims_v1_word);
+const shoal_dialect shoal_dialect_gptq_v2 = GPTQ_ROW("gptq_v2", SHOAL_ZEROS_PLAIN, claims_v2);

@@ -1,0 +1,95 @@
+/* shard/load.c - see load.h. */
+#include "shard/load.h"
+
+#include "proto/bytes.h"
+#include "shard/dialect.h"
+
+static shoal_status check_spec(const shoal_weight *weight, const shoal_rect *rect,
+                               const shoal_linear_spec *spec)
+{
+    const int64_t n = rect->n_end - rect->n_begin, k = rect->k_end - rect->k_begin;
+    if (spec->n == n && spec->k == k && spec->kind == weight->kind && spec->dtype == weight->dtype)
+        return SHOAL_OK;
+    return shoal_fail(SHOAL_ERR_INTERNAL,
+                      "%s of layer %d: a linear of %lld x %lld for a slice of %lld x %lld",
+                      shoal_role_name(weight->role), weight->layer, (long long)spec->n,
+                      (long long)spec->k, (long long)n, (long long)k);
+}
+
+/* Read one strip aside and pack it from local column `n`. */
+static shoal_status pack_strip(const shoal_manifest *manifest, const shoal_weight *weight,
+                               const shoal_rect *strip, int64_t n, shoal_linear *linear)
+{
+    shoal_arena *staging = NULL;
+    shoal_canonical block;
+    shoal_status st;
+    SHOAL_TRY(shoal_arena_create(SHOAL_MEM_CHECKPOINT, &staging));
+    SHOAL_TRY_GOTO(shoal_weight_read(manifest, weight, strip, staging, &block), done);
+    st = shoal_linear_pack(linear, n, &block);
+done:
+    shoal_arena_destroy(staging);
+    return st;
+}
+
+static shoal_status pack_all(const shoal_manifest *manifest, const shoal_weight *weight,
+                             const shoal_rect *rect, shoal_linear *linear)
+{
+    const int64_t n = rect->n_end - rect->n_begin;
+    const int64_t step = rect->columns ? n : shoal_rect_staging_columns(weight, rect);
+    if (rect->k_end <= rect->k_begin)
+        return SHOAL_OK;
+    for (int64_t at = 0; at < n; at += step) {
+        shoal_rect strip = *rect;
+        strip.n_begin = rect->n_begin + at;
+        strip.n_end = rect->n_begin + shoal_min_i64(at + step, n);
+        SHOAL_TRY(pack_strip(manifest, weight, &strip, at, linear));
+    }
+    return SHOAL_OK;
+}
+
+/* The bias of the rectangle's columns; rows of a fused tensor lie row_offset further. */
+static shoal_status read_bias(const shoal_manifest *manifest, const shoal_weight *weight,
+                              const shoal_rect *rect, float *bias)
+{
+    const int64_t n = rect->n_end - rect->n_begin;
+    const int64_t first = weight->row_offset + rect->n_begin;
+    void *block = NULL;
+    if (!rect->columns)
+        return shoal_vector_read(manifest, weight->bias, first, first + n, NULL, bias);
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)n, sizeof(int32_t), &block));
+    int32_t *rows = block;
+    for (int64_t i = 0; i < n; i++)
+        rows[i] = rect->columns[i] + (int32_t)weight->row_offset;
+    const shoal_status st = shoal_vector_read(manifest, weight->bias, 0, n, rows, bias);
+    shoal_free(block);
+    return st;
+}
+
+shoal_status shoal_load_linear(const shoal_manifest *manifest, const shoal_weight *weight,
+                               const shoal_rect *rect, const shoal_linear_spec *spec,
+                               shoal_cpu_level cap, shoal_arena *arena, shoal_linear *out)
+{
+    const int64_t n = rect->n_end - rect->n_begin;
+    shoal_linear linear;
+    void *bias = NULL;
+    SHOAL_TRY(check_spec(weight, rect, spec));
+    SHOAL_TRY(shoal_linear_create(spec, cap, arena, &linear));
+    SHOAL_TRY(pack_all(manifest, weight, rect, &linear));
+    if (weight->bias && n > 0) {
+        SHOAL_TRY(shoal_arena_array(arena, (uint64_t)n, sizeof(float), &bias));
+        SHOAL_TRY(read_bias(manifest, weight, rect, bias));
+        linear.bias = bias;
+    }
+    *out = linear;
+    return SHOAL_OK;
+}
+
+shoal_status shoal_load_vector(const shoal_manifest *manifest, const shoal_weight *weight,
+                               shoal_arena *arena, float **out)
+{
+    void *values;
+    SHOAL_TRY(shoal_arena_array(arena, (uint64_t)weight->n, sizeof(float), &values));
+    SHOAL_TRY(shoal_vector_read(manifest, weight->parts[0], 0, weight->n, NULL, values));
+    *out = values;
+    return SHOAL_OK;
+}

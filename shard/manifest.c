@@ -1,0 +1,423 @@
+/* shard/manifest.c - see manifest.h: join roles, model and checkpoint, and keep the ledger. */
+#include "shard/manifest.h"
+
+#include <regex.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proto/bytes.h"
+#include "proto/log.h"
+#include "shard/dialect.h"
+#include "shard/quantize.h"
+#include "shard/roles.h"
+
+/* Names in a ledger error. */
+#define NAMES_MAX 10
+
+/* Everything that is needed only while the manifest is made. */
+typedef struct {
+    shoal_manifest *manifest;
+    const shoal_family_roles *roles;
+    shoal_quantization quantization;
+    bool *claimed; /* by tensor index */
+    bool quantizes, keeps;
+    shoal_quantizer quantizer;
+    regex_t keep;
+    int64_t integer_linears; /* stored as integers */
+} builder;
+
+typedef struct {
+    int64_t n, k;
+} shape;
+
+static shape shape_of(const shoal_model *model, int layer, shoal_role role)
+{
+    const int64_t hidden = model->hidden, q = model->heads * model->head_dim,
+                  kv = model->kv_heads * model->head_dim;
+    const int64_t intermediate = layer >= 0 ? model->layers[layer].intermediate : 0;
+    switch (role) {
+    case SHOAL_ROLE_Q: return (shape){q, hidden};
+    case SHOAL_ROLE_K:
+    case SHOAL_ROLE_V: return (shape){kv, hidden};
+    case SHOAL_ROLE_O: return (shape){hidden, q};
+    case SHOAL_ROLE_GATE:
+    case SHOAL_ROLE_UP: return (shape){intermediate, hidden};
+    case SHOAL_ROLE_DOWN: return (shape){hidden, intermediate};
+    case SHOAL_ROLE_EMBEDDING:
+    case SHOAL_ROLE_LM_HEAD: return (shape){model->vocab, hidden};
+    case SHOAL_ROLE_Q_NORM:
+    case SHOAL_ROLE_K_NORM: return (shape){model->head_dim, 0};
+    default: return (shape){hidden, 0};
+    }
+}
+
+static bool is_needed(const shoal_model *model, int layer, shoal_role role)
+{
+    switch (role) {
+    case SHOAL_ROLE_Q_NORM:
+    case SHOAL_ROLE_K_NORM: return model->layers[layer].qk_norm;
+    case SHOAL_ROLE_AFTER_ATTENTION_NORM: return model->layers[layer].norm_after_attention;
+    case SHOAL_ROLE_AFTER_MLP_NORM: return model->layers[layer].norm_after_mlp;
+    default: return true;
+    }
+}
+
+/* Does the family say that this linear has a bias? */
+static bool needs_bias(const shoal_model *model, int layer, shoal_role role)
+{
+    const shoal_layer *l = layer >= 0 ? &model->layers[layer] : NULL;
+    switch (role) {
+    case SHOAL_ROLE_Q:
+    case SHOAL_ROLE_K:
+    case SHOAL_ROLE_V: return l->qkv_bias;
+    case SHOAL_ROLE_O: return l->o_bias;
+    case SHOAL_ROLE_GATE:
+    case SHOAL_ROLE_UP:
+    case SHOAL_ROLE_DOWN: return l->mlp_bias;
+    default: return false;
+    }
+}
+
+const shoal_weight *shoal_manifest_weight(const shoal_manifest *manifest, int layer,
+                                          shoal_role role)
+{
+    if (role < SHOAL_ROLE_LAYER_ALL)
+        return &manifest->layers[(size_t)layer * SHOAL_ROLE_LAYER_ALL + role];
+    return &manifest->globals[role - SHOAL_ROLE_LAYER_ALL];
+}
+
+/* The same place, to be filled. */
+static shoal_weight *slot(shoal_manifest *manifest, int layer, shoal_role role)
+{
+    return (shoal_weight *)shoal_manifest_weight(manifest, layer, role);
+}
+
+void shoal_weight_name(const shoal_manifest *manifest, const shoal_weight *weight, char *out,
+                       size_t room)
+{
+    const shoal_family_roles *roles = shoal_roles_find(manifest->model->family);
+    if (!roles || !shoal_roles_module(roles, weight->role, weight->layer, out, room))
+        snprintf(out, room, "%s", shoal_role_name(weight->role));
+}
+
+static void claim(builder *b, const shoal_tensor *tensor)
+{
+    b->claimed[shoal_checkpoint_index(b->manifest->checkpoint, tensor)] = true;
+}
+
+/* A float vector of `count` elements. */
+static shoal_status check_vector(const shoal_tensor *tensor, int64_t count)
+{
+    char text[160];
+    if (tensor->rank != 1 || tensor->shape[0] != count) {
+        shoal_tensor_shape_text(tensor, text, sizeof text);
+        return shoal_fail(SHOAL_ERR_DATA, "tensor %s has shape %s; config.json makes it [%lld]",
+                          tensor->name, text, (long long)count);
+    }
+    return shoal_dialect_expect_float(tensor);
+}
+
+/* The module of a role: its name in `name`, n over all roles stacked in it, and the first row of
+ * this role among them. */
+static shoal_status module_of(const builder *b, int layer, shoal_role role, char *name, size_t room,
+                              shoal_module *module, int64_t *row_offset)
+{
+    const shoal_manifest *manifest = b->manifest;
+    const shape size = shape_of(manifest->model, layer, role);
+    const char *pattern = b->roles->module[role];
+    int64_t n = 0, before = 0;
+    if (!pattern)
+        return shoal_fail(SHOAL_ERR_DATA, "family %s has no name for %s", manifest->model->family,
+                          shoal_role_name(role));
+    if (!shoal_roles_module(b->roles, role, layer, name, room))
+        return shoal_fail(SHOAL_ERR_INTERNAL, "the name of %s is too long", shoal_role_name(role));
+    for (int r = 0; r < SHOAL_ROLE_LAYER_LINEARS; r++) {
+        if (!b->roles->module[r] || strcmp(b->roles->module[r], pattern) != 0)
+            continue;
+        const int64_t rows = shape_of(manifest->model, layer, (shoal_role)r).n;
+        n += rows;
+        if (r < (int)role)
+            before += rows;
+    }
+    *module = (shoal_module){
+        .checkpoint = manifest->checkpoint,
+        .quantization = &b->quantization,
+        .name = name,
+        .n = n ? n : size.n,
+        .k = size.k,
+    };
+    *row_offset = before;
+    return SHOAL_OK;
+}
+
+/* MODULE.bias is taken wherever it is found, and missed where the family says it must be. */
+static shoal_status add_bias(builder *b, const shoal_module *module, shoal_weight *weight)
+{
+    const shoal_model *model = b->manifest->model;
+    const shoal_tensor *bias = shoal_module_tensor(module, "bias");
+    if (!bias && needs_bias(model, weight->layer, weight->role))
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "tensor %s.bias is missing: the %s model of config.json has it",
+                          module->name, model->family);
+    if (!bias)
+        return SHOAL_OK;
+    SHOAL_TRY(check_vector(bias, module->n));
+    weight->bias = bias;
+    claim(b, bias);
+    return SHOAL_OK;
+}
+
+/* A dense linear that --quantize turns into integers while it is read. */
+static void quantize_at_load(const builder *b, const shoal_module *module, shoal_weight *weight)
+{
+    if (!b->quantizes || weight->kind != SHOAL_WEIGHT_FLOAT)
+        return;
+    if (b->keeps && regexec(&b->keep, module->name, 0, NULL, 0) == 0)
+        return;
+    const shoal_quantizer *q = &b->quantizer;
+    weight->dialect = &shoal_dialect_at_load;
+    weight->kind = q->kind;
+    weight->dtype = SHOAL_F32;
+    weight->group = q->group ? shoal_min_i64(q->group, weight->k) : weight->k;
+    weight->zero_const = q->zero;
+    weight->quantized_at_load = true;
+}
+
+static shoal_status describe(builder *b, const shoal_module *module, const shoal_dialect *dialect,
+                             shoal_weight *weight)
+{
+    weight->dialect = dialect;
+    for (int i = 0; dialect->parts[i]; i++) {
+        weight->parts[i] = shoal_module_tensor(module, dialect->parts[i]);
+        if (weight->parts[i])
+            claim(b, weight->parts[i]);
+    }
+    return dialect->describe(module, weight);
+}
+
+static shoal_status add_linear(builder *b, int layer, shoal_role role)
+{
+    const shape size = shape_of(b->manifest->model, layer, role);
+    shoal_weight weight = {.role = role, .layer = layer, .present = true, .n = size.n, .k = size.k};
+    const shoal_dialect *dialect;
+    char name[SHOAL_TENSOR_NAME_MAX];
+    shoal_module module;
+    SHOAL_TRY(module_of(b, layer, role, name, sizeof name, &module, &weight.row_offset));
+    SHOAL_TRY(shoal_dialect_find(&module, &dialect));
+    SHOAL_TRY(describe(b, &module, dialect, &weight));
+    SHOAL_TRY(add_bias(b, &module, &weight));
+    b->integer_linears += weight.kind != SHOAL_WEIGHT_FLOAT;
+    quantize_at_load(b, &module, &weight);
+    *slot(b->manifest, layer, role) = weight;
+    return SHOAL_OK;
+}
+
+static shoal_status add_vector(builder *b, int layer, shoal_role role)
+{
+    const shape size = shape_of(b->manifest->model, layer, role);
+    shoal_weight weight = {.role = role, .layer = layer, .present = true, .n = size.n};
+    char name[SHOAL_TENSOR_NAME_MAX];
+    shoal_module module;
+    SHOAL_TRY(module_of(b, layer, role, name, sizeof name, &module, &weight.row_offset));
+    const shoal_tensor *tensor = shoal_module_tensor(&module, "weight");
+    if (!tensor)
+        return shoal_fail(SHOAL_ERR_DATA, "tensor %s.weight is missing", name);
+    SHOAL_TRY(check_vector(tensor, size.n));
+    claim(b, tensor);
+    weight.parts[0] = tensor;
+    weight.kind = SHOAL_WEIGHT_FLOAT;
+    weight.dtype = tensor->dtype;
+    weight.bits = (int)shoal_dtype_bits(tensor->dtype);
+    *slot(b->manifest, layer, role) = weight;
+    return SHOAL_OK;
+}
+
+/* The embedding is a dense matrix, never quantized. */
+static shoal_status add_embedding(builder *b)
+{
+    const shape size = shape_of(b->manifest->model, -1, SHOAL_ROLE_EMBEDDING);
+    shoal_weight weight = {
+        .role = SHOAL_ROLE_EMBEDDING, .layer = -1, .present = true, .n = size.n, .k = size.k};
+    char name[SHOAL_TENSOR_NAME_MAX];
+    shoal_module module;
+    SHOAL_TRY(
+        module_of(b, -1, SHOAL_ROLE_EMBEDDING, name, sizeof name, &module, &weight.row_offset));
+    SHOAL_TRY(describe(b, &module, &shoal_dialect_dense, &weight));
+    *slot(b->manifest, -1, SHOAL_ROLE_EMBEDDING) = weight;
+    return SHOAL_OK;
+}
+
+/* A tied lm_head is the embedding under another name; a file may still hold the tensor. */
+static shoal_status add_tied_lm_head(builder *b)
+{
+    shoal_weight weight = *slot(b->manifest, -1, SHOAL_ROLE_EMBEDDING);
+    char name[SHOAL_TENSOR_NAME_MAX];
+    shoal_module module;
+    weight.role = SHOAL_ROLE_LM_HEAD;
+    SHOAL_TRY(module_of(b, -1, SHOAL_ROLE_LM_HEAD, name, sizeof name, &module, &weight.row_offset));
+    const shoal_tensor *other = shoal_module_tensor(&module, "weight");
+    if (other) {
+        shoal_log(SHOAL_LOG_INFO, "model",
+                  "tensor %s is not read: tie_word_embeddings makes it the embedding", other->name);
+        claim(b, other);
+    }
+    SHOAL_TRY(add_bias(b, &module, &weight));
+    quantize_at_load(b, &module, &weight);
+    *slot(b->manifest, -1, SHOAL_ROLE_LM_HEAD) = weight;
+    return SHOAL_OK;
+}
+
+static shoal_status add_lm_head(builder *b)
+{
+    const shoal_checkpoint *checkpoint = b->manifest->checkpoint;
+    if (b->manifest->model->tied)
+        return add_tied_lm_head(b);
+    if (!shoal_checkpoint_find(checkpoint, "lm_head.weight") &&
+        !shoal_checkpoint_find(checkpoint, "lm_head.qweight"))
+        return shoal_fail(SHOAL_ERR_DATA, "tensor lm_head.weight is missing and "
+                                          "tie_word_embeddings of config.json is false");
+    return add_linear(b, -1, SHOAL_ROLE_LM_HEAD);
+}
+
+static shoal_status add_layer(builder *b, int layer)
+{
+    const shoal_model *model = b->manifest->model;
+    if (model->layers[layer].mlp != SHOAL_MLP_DENSE)
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "layer %d of the %s model has experts, which are not read", layer,
+                          model->family);
+    for (int role = 0; role < SHOAL_ROLE_LAYER_ALL; role++) {
+        shoal_weight *weight = slot(b->manifest, layer, (shoal_role)role);
+        *weight = (shoal_weight){.role = (shoal_role)role, .layer = layer};
+        if (!is_needed(model, layer, (shoal_role)role))
+            continue;
+        if (role < SHOAL_ROLE_LAYER_LINEARS)
+            SHOAL_TRY(add_linear(b, layer, (shoal_role)role));
+        else
+            SHOAL_TRY(add_vector(b, layer, (shoal_role)role));
+    }
+    return SHOAL_OK;
+}
+
+/* Every tensor of the checkpoint is claimed, known to be ignorable, or an error that names it. */
+static shoal_status close_ledger(const builder *b)
+{
+    const shoal_checkpoint *checkpoint = b->manifest->checkpoint;
+    char names[640] = "";
+    size_t lost = 0, at = 0;
+    for (size_t i = 0; i < shoal_checkpoint_count(checkpoint); i++) {
+        const shoal_tensor *tensor = shoal_checkpoint_at(checkpoint, i);
+        if (b->claimed[i] || shoal_roles_ignorable(tensor->name))
+            continue;
+        if (lost++ < NAMES_MAX && at < sizeof names)
+            at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", at ? ", " : "",
+                                   tensor->name);
+    }
+    if (lost == 0)
+        return SHOAL_OK;
+    return shoal_fail(
+        SHOAL_ERR_DATA, "the checkpoint has %zu tensor%s that a %s model does not use: %s%s", lost,
+        lost == 1 ? "" : "s", b->manifest->model->family, names, lost > NAMES_MAX ? ", ..." : "");
+}
+
+static shoal_status build(builder *b)
+{
+    const shoal_model *model = b->manifest->model;
+    for (int layer = 0; layer < model->layer_count; layer++)
+        SHOAL_TRY(add_layer(b, layer));
+    SHOAL_TRY(add_embedding(b));
+    SHOAL_TRY(add_vector(b, -1, SHOAL_ROLE_FINAL_NORM));
+    SHOAL_TRY(add_lm_head(b));
+    SHOAL_TRY(close_ledger(b));
+    if (b->quantization.method != SHOAL_METHOD_NONE && b->integer_linears == 0)
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "the quantization config says %s, but no linear of the checkpoint is "
+                          "stored that way",
+                          shoal_method_name(b->quantization.method));
+    return SHOAL_OK;
+}
+
+/* Roles, quantization config and options; what it compiles is freed by forget(). */
+static shoal_status prepare(builder *b, const shoal_manifest_options *options)
+{
+    const shoal_model *model = b->manifest->model;
+    const uint64_t tensors = shoal_checkpoint_count(b->manifest->checkpoint);
+    void *block;
+    b->roles = shoal_roles_find(model->family);
+    if (!b->roles)
+        return shoal_fail(SHOAL_ERR_DATA, "model family '%s' has no table of weight names",
+                          model->family);
+    SHOAL_TRY(shoal_quantization_parse(model->quantization_json, &b->quantization));
+    if (options && options->quantize) {
+        SHOAL_TRY(shoal_quantizer_parse(options->quantize, &b->quantizer));
+        b->quantizes = true;
+    }
+    if (options && options->keep_regex) {
+        char why[160];
+        const int code = regcomp(&b->keep, options->keep_regex, REG_EXTENDED | REG_NOSUB);
+        if (code != 0) {
+            regerror(code, &b->keep, why, sizeof why);
+            return shoal_fail(SHOAL_ERR_USAGE, "--keep %s: %s", options->keep_regex, why);
+        }
+        b->keeps = true;
+    }
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, tensors, sizeof(bool), &block));
+    b->claimed = block;
+    return SHOAL_OK;
+}
+
+static void forget(builder *b)
+{
+    shoal_free(b->claimed);
+    if (b->keeps)
+        regfree(&b->keep);
+}
+
+static shoal_status allocate(const shoal_model *model, const shoal_checkpoint *checkpoint,
+                             shoal_manifest **out)
+{
+    shoal_arena *arena = NULL;
+    shoal_manifest *manifest;
+    shoal_status st;
+    void *block;
+    SHOAL_TRY(shoal_arena_create(SHOAL_MEM_CHECKPOINT, &arena));
+    SHOAL_TRY_GOTO(shoal_arena_alloc(arena, sizeof *manifest, &block), fail);
+    manifest = block;
+    manifest->model = model;
+    manifest->checkpoint = checkpoint;
+    manifest->arena = arena;
+    SHOAL_TRY_GOTO(shoal_arena_array(arena, (uint64_t)model->layer_count * SHOAL_ROLE_LAYER_ALL,
+                                     sizeof(shoal_weight), &block),
+                   fail);
+    manifest->layers = block;
+    *out = manifest;
+    return SHOAL_OK;
+fail:
+    shoal_arena_destroy(arena);
+    return st;
+}
+
+shoal_status shoal_manifest_create(const shoal_model *model, const shoal_checkpoint *checkpoint,
+                                   const shoal_manifest_options *options, shoal_manifest **out)
+{
+    builder b = {0};
+    shoal_status st;
+    SHOAL_TRY(allocate(model, checkpoint, &b.manifest));
+    SHOAL_TRY_GOTO(prepare(&b, options), done);
+    snprintf(b.manifest->method, sizeof b.manifest->method, "%s",
+             shoal_method_name(b.quantization.method));
+    st = build(&b);
+done:
+    forget(&b);
+    if (st == SHOAL_OK)
+        *out = b.manifest;
+    else
+        shoal_manifest_destroy(b.manifest);
+    return st;
+}
+
+void shoal_manifest_destroy(shoal_manifest *manifest)
+{
+    if (manifest)
+        shoal_arena_destroy(manifest->arena);
+}

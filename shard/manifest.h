@@ -1,0 +1,133 @@
+/* shard/manifest.h - which tensors of a checkpoint make which weight of the model, in which
+ * dialect.
+ *
+ * The manifest joins model and checkpoint before any weight is read: every weight a layer needs
+ * has its source tensors, with dtypes and shapes checked against the model, and every tensor of
+ * the checkpoint is claimed by a weight, known to be ignorable, or an error that names it (the
+ * ledger: a lost bias is impossible). Roles and module names come from the family's row in
+ * shard/roles.c; how bytes become canonical blocks is a dialect's row in shard/dialect.c. */
+#ifndef SHOAL_SHARD_MANIFEST_H
+#define SHOAL_SHARD_MANIFEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/canonical.h"
+#include "kernels/linear.h"
+#include "shard/checkpoint.h"
+#include "shard/model.h"
+
+typedef enum {
+    SHOAL_ROLE_Q,
+    SHOAL_ROLE_K,
+    SHOAL_ROLE_V,
+    SHOAL_ROLE_O,
+    SHOAL_ROLE_GATE,
+    SHOAL_ROLE_UP,
+    SHOAL_ROLE_DOWN,
+    SHOAL_ROLE_LAYER_LINEARS, /* the seven above: linears of a layer */
+    SHOAL_ROLE_INPUT_NORM = SHOAL_ROLE_LAYER_LINEARS,
+    SHOAL_ROLE_MLP_NORM,
+    SHOAL_ROLE_Q_NORM,
+    SHOAL_ROLE_K_NORM,
+    SHOAL_ROLE_AFTER_ATTENTION_NORM,
+    SHOAL_ROLE_AFTER_MLP_NORM,
+    SHOAL_ROLE_LAYER_ALL, /* linears and vectors of a layer */
+    SHOAL_ROLE_EMBEDDING = SHOAL_ROLE_LAYER_ALL,
+    SHOAL_ROLE_FINAL_NORM,
+    SHOAL_ROLE_LM_HEAD,
+    SHOAL_ROLE_COUNT
+} shoal_role;
+
+/* "q_proj", "input_layernorm", … : the word used in messages and reports. */
+const char *shoal_role_name(shoal_role role);
+
+typedef struct shoal_dialect shoal_dialect; /* shard/dialect.h */
+
+#define SHOAL_PARTS_MAX 8
+
+/* One weight of the model and where it comes from. n = outputs, k = inputs. For vectors (norms)
+ * and the embedding only `parts[0]` counts. */
+typedef struct {
+    shoal_role role;
+    int layer; /* -1 outside layers */
+    bool present;
+    const shoal_dialect *dialect;
+    const shoal_tensor *parts[SHOAL_PARTS_MAX]; /* meaning: the dialect's                     */
+    const shoal_tensor *bias;                   /* NULL: none                                 */
+    int64_t n, k;
+    int64_t row_offset;     /* first row inside a fused tensor (Phi-3), else 0                */
+    shoal_weight_kind kind; /* after quantize-at-load                                         */
+    shoal_dtype dtype;      /* elements (float) or scales (integers) as they are stored packed */
+    int64_t group;          /* weight group along k; k itself for per channel                 */
+    bool has_zeros, has_mins;
+    int16_t zero_const;
+    bool act_order; /* K is walked in the order sorted by g_idx                             */
+    bool per_token; /* W8A8: one activation scale per row (q,k,v,gate,up) or unit (o,down)  */
+    bool quantized_at_load;
+    int bits;         /* 4, 8, or 16/32 for floats: as the file has it                    */
+    int source_group; /* as the file says (-1 per channel); 0 for floats                  */
+} shoal_weight;
+
+typedef struct {
+    const shoal_model *model;           /* borrowed */
+    const shoal_checkpoint *checkpoint; /* borrowed */
+    shoal_weight *layers;               /* [layer_count][SHOAL_ROLE_LAYER_ALL] */
+    shoal_weight globals[SHOAL_ROLE_COUNT - SHOAL_ROLE_LAYER_ALL];
+    char method[32]; /* "none", "gptq", "awq": what the quantization config says */
+    shoal_arena *arena;
+} shoal_manifest;
+
+/* What the user asked for on the command line. */
+typedef struct {
+    const char *quantize;   /* NULL, "int4-g128", "int4-g64", "int4-g32", "int8"          */
+    const char *keep_regex; /* POSIX extended; linears whose module name matches stay dense */
+} shoal_manifest_options;
+
+SHOAL_MUST_USE shoal_status shoal_manifest_create(const shoal_model *model,
+                                                  const shoal_checkpoint *checkpoint,
+                                                  const shoal_manifest_options *options,
+                                                  shoal_manifest **out);
+void shoal_manifest_destroy(shoal_manifest *manifest);
+
+/* A weight; `layer` is ignored for global roles. Never NULL; see `present`. */
+const shoal_weight *shoal_manifest_weight(const shoal_manifest *manifest, int layer,
+                                          shoal_role role);
+
+/* Full module or tensor name of a weight ("model.layers.3.mlp.down_proj"). Into `out`. */
+void shoal_weight_name(const shoal_manifest *manifest, const shoal_weight *weight, char *out,
+                       size_t room);
+
+/* A rectangle of a weight: columns [n_begin, n_end) and inputs [k_begin, k_end). `columns`, when
+ * not NULL, holds n_end - n_begin source columns to take instead (a permuted slice). For an
+ * act-order weight k counts in sorted order and `order` is its permutation, from
+ * shoal_weight_order; NULL otherwise. */
+typedef struct {
+    int64_t n_begin, n_end, k_begin, k_end;
+    const int32_t *columns;
+    const int32_t *order;
+} shoal_rect;
+
+/* Bytes that reading this rectangle takes from the checkpoint: exactly what shoal_weight_read
+ * will add to the count (bias not included). */
+uint64_t shoal_weight_read_bytes(const shoal_weight *weight, const shoal_rect *rect);
+
+/* Read a rectangle into a canonical block allocated from `arena`. Checks scales (NaN and infinity
+ * are SHOAL_ERR_DATA naming tensor, row and group). */
+SHOAL_MUST_USE shoal_status shoal_weight_read(const shoal_manifest *manifest,
+                                              const shoal_weight *weight, const shoal_rect *rect,
+                                              shoal_arena *arena, shoal_canonical *out);
+
+/* The order in which an act-order weight walks K: order[i] = source k of sorted position i; a
+ * stable sort by group. Reads g_idx. `order` has k elements. */
+SHOAL_MUST_USE shoal_status shoal_weight_order(const shoal_manifest *manifest,
+                                               const shoal_weight *weight, int32_t *order);
+
+/* Elements [begin, end) of a vector (norm, bias) widened to fp32; `columns` as in shoal_rect. */
+SHOAL_MUST_USE shoal_status shoal_vector_read(const shoal_manifest *manifest,
+                                              const shoal_tensor *tensor, int64_t begin,
+                                              int64_t end, const int32_t *columns, float *out);
+uint64_t shoal_vector_read_bytes(const shoal_tensor *tensor, int64_t begin, int64_t end,
+                                 const int32_t *columns);
+
+#endif

@@ -1,0 +1,167 @@
+#include "shard/model_folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proto/arena.h"
+#include "shard/quoted.h"
+
+#define INDEX_NAME  "model.safetensors.index.json"
+#define SINGLE_NAME "model.safetensors"
+
+/* More entries than this are no model folder. */
+#define ENTRIES_MAX 100000
+
+static bool ends_in(const char *text, const char *tail)
+{
+    const size_t length = strlen(text), tail_length = strlen(tail);
+    return length >= tail_length && strcmp(text + length - tail_length, tail) == 0;
+}
+
+/* What a name without a reader is, or NULL. */
+static const char *unread_kind(const char *name)
+{
+    static const char *const kinds[][2] = {
+        {".gguf", "a GGUF file"},        {".bin", "a PyTorch file"}, {".pt", "a PyTorch file"},
+        {".pth", "a PyTorch file"},      {".ggml", "a GGML file"},   {".onnx", "an ONNX file"},
+        {".shoal", "a Shoal pack file"},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (ends_in(name, kinds[i][0]))
+            return kinds[i][1];
+    return NULL;
+}
+
+static shoal_status not_found(const char *path, int code)
+{
+    return shoal_fail(code == ENOENT || code == ENOTDIR ? SHOAL_ERR_NOTFOUND : SHOAL_ERR_IO,
+                      "%s: %s", path, strerror(code));
+}
+
+static shoal_status wrong_file(const char *path)
+{
+    const char *kind = unread_kind(path);
+    if (kind)
+        return shoal_fail(SHOAL_ERR_DATA, "%s is %s; not supported by this version", path, kind);
+    return shoal_fail(SHOAL_ERR_DATA, "%s is not a model folder", path);
+}
+
+shoal_status shoal_folder_join(const char *folder, const char *name, char **out)
+{
+    const size_t room = strlen(folder) + strlen(name) + 2;
+    void *text;
+    SHOAL_TRY(shoal_alloc(SHOAL_MEM_CHECKPOINT, room, &text));
+    const bool slash = !ends_in(folder, "/");
+    (void)snprintf(text, room, "%s%s%s", folder, slash ? "/" : "", name);
+    *out = text;
+    return SHOAL_OK;
+}
+
+/* A link that leads nowhere is there: opening it then says what is wrong. */
+bool shoal_folder_has(const char *folder, const char *name)
+{
+    struct stat info;
+    char *path;
+    if (shoal_folder_join(folder, name, &path) != SHOAL_OK)
+        return false;
+    const bool there = lstat(path, &info) == 0;
+    shoal_free(path);
+    return there;
+}
+
+/* What a look through the folder found. */
+typedef struct {
+    shoal_names safetensors;
+    char only[NAME_MAX + 1]; /* the first of them */
+    char unread[NAME_MAX + 1];
+} finds;
+
+static shoal_status look_through(const char *folder, finds *f)
+{
+    DIR *dir = opendir(folder);
+    if (!dir)
+        return not_found(folder, errno);
+    shoal_status st = SHOAL_OK;
+    const struct dirent *entry;
+    for (int i = 0; (entry = readdir(dir)) != NULL; i++) {
+        if (i == ENTRIES_MAX) {
+            st = shoal_fail(SHOAL_ERR_DATA, "%s: more than %d files", folder, ENTRIES_MAX);
+            break;
+        }
+        if (ends_in(entry->d_name, ".safetensors")) {
+            if (f->safetensors.count == 0)
+                (void)snprintf(f->only, sizeof f->only, "%s", entry->d_name);
+            shoal_names_add(&f->safetensors, entry->d_name);
+        } else if (unread_kind(entry->d_name)) {
+            (void)snprintf(f->unread, sizeof f->unread, "%s", entry->d_name);
+        }
+    }
+    closedir(dir);
+    return st;
+}
+
+static shoal_status only_unread(const char *folder, const char *missing, const finds *f)
+{
+    char quoted[SHOAL_QUOTED_ROOM];
+    return shoal_fail(SHOAL_ERR_DATA, "%s has no %s; %s is %s; not supported by this version",
+                      folder, missing, shoal_quoted(f->unread, quoted, sizeof quoted),
+                      unread_kind(f->unread));
+}
+
+shoal_status shoal_folder_require(const char *path, const char *name)
+{
+    struct stat info;
+    finds f = {0};
+    if (stat(path, &info) != 0)
+        return not_found(path, errno);
+    if (!S_ISDIR(info.st_mode))
+        return wrong_file(path);
+    if (shoal_folder_has(path, name))
+        return SHOAL_OK;
+    SHOAL_TRY(look_through(path, &f));
+    if (f.safetensors.count == 0 && f.unread[0])
+        return only_unread(path, name, &f);
+    return shoal_fail(SHOAL_ERR_NOTFOUND, "%s has no %s", path, name);
+}
+
+static shoal_status only_file(const char *folder, char **file)
+{
+    finds f = {0};
+    SHOAL_TRY(look_through(folder, &f));
+    if (f.safetensors.count == 1)
+        return shoal_folder_join(folder, f.only, file);
+    if (f.safetensors.count > 1)
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "%s has no " INDEX_NAME " and no " SINGLE_NAME ", but %zu *.safetensors "
+                          "files: %s",
+                          folder, f.safetensors.count, shoal_names_end(&f.safetensors));
+    if (f.unread[0])
+        return only_unread(folder, "*.safetensors file", &f);
+    return shoal_fail(SHOAL_ERR_NOTFOUND, "%s has no *.safetensors file", folder);
+}
+
+shoal_status shoal_folder_weights(const char *path, shoal_weights_kind *kind, char **file)
+{
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return not_found(path, errno);
+    *kind = SHOAL_WEIGHTS_FILE;
+    if (!S_ISDIR(info.st_mode)) {
+        if (!ends_in(path, ".safetensors"))
+            return wrong_file(path);
+        return shoal_strdup(SHOAL_MEM_CHECKPOINT, path, file);
+    }
+    if (shoal_folder_has(path, INDEX_NAME)) {
+        *kind = SHOAL_WEIGHTS_INDEX;
+        return shoal_folder_join(path, INDEX_NAME, file);
+    }
+    if (shoal_folder_has(path, SINGLE_NAME))
+        return shoal_folder_join(path, SINGLE_NAME, file);
+    return only_file(path, file);
+}

@@ -1,0 +1,124 @@
+/* shard/roles.c - see roles.h. */
+#include "shard/roles.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LAYER "model.layers.%d."
+
+/* What nearly every decoder on the Hugging Face hub calls them; Qwen3 adds the q and k norms. */
+#define ATTENTION                                                                                  \
+    [SHOAL_ROLE_Q] = LAYER "self_attn.q_proj", [SHOAL_ROLE_K] = LAYER "self_attn.k_proj",          \
+    [SHOAL_ROLE_V] = LAYER "self_attn.v_proj"
+#define GATE_UP [SHOAL_ROLE_GATE] = LAYER "mlp.gate_proj", [SHOAL_ROLE_UP] = LAYER "mlp.up_proj"
+#define OUTPUTS [SHOAL_ROLE_O] = LAYER "self_attn.o_proj", [SHOAL_ROLE_DOWN] = LAYER "mlp.down_proj"
+#define INPUT_NORMS                                                                                \
+    [SHOAL_ROLE_INPUT_NORM] = LAYER "input_layernorm",                                             \
+    [SHOAL_ROLE_Q_NORM] = LAYER "self_attn.q_norm", [SHOAL_ROLE_K_NORM] = LAYER "self_attn.k_norm"
+#define MLP_NORM [SHOAL_ROLE_MLP_NORM] = LAYER "post_attention_layernorm"
+#define OUTSIDE                                                                                    \
+    [SHOAL_ROLE_EMBEDDING] = "model.embed_tokens", [SHOAL_ROLE_FINAL_NORM] = "model.norm",         \
+    [SHOAL_ROLE_LM_HEAD] = "lm_head"
+
+#define LLAMA_LIKE                                                                                 \
+    {                                                                                              \
+        ATTENTION, GATE_UP, OUTPUTS, INPUT_NORMS, MLP_NORM, OUTSIDE                                \
+    }
+
+/* Gemma norms both the input and the output of attention and MLP. */
+#define GEMMA_LIKE                                                                                 \
+    {                                                                                              \
+        ATTENTION, GATE_UP, OUTPUTS,                                                               \
+            INPUT_NORMS, [SHOAL_ROLE_AFTER_ATTENTION_NORM] = LAYER "post_attention_layernorm",     \
+                         [SHOAL_ROLE_MLP_NORM] = LAYER "pre_feedforward_layernorm",                \
+                         [SHOAL_ROLE_AFTER_MLP_NORM] = LAYER "post_feedforward_layernorm", OUTSIDE \
+    }
+
+/* Phi-3 stacks q, k, v and gate, up. */
+#define PHI3                                                                                       \
+    {                                                                                              \
+        [SHOAL_ROLE_Q] = LAYER "self_attn.qkv_proj", [SHOAL_ROLE_K] = LAYER "self_attn.qkv_proj",  \
+        [SHOAL_ROLE_V] = LAYER "self_attn.qkv_proj", [SHOAL_ROLE_GATE] = LAYER "mlp.gate_up_proj", \
+        [SHOAL_ROLE_UP] = LAYER "mlp.gate_up_proj", OUTPUTS, INPUT_NORMS, MLP_NORM, OUTSIDE        \
+    }
+
+/* Experts have no roles of their own yet; what surrounds them is named here. */
+#define EXPERTS                                                                                    \
+    {                                                                                              \
+        ATTENTION, [SHOAL_ROLE_O] = LAYER "self_attn.o_proj", INPUT_NORMS, MLP_NORM, OUTSIDE       \
+    }
+
+static const shoal_family_roles families[] = {
+    {"llama", LLAMA_LIKE}, {"mistral", LLAMA_LIKE}, {"qwen2", LLAMA_LIKE},
+    {"qwen3", LLAMA_LIKE}, {"gemma2", GEMMA_LIKE},  {"gemma3_text", GEMMA_LIKE},
+    {"phi3", PHI3},        {"mixtral", EXPERTS},    {"qwen3_moe", EXPERTS},
+};
+
+const shoal_family_roles *shoal_roles_find(const char *family)
+{
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
+        if (strcmp(families[i].family, family) == 0)
+            return &families[i];
+    return NULL;
+}
+
+bool shoal_roles_module(const shoal_family_roles *roles, shoal_role role, int layer, char *out,
+                        size_t room)
+{
+    const char *pattern = roles->module[role];
+    if (!pattern)
+        return false;
+    const char *mark = strstr(pattern, "%d");
+    int length;
+    if (mark)
+        length = snprintf(out, room, "%.*s%d%s", (int)(mark - pattern), pattern, layer,
+                          mark + strlen("%d"));
+    else
+        length = snprintf(out, room, "%s", pattern);
+    return length >= 0 && (size_t)length < room;
+}
+
+/* Does `name` end in whole path components equal to `tail`? */
+static bool ends_in(const char *name, const char *tail)
+{
+    const size_t length = strlen(name), tail_length = strlen(tail);
+    if (length < tail_length || strcmp(name + length - tail_length, tail) != 0)
+        return false;
+    return length == tail_length || name[length - tail_length - 1] == '.';
+}
+
+bool shoal_roles_ignorable(const char *tensor)
+{
+    static const char *const tails[] = {
+        "rotary_emb.inv_freq",   "rotary_emb.original_inv_freq",
+        "rotary_emb.cos_cached", "rotary_emb.sin_cached",
+        "position_ids",
+    };
+    for (size_t i = 0; i < sizeof tails / sizeof tails[0]; i++)
+        if (ends_in(tensor, tails[i]))
+            return true;
+    return false;
+}
+
+const char *shoal_role_name(shoal_role role)
+{
+    static const char *const names[SHOAL_ROLE_COUNT] = {
+        [SHOAL_ROLE_Q] = "q_proj",
+        [SHOAL_ROLE_K] = "k_proj",
+        [SHOAL_ROLE_V] = "v_proj",
+        [SHOAL_ROLE_O] = "o_proj",
+        [SHOAL_ROLE_GATE] = "gate_proj",
+        [SHOAL_ROLE_UP] = "up_proj",
+        [SHOAL_ROLE_DOWN] = "down_proj",
+        [SHOAL_ROLE_INPUT_NORM] = "input_norm",
+        [SHOAL_ROLE_MLP_NORM] = "mlp_norm",
+        [SHOAL_ROLE_Q_NORM] = "q_norm",
+        [SHOAL_ROLE_K_NORM] = "k_norm",
+        [SHOAL_ROLE_AFTER_ATTENTION_NORM] = "after_attention_norm",
+        [SHOAL_ROLE_AFTER_MLP_NORM] = "after_mlp_norm",
+        [SHOAL_ROLE_EMBEDDING] = "embed_tokens",
+        [SHOAL_ROLE_FINAL_NORM] = "norm",
+        [SHOAL_ROLE_LM_HEAD] = "lm_head",
+    };
+    return names[role];
+}

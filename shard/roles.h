@@ -1,0 +1,32 @@
+/* shard/roles.h - what each family calls its weights.
+ *
+ * A name is a Hugging Face module path; "%d" in it stands for the layer. Parameters of a module
+ * are PATH.weight, PATH.bias, PATH.qweight and so on. Names are looked up whole, so "q_proj" can
+ * never be found inside another word. */
+#ifndef SHOAL_SHARD_ROLES_H
+#define SHOAL_SHARD_ROLES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "shard/manifest.h"
+
+typedef struct {
+    const char *family;
+    /* NULL: the family has no such weight. Linears of one name are stacked along n in one tensor,
+     * in the order of the roles (Phi-3). */
+    const char *module[SHOAL_ROLE_COUNT];
+} shoal_family_roles;
+
+/* The row of a family; NULL when there is none. */
+const shoal_family_roles *shoal_roles_find(const char *family);
+
+/* Write the module path of `role` in `layer` into `out`; false when the row has no such role or
+ * `room` is too small. */
+bool shoal_roles_module(const shoal_family_roles *roles, shoal_role role, int layer, char *out,
+                        size_t room);
+
+/* May this tensor be left unread: a cache that old checkpoints stored beside the weights? */
+bool shoal_roles_ignorable(const char *tensor);
+
+#endif

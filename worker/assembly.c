@@ -1,0 +1,148 @@
+#include "worker/assembly.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/log.h"
+#include "worker/forward.h"
+#include "worker/probe.h"
+
+typedef struct {
+    const shoal_worker_settings *settings;
+    shoal_comm *comm;
+    shoal_assembly *a;
+    shoal_load_progress progress;
+    void *progress_context;
+    shoal_cpu_level cap;
+} job;
+
+static shoal_status look(const job *j)
+{
+    const shoal_worker_settings *s = j->settings;
+    shoal_status st = SHOAL_OK;
+    const bool sees_files = !s->push || j->comm->rank == 0;
+    if (sees_files)
+        st = shoal_blueprint_open(s, s->model, j->comm->size, &j->a->blueprint);
+    SHOAL_TRY(shoal_comm_agree(j->comm, st));
+    if (!s->push)
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_push_share(j->comm, sees_files ? j->a->blueprint->checkpoint : NULL, s->model,
+                               j->a->skeleton));
+    if (!sees_files)
+        st = shoal_blueprint_open(s, j->a->skeleton, j->comm->size, &j->a->blueprint);
+    return shoal_comm_agree(j->comm, st);
+}
+
+/* Rank 0's digest is the measure; who differs says so. */
+static shoal_status compare(const job *j)
+{
+    uint8_t mine[16], first[16];
+    shoal_status st = SHOAL_OK;
+    shoal_blueprint_digest(j->a->blueprint, mine);
+    memcpy(first, mine, sizeof first);
+    SHOAL_TRY(shoal_comm_broadcast(j->comm, first, sizeof first, 0));
+    if (memcmp(first, mine, sizeof mine) != 0)
+        st = shoal_fail(SHOAL_ERR_CONFIG,
+                        "this rank sees another model, plan or arithmetic than "
+                        "rank 0 (%s)",
+                        j->settings->model);
+    if (st == SHOAL_OK)
+        st = shoal_blueprint_check_fit(j->settings, j->a->blueprint);
+    return shoal_comm_agree(j->comm, st);
+}
+
+static void tell_progress(void *context)
+{
+    const job *j = context;
+    if (j->progress)
+        j->progress(j->progress_context, shoal_checkpoint_bytes_read(j->a->blueprint->checkpoint),
+                    j->a->blueprint->budget.rank[j->comm->rank].read_bytes);
+}
+
+static shoal_status load_own(void *context)
+{
+    job *j = context;
+    return shoal_weights_load(&j->a->blueprint->slicing, j->comm->rank, j->cap, tell_progress, j,
+                              &j->a->weights);
+}
+
+static shoal_status load(job *j)
+{
+    shoal_checkpoint *checkpoint = j->a->blueprint->checkpoint;
+    shoal_status st =
+        j->settings->push ? shoal_push_turns(j->comm, checkpoint, load_own, j) : load_own(j);
+    if (st == SHOAL_OK && j->a->skeleton[0] == '\0')
+        st = shoal_checkpoint_verify_unchanged(checkpoint);
+    j->a->read_bytes = shoal_checkpoint_bytes_read(checkpoint);
+    return shoal_comm_agree(j->comm, st);
+}
+
+static shoal_status prepare_own(const job *j)
+{
+    shoal_assembly *a = j->a;
+    const shoal_blueprint *b = a->blueprint;
+    shoal_kv_shape kv;
+    shoal_blueprint_kv(b, j->comm->rank, &kv);
+    SHOAL_TRY(shoal_kv_create(&kv, &a->kv));
+    SHOAL_TRY(shoal_scratch_create(&a->scratch_shape, &a->weights, &a->scratch));
+    for (int i = 0; i < b->model->rope_count; i++) {
+        void *block;
+        SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, (uint64_t)b->model->ropes[i].dim / 2,
+                                    sizeof(float), &block));
+        a->inv_freq[i] = block;
+        shoal_rope_frequencies(&b->model->ropes[i], a->inv_freq[i]);
+    }
+    const shoal_backend_options options = {
+        .threads = j->settings->threads, .crowded = j->comm->crowded, .cap = j->cap};
+    return shoal_backend_cpu_open(&options, &a->backend);
+}
+
+static shoal_status prepare(const job *j)
+{
+    const shoal_blueprint *b = j->a->blueprint;
+    shoal_blueprint_scratch(j->settings, b, j->comm->rank, &j->a->scratch_shape);
+    SHOAL_TRY(shoal_comm_agree(j->comm, prepare_own(j)));
+    return shoal_comm_open_slots(j->comm, shoal_forward_slot_bytes(&j->a->scratch_shape, &b->plan));
+}
+
+shoal_status shoal_assembly_open(const shoal_worker_settings *settings, shoal_comm *comm,
+                                 shoal_load_progress progress, void *context,
+                                 shoal_assembly *assembly)
+{
+    shoal_status st = SHOAL_OK;
+    job j = {settings, comm, assembly, progress, context, SHOAL_CPU_REF};
+    *assembly = (shoal_assembly){0};
+    shoal_fp_reset(); /* tables and quantize-at-load are arithmetic too */
+    SHOAL_TRY(shoal_comm_agree(comm, shoal_cpu_cap(settings->cpu, &j.cap)));
+    SHOAL_TRY_GOTO(look(&j), close);
+    SHOAL_TRY_GOTO(compare(&j), close);
+    SHOAL_TRY_GOTO(load(&j), close);
+    SHOAL_TRY_GOTO(prepare(&j), close);
+    if (settings->probe)
+        SHOAL_TRY_GOTO(shoal_probe_run(assembly, comm), close);
+    return SHOAL_OK;
+
+close:
+    shoal_assembly_close(assembly);
+    return st;
+}
+
+void shoal_assembly_close(shoal_assembly *a)
+{
+    if (a->backend)
+        a->backend->ops->close(a->backend);
+    for (int i = 0; i < SHOAL_ROPES_MAX; i++)
+        shoal_free(a->inv_freq[i]);
+    shoal_scratch_destroy(&a->scratch);
+    shoal_kv_destroy(&a->kv);
+    shoal_weights_destroy(&a->weights);
+    shoal_blueprint_close(a->blueprint);
+    shoal_push_remove(a->skeleton);
+    *a = (shoal_assembly){0};
+}
+
+uint64_t shoal_assembly_resident(const shoal_assembly *a, const shoal_comm *comm)
+{
+    return shoal_arena_bytes(a->weights.arena) + shoal_arena_bytes(a->kv.arena) +
+           shoal_arena_bytes(a->scratch.arena) + comm->bytes_held;
+}

@@ -1,0 +1,37 @@
+/* worker/assembly.h - from settings to a rank that is ready: every fallible phase, in agreement.
+ *
+ *     look     model, manifest, plan, budget from headers      (--load push: shared by rank 0)
+ *     compare  all ranks made the same blueprint
+ *     load     this rank's slices, by byte ranges
+ *     prepare  pages, buffers, slots, threads
+ *
+ * After each phase all ranks agree, so either all go on or all stop with the same sentence. */
+#ifndef SHOAL_WORKER_ASSEMBLY_H
+#define SHOAL_WORKER_ASSEMBLY_H
+
+#include "worker/blueprint.h"
+#include "worker/comm.h"
+#include "worker/push.h"
+
+typedef struct {
+    shoal_blueprint *blueprint;
+    shoal_weights weights;
+    shoal_kv kv;
+    shoal_scratch_shape scratch_shape;
+    shoal_scratch scratch;
+    shoal_backend *backend;
+    float *inv_freq[SHOAL_ROPES_MAX];
+    uint64_t read_bytes; /* measured, of this rank */
+    char skeleton[SHOAL_PUSH_PATH_MAX];
+} shoal_assembly;
+
+/* Collective. `assembly` must stay where it is: buffers point into it. */
+SHOAL_MUST_USE shoal_status shoal_assembly_open(const shoal_worker_settings *settings,
+                                                shoal_comm *comm, shoal_load_progress progress,
+                                                void *context, shoal_assembly *assembly);
+void shoal_assembly_close(shoal_assembly *assembly);
+
+/* Bytes of all arenas and slots of this rank. */
+uint64_t shoal_assembly_resident(const shoal_assembly *assembly, const shoal_comm *comm);
+
+#endif

@@ -1,0 +1,198 @@
+#include "worker/blueprint.h"
+
+#include <string.h>
+
+#include "proto/bytes.h"
+#include "proto/digest.h"
+#include "worker/forward.h"
+
+/* Rows of logits computed at once: as many as fit here, at most LOGIT_ROWS. */
+#define LOGIT_BYTES (8 << 20)
+#define LOGIT_ROWS  64
+
+/* Tokens in the page pool unless asked for: all sequences at full length, up to this many, but at
+ * least one full sequence. */
+#define POOL_TOKENS 65536
+
+/* Slots are double-buffered (worker/comm.h). */
+#define SLOT_BUFFERS 2
+
+static shoal_status open_parts(const shoal_worker_settings *settings, const char *folder,
+                               shoal_blueprint *b)
+{
+    const shoal_manifest_options options = {settings->quantize, settings->keep_regex};
+    SHOAL_TRY(shoal_model_open(folder, &b->model));
+    SHOAL_TRY(shoal_model_check_supported(b->model));
+    SHOAL_TRY(shoal_checkpoint_open(folder, &b->checkpoint));
+    return shoal_manifest_create(b->model, b->checkpoint, &options, &b->manifest);
+}
+
+static shoal_status choose_sizes(const shoal_worker_settings *settings, shoal_blueprint *b)
+{
+    const bool f32 = settings->activations == SHOAL_ACTIVATIONS_F32;
+    b->arithmetic = f32 ? "cpu-f32/1" : "cpu-int8/1";
+    b->kv = settings->kv >= 0 ? (shoal_kv_type)settings->kv : f32 ? SHOAL_KV_F32 : SHOAL_KV_F16;
+    b->context = settings->context ? settings->context : b->model->context;
+    if (b->context > b->model->context)
+        return shoal_fail(SHOAL_ERR_USAGE, "--max-model-len %lld is more than the model's %lld",
+                          (long long)b->context, (long long)b->model->context);
+    const int64_t all = b->context * settings->max_sequences;
+    const int64_t wanted = settings->kv_tokens
+                               ? settings->kv_tokens
+                               : shoal_min_i64(all, shoal_max_i64(b->context, POOL_TOKENS));
+    b->kv_tokens = shoal_round_up(wanted, SHOAL_PAGE);
+    return SHOAL_OK;
+}
+
+void shoal_blueprint_scratch(const shoal_worker_settings *settings, const shoal_blueprint *b,
+                             int rank, shoal_scratch_shape *out)
+{
+    const shoal_model *m = b->model;
+    const shoal_rank_plan *mine = &b->plan.rank[rank];
+    const int64_t rows = shoal_max_i64(settings->prefill_chunk, settings->max_sequences);
+    const int64_t fitting = LOGIT_BYTES / (m->vocab * (int64_t)sizeof(float));
+    bool gathers = false;
+    int64_t half = 0;
+    for (int layer = 0; layer < (int)m->layer_count; layer++)
+        gathers |= shoal_slice_o_gathered(b->manifest, layer);
+    for (int i = 0; i < m->rope_count; i++)
+        half = shoal_max_i64(half, m->ropes[i].dim / 2);
+    *out = (shoal_scratch_shape){
+        .rows_max = rows,
+        .sequences_max = settings->max_sequences,
+        .logit_rows = shoal_max_i64(1, shoal_min_i64(fitting, shoal_min_i64(rows, LOGIT_ROWS))),
+        .assembles_logits = rank == 0,
+        .hidden = m->hidden,
+        .vocab = m->vocab,
+        .q_width = shoal_range_size(mine->q_heads) * m->head_dim,
+        .kv_width = shoal_range_size(mine->kv_heads) * m->head_dim,
+        .attention_width_total = gathers ? m->heads * m->head_dim : 0,
+        .gate_width = shoal_range_size(mine->intermediate),
+        .rope_half = half,
+        .rope_count = m->rope_count,
+    };
+}
+
+void shoal_blueprint_kv(const shoal_blueprint *b, int rank, shoal_kv_shape *out)
+{
+    *out = (shoal_kv_shape){
+        .layers = b->model->layer_count,
+        .pages = b->kv_tokens / SHOAL_PAGE,
+        .kv_heads = shoal_range_size(b->plan.rank[rank].kv_heads),
+        .head_dim = b->model->head_dim,
+        .type = b->kv,
+    };
+}
+
+/* Scratch, slots and the rope table of one rank. */
+static shoal_status other_bytes(const shoal_worker_settings *settings, shoal_blueprint *b, int rank)
+{
+    shoal_status st = SHOAL_OK;
+    shoal_scratch_shape shape;
+    shoal_weights outline;
+    uint64_t scratch;
+    shoal_blueprint_scratch(settings, b, rank, &shape);
+    SHOAL_TRY(shoal_weights_outline(&b->slicing, rank, &outline));
+    SHOAL_TRY_GOTO(shoal_scratch_measure(&shape, &outline, &scratch), destroy);
+    b->other_bytes[rank] = scratch + SLOT_BUFFERS * shoal_forward_slot_bytes(&shape, &b->plan);
+
+destroy:
+    shoal_weights_destroy(&outline);
+    return st;
+}
+
+/* Under a memory limit the pool takes what is left, if that still holds one full sequence. */
+static shoal_status make_budget(const shoal_worker_settings *settings, shoal_blueprint *b)
+{
+    const int64_t least = shoal_round_up(b->context, SHOAL_PAGE);
+    shoal_budget_request request = {
+        .slicing = b->slicing,
+        .kv = b->kv,
+        .context = settings->memory ? least : b->kv_tokens,
+        .memory = settings->memory,
+        .other_bytes = b->other_bytes,
+    };
+    SHOAL_TRY(shoal_budget_make(&request, &b->budget));
+    if (!settings->memory)
+        return SHOAL_OK;
+    if (b->budget.fits && b->budget.kv_tokens > least) {
+        const int64_t left = b->budget.kv_tokens / SHOAL_PAGE * SHOAL_PAGE;
+        b->kv_tokens = shoal_min_i64(b->kv_tokens, left);
+        request.context = b->kv_tokens;
+        return shoal_budget_make(&request, &b->budget);
+    }
+    b->kv_tokens = least;
+    return SHOAL_OK;
+}
+
+shoal_status shoal_blueprint_open(const shoal_worker_settings *settings, const char *folder,
+                                  int ranks, shoal_blueprint **out)
+{
+    shoal_status st = SHOAL_OK;
+    void *block;
+    shoal_plan_shape shape;
+    SHOAL_TRY(shoal_alloc(SHOAL_MEM_OTHER, sizeof(shoal_blueprint), &block));
+    shoal_blueprint *b = block;
+    SHOAL_TRY_GOTO(open_parts(settings, folder, b), close);
+    SHOAL_TRY_GOTO(choose_sizes(settings, b), close);
+    SHOAL_TRY_GOTO(shoal_slices_shape(b->manifest, &shape), close);
+    SHOAL_TRY_GOTO(shoal_plan_make(&shape, ranks, settings->capacity, &b->plan), close);
+    b->slicing = (shoal_slicing){b->manifest, &b->plan, settings->activations};
+    for (int rank = 0; rank < ranks; rank++)
+        SHOAL_TRY_GOTO(other_bytes(settings, b, rank), close);
+    SHOAL_TRY_GOTO(make_budget(settings, b), close);
+    *out = b;
+    return SHOAL_OK;
+
+close:
+    shoal_blueprint_close(b);
+    return st;
+}
+
+void shoal_blueprint_close(shoal_blueprint *b)
+{
+    if (!b)
+        return;
+    if (b->manifest)
+        shoal_manifest_destroy(b->manifest);
+    if (b->checkpoint)
+        shoal_checkpoint_close(b->checkpoint);
+    if (b->model)
+        shoal_model_close(b->model);
+    shoal_free(b);
+}
+
+shoal_status shoal_blueprint_check_fit(const shoal_worker_settings *settings,
+                                       const shoal_blueprint *b)
+{
+    const shoal_budget_request request = {
+        .slicing = b->slicing,
+        .kv = b->kv,
+        .context = b->kv_tokens,
+        .memory = settings->memory,
+        .other_bytes = b->other_bytes,
+    };
+    return shoal_budget_check(&request, &b->budget);
+}
+
+void shoal_blueprint_digest(const shoal_blueprint *b, uint8_t out[16])
+{
+    shoal_xxh128_stream s;
+    uint8_t plan[16];
+    shoal_plan_digest(&b->plan, plan);
+    shoal_xxh128_begin(&s);
+    shoal_xxh128_add(&s, plan, sizeof plan);
+    shoal_xxh128_add(&s, b->arithmetic, strlen(b->arithmetic));
+    shoal_xxh128_add_i64(&s, (int64_t)b->kv);
+    shoal_xxh128_add_i64(&s, b->context);
+    shoal_xxh128_add_i64(&s, b->kv_tokens);
+    for (size_t i = 0; i < shoal_checkpoint_count(b->checkpoint); i++) {
+        const shoal_tensor *t = shoal_checkpoint_at(b->checkpoint, i);
+        shoal_xxh128_add(&s, t->name, strlen(t->name));
+        shoal_xxh128_add_i64(&s, (int64_t)t->dtype);
+        shoal_xxh128_add_i64(&s, t->file);
+        shoal_xxh128_add_i64(&s, (int64_t)t->offset);
+        shoal_xxh128_add_i64(&s, (int64_t)t->bytes);
+    }
+    shoal_xxh128_finish(&s, out);
+}

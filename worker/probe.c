@@ -1,0 +1,290 @@
+#include "worker/probe.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "proto/bytes.h"
+#include "proto/log.h"
+#include "worker/sampler.h"
+
+#define WINDOW  64
+#define WINDOWS 3
+
+/* Allowed error, as a share of the sum of |w * x| (and of the bias): far above fp32 rounding of
+ * long sums, far below any mistake worth the name. */
+#define TOLERANCE 2e-5
+
+typedef struct {
+    shoal_assembly *a;
+    shoal_comm *comm;
+    shoal_arena *arena; /* of one linear */
+    int layer;          /* -1: lm_head   */
+    shoal_role role;
+    const shoal_linear *linear;
+    shoal_stage_view *view;
+    int act;
+    float *source; /* the vector, in the order of the source file */
+    double worst;
+} probe;
+
+/* Element k of the probe vector; the same on every rank. */
+static float element(int layer, shoal_role role, int64_t k)
+{
+    const uint32_t bits = shoal_philox((uint64_t)(layer + 1), (uint32_t)role, (uint64_t)k);
+    const float sign = bits & 1u ? 1.0f : -1.0f;
+    const float size = bits & 6u ? 127.0f : (float)(bits >> 8 & 127u);
+    return sign * size / 4096.0f;
+}
+
+static const shoal_weight *weight_of(const probe *p)
+{
+    return shoal_manifest_weight(p->a->blueprint->manifest, p->layer, p->role);
+}
+
+/* The part of the vector that this rank's linear takes, and its act. For a linear cut along k the
+ * vector counts in the order in which k is walked. */
+static shoal_status make_input(probe *p)
+{
+    const int64_t k = p->linear->spec.k, first = p->linear->spec.k_begin;
+    void *source, *joined;
+    SHOAL_TRY(shoal_arena_array(p->arena, (uint64_t)k, sizeof(float), &source));
+    SHOAL_TRY(shoal_arena_array(p->arena, (uint64_t)k, sizeof(float), &joined));
+    p->source = source;
+    for (int64_t i = 0; i < k; i++)
+        p->source[i] = element(p->layer, p->role, first + i);
+    const float *sources[1] = {p->source};
+    const shoal_quantize_args args = {
+        .sources = sources,
+        .widths = &k,
+        .source_count = 1,
+        .rows = 1,
+        .scratch = joined,
+        .acts = &p->view->acts[p->act],
+        .act_count = 1,
+        .pending = p->a->scratch.pending,
+    };
+    p->a->scratch.pending[0] = 0;
+    return p->a->backend->ops->quantize(p->a->backend, &args);
+}
+
+static double dequantized(const shoal_canonical *b, int64_t n, int64_t k, int64_t group)
+{
+    const int64_t at = n * b->k + k;
+    if (b->kind == SHOAL_WEIGHT_FLOAT)
+        return (double)shoal_load_f32(b->dense, b->dtype, (size_t)at);
+    const int64_t scale = n * b->groups + group;
+    const int zero = b->zeros ? b->zeros[scale] : b->zero_const;
+    const double min = b->mins ? (double)b->mins[scale] : 0.0;
+    return (double)(b->codes[at] - zero) * (double)b->scales[scale] + min;
+}
+
+/* Expected values of output columns [rect->n_begin, rect->n_end) and the sums of magnitudes. */
+static shoal_status expect(const probe *p, const shoal_rect *rect, bool with_bias, double *want,
+                           double *size)
+{
+    const shoal_manifest *manifest = p->a->blueprint->manifest;
+    const shoal_weight *weight = weight_of(p);
+    shoal_canonical block;
+    const int64_t count = rect->n_end - rect->n_begin;
+    SHOAL_TRY(shoal_weight_read(manifest, weight, rect, p->arena, &block));
+    float bias[WINDOW] = {0};
+    if (with_bias && weight->bias)
+        SHOAL_TRY(shoal_vector_read(manifest, weight->bias, rect->n_begin, rect->n_end,
+                                    rect->columns, bias));
+    for (int64_t n = 0; n < count; n++) {
+        want[n] = (double)bias[n];
+        size[n] = fabs((double)bias[n]);
+        for (int64_t k = 0; k < block.k; k++) {
+            const int64_t at = rect->k_begin + k;
+            const int64_t group = at / weight->group - rect->k_begin / weight->group;
+            const bool permuted = rect->order && p->linear->spec.unit == 0;
+            const double x = (double)element(p->layer, p->role, permuted ? rect->order[at] : at);
+            const double term = x * dequantized(&block, n, k, group);
+            want[n] += term;
+            size[n] += fabs(term);
+        }
+    }
+    return SHOAL_OK;
+}
+
+static shoal_status check(probe *p, int64_t column, double got, double want, double size,
+                          const char *what)
+{
+    const double error = fabs(got - want);
+    if (size > 0.0 && error / size > p->worst)
+        p->worst = error / size;
+    if (error <= TOLERANCE * size + 1e-7)
+        return SHOAL_OK;
+    return shoal_fail(SHOAL_ERR_DATA,
+                      "probe: layer %d %s, %s of rank %d: output %lld is %.7g, the dequantized "
+                      "product is %.7g",
+                      p->layer, shoal_role_name(p->role), what, p->comm->rank, (long long)column,
+                      got, want);
+}
+
+/* First columns of the windows of a range of n; returns how many. */
+static int windows(int64_t n, int64_t *first)
+{
+    const int64_t middle = n / 2 / WINDOW * WINDOW;
+    int count = 0;
+    first[count++] = 0;
+    if (n > WINDOW)
+        first[count++] = n - WINDOW;
+    if (middle > 0 && middle + WINDOW < n)
+        first[count++] = middle;
+    return count;
+}
+
+/* Compare the outputs `got` of local columns with expectations over rows of `rect`. */
+static shoal_status compare(probe *p, const shoal_rect *slice, const double *got, bool with_bias,
+                            const char *what)
+{
+    int64_t first[WINDOWS];
+    const int64_t n = slice->n_end - slice->n_begin;
+    const int count = n > 0 ? windows(n, first) : 0;
+    for (int i = 0; i < count; i++) {
+        double want[WINDOW], size[WINDOW];
+        shoal_rect rect = *slice;
+        rect.n_begin = slice->n_begin + first[i];
+        rect.n_end = shoal_min_i64(rect.n_begin + WINDOW, slice->n_end);
+        rect.columns = slice->columns ? slice->columns + first[i] : NULL;
+        SHOAL_TRY(expect(p, &rect, with_bias, want, size));
+        for (int64_t j = 0; j < rect.n_end - rect.n_begin; j++)
+            SHOAL_TRY(check(p, rect.n_begin + j, got[first[i] + j], want[j], size[j], what));
+    }
+    return SHOAL_OK;
+}
+
+static shoal_status run_whole(probe *p, const shoal_rect *slice)
+{
+    void *out, *got;
+    const int64_t n = p->linear->spec.n;
+    SHOAL_TRY(shoal_arena_array(p->arena, (uint64_t)n + 1, sizeof(float), &out));
+    SHOAL_TRY(shoal_arena_array(p->arena, (uint64_t)n + 1, sizeof(double), &got));
+    const shoal_whole_job job = {
+        .linear = p->linear, .act = &p->view->acts[p->act], .out = out, .ld = n};
+    SHOAL_TRY(p->a->backend->ops->whole(p->a->backend, &job, 1, 1));
+    for (int64_t i = 0; i < n; i++)
+        ((double *)got)[i] = (double)((const float *)out)[i];
+    return compare(p, slice, got, true, "slice");
+}
+
+static double from_fixed(int64_t sum)
+{
+    return (double)sum / (double)SHOAL_UNIT_SCALE;
+}
+
+/* The rank's own unit sums first, which blames the rank; then the reduced sums with the bias. */
+static shoal_status run_cut(probe *p, const shoal_rect *slice)
+{
+    const int64_t n = p->linear->spec.n;
+    const int64_t *parts[SHOAL_RANKS_MAX];
+    int part_count = 0;
+    void *block;
+    int64_t *slot = shoal_comm_slot(p->comm);
+    SHOAL_TRY(shoal_arena_array(p->arena, (uint64_t)n + 1, sizeof(double), &block));
+    double *got = block;
+    const shoal_cut_args args = {.linear = p->linear,
+                                 .act = &p->view->acts[p->act],
+                                 .rows = 1,
+                                 .slot = slot,
+                                 .pending = p->a->scratch.pending};
+    shoal_status mine = p->a->backend->ops->cut(p->a->backend, &args);
+    for (int64_t i = 0; i < n; i++)
+        got[i] = from_fixed(slot[i]);
+    if (mine == SHOAL_OK && slice->k_end > slice->k_begin)
+        mine = compare(p, slice, got, false, "partial sum");
+    SHOAL_TRY(shoal_comm_agree(p->comm, mine));
+    slot = shoal_comm_slot(p->comm); /* agreeing was an exchange too */
+    SHOAL_TRY(p->a->backend->ops->cut(p->a->backend, &args));
+    SHOAL_TRY(shoal_comm_reduce(p->comm, (uint64_t)n + 1, parts, &part_count));
+    for (int64_t i = 0; i < n; i++) {
+        int64_t sum = 0;
+        for (int r = 0; r < part_count; r++)
+            sum += parts[r][i];
+        got[i] = from_fixed(sum) + (p->linear->bias ? (double)p->linear->bias[i] : 0.0);
+    }
+    shoal_rect whole = *slice;
+    whole.k_begin = 0;
+    whole.k_end = weight_of(p)->k;
+    return p->comm->rank == 0 ? compare(p, &whole, got, true, "reduced sum") : SHOAL_OK;
+}
+
+/* The order and the permuted columns of a slice, read afresh. */
+static shoal_status complete_rect(const probe *p, shoal_rect *rect)
+{
+    const shoal_manifest *manifest = p->a->blueprint->manifest;
+    const shoal_weight *weight = weight_of(p);
+    void *order;
+    if (weight->act_order) {
+        SHOAL_TRY(shoal_arena_array(p->arena, (uint64_t)weight->k, sizeof(int32_t), &order));
+        SHOAL_TRY(shoal_weight_order(manifest, weight, order));
+        rect->order = order;
+    }
+    if (shoal_slice_in_down_order(manifest, p->layer, p->role)) {
+        const shoal_weight *down = shoal_manifest_weight(manifest, p->layer, SHOAL_ROLE_DOWN);
+        SHOAL_TRY(shoal_arena_array(p->arena, (uint64_t)down->k, sizeof(int32_t), &order));
+        SHOAL_TRY(shoal_weight_order(manifest, down, order));
+        rect->columns = (const int32_t *)order + rect->n_begin;
+    }
+    return SHOAL_OK;
+}
+
+static shoal_status probe_linear(probe *p)
+{
+    shoal_rect slice;
+    shoal_status st = SHOAL_OK;
+    SHOAL_TRY(shoal_arena_create(SHOAL_MEM_CHECKPOINT, &p->arena));
+    p->worst = 0.0;
+    if (!shoal_slice_rect(&p->a->blueprint->slicing, p->comm->rank, p->layer, p->role, &slice))
+        st = shoal_fail(SHOAL_ERR_INTERNAL, "layer %d has no %s", p->layer,
+                        shoal_role_name(p->role));
+    if (st == SHOAL_OK)
+        st = complete_rect(p, &slice);
+    if (st == SHOAL_OK)
+        st = make_input(p);
+    if (p->linear->spec.unit > 0) {
+        st = shoal_comm_agree(p->comm, st);
+        if (st == SHOAL_OK)
+            st = run_cut(p, &slice);
+    } else if (st == SHOAL_OK) {
+        st = run_whole(p, &slice);
+    }
+    shoal_arena_destroy(p->arena);
+    shoal_log(SHOAL_LOG_INFO, "probe", "layer %d %s: error %.1e of the sum of magnitudes", p->layer,
+              shoal_role_name(p->role), p->worst);
+    return st;
+}
+
+static shoal_status probe_stage(shoal_assembly *a, shoal_comm *comm, int layer, shoal_stage stage)
+{
+    const bool head = stage == SHOAL_STAGE_LM_HEAD;
+    const int64_t index = head ? a->weights.layer_count : layer;
+    shoal_role first;
+    int count;
+    shoal_stage_roles(stage, &first, &count);
+    for (int i = 0; i < count; i++) {
+        shoal_stage_view *view = shoal_scratch_view(&a->scratch, index, stage);
+        const shoal_role role = (shoal_role)((int)first + i);
+        probe p = {
+            .a = a,
+            .comm = comm,
+            .layer = layer,
+            .role = role,
+            .linear = head ? &a->weights.lm_head : &a->weights.layers[layer].linear[role],
+            .view = view,
+            .act = view->of_linear[i],
+        };
+        SHOAL_TRY(shoal_comm_agree(comm, probe_linear(&p)));
+    }
+    return SHOAL_OK;
+}
+
+shoal_status shoal_probe_run(shoal_assembly *assembly, shoal_comm *comm)
+{
+    shoal_fp_reset();
+    for (int layer = 0; layer < (int)assembly->weights.layer_count; layer++)
+        for (shoal_stage stage = SHOAL_STAGE_QKV; stage < SHOAL_STAGE_LM_HEAD; stage++)
+            SHOAL_TRY(probe_stage(assembly, comm, layer, stage));
+    return probe_stage(assembly, comm, -1, SHOAL_STAGE_LM_HEAD);
+}

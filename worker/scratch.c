@@ -1,0 +1,201 @@
+#include "worker/scratch.h"
+
+#include <string.h>
+
+#include "proto/bytes.h"
+
+/* Acts made so far, for all layers together. */
+#define POOL_MAX 64
+
+typedef struct {
+    shoal_stage stage;
+    shoal_act act;
+    bool taken; /* by the layer being viewed */
+} pool_entry;
+
+typedef struct {
+    pool_entry entries[POOL_MAX];
+    int count;
+    const shoal_scratch_shape *shape;
+    shoal_arena *arena; /* NULL: only count */
+    uint64_t bytes;
+} act_pool;
+
+void shoal_stage_roles(shoal_stage stage, shoal_role *first, int *count)
+{
+    static const struct {
+        shoal_role first;
+        int count;
+    } rows[SHOAL_STAGES] = {
+        [SHOAL_STAGE_QKV] = {SHOAL_ROLE_Q, 3},           [SHOAL_STAGE_O] = {SHOAL_ROLE_O, 1},
+        [SHOAL_STAGE_GATE_UP] = {SHOAL_ROLE_GATE, 2},    [SHOAL_STAGE_DOWN] = {SHOAL_ROLE_DOWN, 1},
+        [SHOAL_STAGE_LM_HEAD] = {SHOAL_ROLE_LM_HEAD, 1},
+    };
+    *first = rows[stage].first;
+    *count = rows[stage].count;
+}
+
+static shoal_status pool_take(act_pool *pool, shoal_stage stage, const shoal_linear *like,
+                              shoal_act *out)
+{
+    for (int i = 0; i < pool->count; i++) {
+        pool_entry *e = &pool->entries[i];
+        if (e->stage == stage && !e->taken && shoal_act_shared(e->act.like, like)) {
+            e->taken = true;
+            *out = e->act;
+            return SHOAL_OK;
+        }
+    }
+    if (pool->count == POOL_MAX)
+        return shoal_fail(SHOAL_ERR_DATA, "the layers need more than %d kinds of activations",
+                          POOL_MAX);
+    pool_entry *e = &pool->entries[pool->count];
+    *e = (pool_entry){.stage = stage, .act = {.like = like}, .taken = true};
+    const int64_t rows =
+        stage == SHOAL_STAGE_LM_HEAD ? pool->shape->logit_rows : pool->shape->rows_max;
+    if (pool->arena)
+        SHOAL_TRY(shoal_act_create(like, NULL, rows, pool->arena, &e->act));
+    pool->bytes += shoal_act_bytes(like, rows);
+    pool->count++;
+    *out = e->act;
+    return SHOAL_OK;
+}
+
+static bool same_order(const int32_t *a, const int32_t *b, int64_t k)
+{
+    return a == b || (a && b && memcmp(a, b, (size_t)k * sizeof *a) == 0);
+}
+
+/* An act-order linear always reserves an act of its own, so that sizes do not depend on the
+ * contents of g_idx; where two orders turn out equal the second is simply not used. */
+static shoal_status view_stage(act_pool *pool, shoal_stage stage, const shoal_linear *linears,
+                               const int32_t *const *orders, int count, shoal_stage_view *view)
+{
+    for (int i = 0; i < pool->count; i++)
+        pool->entries[i].taken = false;
+    view->count = 0;
+    for (int i = 0; i < count; i++) {
+        int found = -1;
+        for (int j = 0; j < view->count && found < 0; j++)
+            if (shoal_act_shared(view->acts[j].like, &linears[i]) &&
+                same_order(view->acts[j].perm, orders[i], linears[i].spec.k))
+                found = j;
+        if (found < 0 || orders[i]) {
+            shoal_act act;
+            SHOAL_TRY(pool_take(pool, stage, &linears[i], &act));
+            if (found < 0) {
+                act.like = &linears[i];
+                act.perm = orders[i];
+                found = view->count;
+                view->acts[view->count++] = act;
+            }
+        }
+        view->of_linear[i] = found;
+    }
+    return SHOAL_OK;
+}
+
+/* views: [layer_count + 1][SHOAL_STAGES]; NULL in count mode. */
+static shoal_status view_all(act_pool *pool, const shoal_weights *weights, shoal_stage_view *views)
+{
+    shoal_stage_view unused;
+    for (int64_t layer = 0; layer < weights->layer_count; layer++) {
+        const shoal_layer_weights *w = &weights->layers[layer];
+        for (shoal_stage stage = SHOAL_STAGE_QKV; stage < SHOAL_STAGE_LM_HEAD; stage++) {
+            shoal_role first;
+            int count;
+            shoal_stage_roles(stage, &first, &count);
+            SHOAL_TRY(view_stage(pool, stage, &w->linear[first], &w->order[first], count,
+                                 views ? &views[layer * SHOAL_STAGES + stage] : &unused));
+        }
+    }
+    return view_stage(pool, SHOAL_STAGE_LM_HEAD, &weights->lm_head, &weights->lm_head_order, 1,
+                      views ? &views[weights->layer_count * SHOAL_STAGES + SHOAL_STAGE_LM_HEAD]
+                            : &unused);
+}
+
+/* One row per buffer: where its pointer goes, how many elements of what size. */
+typedef struct {
+    void **at;
+    int64_t count;
+    size_t size;
+} buffer_row;
+
+#define BUFFERS_MAX 32
+
+static int list_buffers(const shoal_scratch_shape *s, int64_t layers, shoal_scratch *to,
+                        buffer_row *rows)
+{
+    const int64_t n = s->rows_max;
+    const int64_t gate = shoal_round_up(s->gate_width, SHOAL_PANEL);
+    const buffer_row fixed[] = {
+        {(void **)&to->x, n * s->hidden, sizeof(float)},
+        {(void **)&to->q, n * s->q_width, sizeof(float)},
+        {(void **)&to->k, n * s->kv_width, sizeof(float)},
+        {(void **)&to->v, n * s->kv_width, sizeof(float)},
+        {(void **)&to->attention, n * s->q_width, sizeof(float)},
+        {(void **)&to->gathered, n * s->attention_width_total, sizeof(float)},
+        {(void **)&to->branch, s->attention_width_total ? n * s->hidden : 0, sizeof(float)},
+        {(void **)&to->gate, 2 * n * gate, sizeof(float)},
+        {(void **)&to->logits, s->assembles_logits ? s->vocab : 0, sizeof(float)},
+        {(void **)&to->positions, n, sizeof(int64_t)},
+        {(void **)&to->bad, n, sizeof(int64_t)},
+        {(void **)&to->pending, n, sizeof(int64_t)},
+        {(void **)&to->failed_layer, n, sizeof(int32_t)},
+        {(void **)&to->pick, n, sizeof(int32_t)},
+        {(void **)&to->pick_sequence, n, sizeof(int32_t)},
+        {(void **)&to->sequences, s->sequences_max, sizeof(shoal_sequence_rows)},
+        {(void **)&to->views, (layers + 1) * SHOAL_STAGES, sizeof(shoal_stage_view)},
+    };
+    int used = (int)(sizeof fixed / sizeof fixed[0]);
+    memcpy(rows, fixed, sizeof fixed);
+    for (int i = 0; i < s->rope_count; i++) {
+        rows[used++] = (buffer_row){(void **)&to->cos[i], n * s->rope_half, sizeof(float)};
+        rows[used++] = (buffer_row){(void **)&to->sin[i], n * s->rope_half, sizeof(float)};
+    }
+    return used;
+}
+
+shoal_status shoal_scratch_measure(const shoal_scratch_shape *shape, const shoal_weights *weights,
+                                   uint64_t *out)
+{
+    shoal_scratch nowhere;
+    buffer_row rows[BUFFERS_MAX];
+    act_pool pool = {.shape = shape};
+    uint64_t bytes = 0;
+    SHOAL_TRY(view_all(&pool, weights, NULL));
+    const int count = list_buffers(shape, weights->layer_count, &nowhere, rows);
+    for (int i = 0; i < count; i++)
+        bytes += (uint64_t)shoal_round_up(rows[i].count * (int64_t)rows[i].size, 64);
+    *out = bytes + pool.bytes;
+    return SHOAL_OK;
+}
+
+shoal_status shoal_scratch_create(const shoal_scratch_shape *shape, const shoal_weights *weights,
+                                  shoal_scratch *out)
+{
+    shoal_status st = SHOAL_OK;
+    shoal_scratch scratch = {0};
+    buffer_row rows[BUFFERS_MAX];
+    SHOAL_TRY(shoal_arena_create(SHOAL_MEM_SCRATCH, &scratch.arena));
+    const int count = list_buffers(shape, weights->layer_count, &scratch, rows);
+    for (int i = 0; i < count; i++)
+        if (rows[i].count > 0)
+            SHOAL_TRY_GOTO(
+                shoal_arena_array(scratch.arena, (uint64_t)rows[i].count, rows[i].size, rows[i].at),
+                destroy);
+    act_pool pool = {.shape = shape, .arena = scratch.arena};
+    SHOAL_TRY_GOTO(view_all(&pool, weights, scratch.views), destroy);
+    *out = scratch;
+    return SHOAL_OK;
+
+destroy:
+    shoal_arena_destroy(scratch.arena);
+    return st;
+}
+
+void shoal_scratch_destroy(shoal_scratch *scratch)
+{
+    shoal_arena_destroy(scratch->arena);
+    *scratch = (shoal_scratch){0};
+}

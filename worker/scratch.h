@@ -1,0 +1,82 @@
+/* worker/scratch.h - the buffers of a step, sized once for the largest step.
+ *
+ * Activations are made and consumed inside one fused operation's neighbourhood, so all layers
+ * share the buffers of a *stage*; a layer's view of a stage adds only its permutation. Sizes are
+ * pure functions of slices and settings, so the plan can state them before a weight is read. */
+#ifndef SHOAL_WORKER_SCRATCH_H
+#define SHOAL_WORKER_SCRATCH_H
+
+#include <stdint.h>
+
+#include "kernels/act.h"
+#include "kernels/backend.h"
+#include "proto/arena.h"
+#include "worker/weights.h"
+
+/* Where activations are consumed. */
+typedef enum {
+    SHOAL_STAGE_QKV,
+    SHOAL_STAGE_O,
+    SHOAL_STAGE_GATE_UP,
+    SHOAL_STAGE_DOWN,
+    SHOAL_STAGE_LM_HEAD,
+    SHOAL_STAGES
+} shoal_stage;
+
+/* At most one act per linear of the widest stage (q, k, v). */
+#define SHOAL_STAGE_ACTS_MAX 3
+
+/* The acts of a stage in one layer, and which of them feeds which linear of the stage. */
+typedef struct {
+    shoal_act acts[SHOAL_STAGE_ACTS_MAX];
+    int count;
+    int of_linear[SHOAL_STAGE_ACTS_MAX];
+} shoal_stage_view;
+
+typedef struct {
+    int64_t rows_max, sequences_max; /* of a step */
+    int64_t logit_rows;              /* rows of logits computed at once */
+    bool assembles_logits;           /* rank 0 */
+    int64_t hidden, vocab;
+    int64_t q_width, kv_width;     /* columns of q, and of k, on this rank                     */
+    int64_t attention_width_total; /* of all ranks; 0 unless some layer gathers                */
+    int64_t gate_width;            /* intermediate columns on this rank                        */
+    int64_t rope_half;             /* largest rope dim / 2                                     */
+    int rope_count;
+} shoal_scratch_shape;
+
+typedef struct {
+    float *x;                                           /* [rows][hidden]                      */
+    float *q, *k, *v, *attention;                       /* [rows][width]                       */
+    float *gathered;                                    /* [rows][attention_width_total]       */
+    float *branch;                                      /* [rows][hidden] where o is gathered  */
+    float *gate;                                        /* [2][rows][gate_width up to 64]      */
+    float *cos[SHOAL_ROPES_MAX], *sin[SHOAL_ROPES_MAX]; /* [rows][rope_half]                   */
+    float *logits;                                      /* [vocab], rank 0                     */
+    int64_t *positions, *bad, *pending;                 /* [rows]                              */
+    int32_t *failed_layer;                              /* [rows], -1: fine                    */
+    int32_t *pick, *pick_sequence;                      /* [rows]: rows that want logits       */
+    shoal_sequence_rows *sequences;                     /* [sequences_max]                     */
+    shoal_stage_view *views;                            /* [layer_count + 1][SHOAL_STAGES]     */
+    shoal_arena *arena;
+} shoal_scratch;
+
+/* Bytes shoal_scratch_create will take for these weights; an outline (worker/weights.h) will do. */
+SHOAL_MUST_USE shoal_status shoal_scratch_measure(const shoal_scratch_shape *shape,
+                                                  const shoal_weights *weights, uint64_t *out);
+
+SHOAL_MUST_USE shoal_status shoal_scratch_create(const shoal_scratch_shape *shape,
+                                                 const shoal_weights *weights, shoal_scratch *out);
+void shoal_scratch_destroy(shoal_scratch *scratch);
+
+/* Linears of a stage: the first role and how many follow it. */
+void shoal_stage_roles(shoal_stage stage, shoal_role *first, int *count);
+
+/* View of a stage; layer = layer_count for SHOAL_STAGE_LM_HEAD. */
+static inline shoal_stage_view *shoal_scratch_view(const shoal_scratch *scratch, int64_t layer,
+                                                   shoal_stage stage)
+{
+    return &scratch->views[layer * SHOAL_STAGES + stage];
+}
+
+#endif

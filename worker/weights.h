@@ -1,0 +1,52 @@
+/* worker/weights.h - everything this rank holds of a model, in place and ready for the step.
+ *
+ * Which rectangle of which weight belongs here is shard/slices.h; this file only asks for it and
+ * remembers where it lies. All memory comes from one arena, whose byte count is what the plan
+ * promised. */
+#ifndef SHOAL_WORKER_WEIGHTS_H
+#define SHOAL_WORKER_WEIGHTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/linear.h"
+#include "proto/arena.h"
+#include "shard/budget.h"
+#include "shard/manifest.h"
+#include "shard/plan.h"
+#include "shard/slices.h"
+
+typedef struct {
+    shoal_linear linear[SHOAL_ROLE_LAYER_LINEARS];
+    const int32_t *order[SHOAL_ROLE_LAYER_LINEARS]; /* input permutation of an act-order linear
+                                                       whose K is whole here; else NULL          */
+    const float *norm[SHOAL_ROLE_LAYER_ALL];        /* vectors by role; NULL where there is none */
+    bool gathered_o; /* act-order o: attention is gathered, o is cut along n                     */
+} shoal_layer_weights;
+
+typedef struct {
+    shoal_layer_weights *layers;
+    int64_t layer_count;
+    const uint8_t *embedding; /* [ids of this rank][hidden] of embedding_dtype; NULL when tied   */
+    shoal_dtype embedding_dtype;
+    shoal_linear lm_head;
+    const int32_t *lm_head_order;
+    const float *final_norm;
+    shoal_arena *arena;
+} shoal_weights;
+
+/* Called after every weight with the bytes read so far. May be NULL. */
+typedef void (*shoal_weights_progress)(void *context);
+
+/* Read and pack everything `rank` owns under `slicing`. */
+SHOAL_MUST_USE shoal_status shoal_weights_load(const shoal_slicing *slicing, int rank,
+                                               shoal_cpu_level cap, shoal_weights_progress progress,
+                                               void *context, shoal_weights *out);
+
+/* The same shape without contents: specs and sizes of every linear, and a marker where an order
+ * is kept. What sizes of buffers are computed from before anything is read. */
+SHOAL_MUST_USE shoal_status shoal_weights_outline(const shoal_slicing *slicing, int rank,
+                                                  shoal_weights *out);
+void shoal_weights_destroy(shoal_weights *weights);
+
+#endif

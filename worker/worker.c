@@ -1,0 +1,224 @@
+#include "worker/worker.h"
+
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+
+#include "kernels/linear_row.h"
+#include "worker/answer.h"
+#include "worker/assembly.h"
+#include "worker/forward.h"
+
+/* A block larger than this is no step. */
+#define STEP_BYTES_MAX (64u << 20)
+
+struct shoal_worker {
+    shoal_comm *comm; /* borrowed */
+    shoal_assembly parts;
+    shoal_forward forward;
+    shoal_sampler *sampler; /* rank 0 */
+    shoal_step_limits limits;
+    shoal_worker_facts facts;
+    void *block; /* followers: the received step */
+    uint64_t block_bytes;
+    _Atomic uint64_t heartbeat;
+};
+
+void shoal_worker_defaults(shoal_worker_settings *settings)
+{
+    *settings = (shoal_worker_settings){
+        .activations = SHOAL_ACTIVATIONS_AUTO,
+        .kv = -1,
+        .threads = 1,
+        .prefill_chunk = 256,
+        .max_sequences = 8,
+    };
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void wire_forward(shoal_worker *w)
+{
+    shoal_assembly *p = &w->parts;
+    w->forward = (shoal_forward){
+        .model = p->blueprint->model,
+        .plan = &p->blueprint->plan,
+        .weights = &p->weights,
+        .kv = &p->kv,
+        .scratch = &p->scratch,
+        .backend = p->backend,
+        .comm = w->comm,
+        .logit_rows = p->scratch_shape.logit_rows,
+        .heartbeat = &w->heartbeat,
+    };
+    for (int i = 0; i < p->blueprint->model->rope_count; i++)
+        w->forward.inv_freq[i] = p->inv_freq[i];
+}
+
+static void state_facts(shoal_worker *w, double load_seconds)
+{
+    const shoal_assembly *p = &w->parts;
+    const shoal_blueprint *b = p->blueprint;
+    const shoal_rank_budget *planned = &b->budget.rank[w->comm->rank];
+    w->limits = (shoal_step_limits){
+        .vocab = b->model->vocab,
+        .context = b->context,
+        .pages = b->kv_tokens / SHOAL_PAGE,
+        .rows_max = p->scratch_shape.rows_max,
+        .sequences_max = p->scratch_shape.sequences_max,
+    };
+    w->facts = (shoal_worker_facts){
+        .vocab = w->limits.vocab,
+        .context = w->limits.context,
+        .pages = w->limits.pages,
+        .rows_max = w->limits.rows_max,
+        .sequences_max = w->limits.sequences_max,
+        .planned_read = planned->read_bytes,
+        .measured_read = p->read_bytes,
+        .planned_resident = planned->resident_bytes,
+        .measured_resident = shoal_assembly_resident(p, w->comm),
+        .load_seconds = load_seconds,
+        .arithmetic = b->arithmetic,
+    };
+}
+
+shoal_status shoal_worker_open(const shoal_worker_settings *settings, shoal_comm *comm,
+                               shoal_load_progress progress, void *context, shoal_worker **out)
+{
+    shoal_status st = SHOAL_OK;
+    void *block;
+    const double begin = seconds_now();
+    SHOAL_TRY(shoal_comm_agree(comm, shoal_alloc(SHOAL_MEM_OTHER, sizeof(shoal_worker), &block)));
+    shoal_worker *w = block;
+    w->comm = comm;
+    SHOAL_TRY_GOTO(shoal_assembly_open(settings, comm, progress, context, &w->parts), free_worker);
+    wire_forward(w);
+    if (comm->rank == 0)
+        st = shoal_sampler_create(w->parts.blueprint->model->vocab, &w->sampler);
+    SHOAL_TRY_GOTO(shoal_comm_agree(comm, st), close_parts);
+    state_facts(w, seconds_now() - begin);
+    *out = w;
+    return SHOAL_OK;
+
+close_parts:
+    shoal_sampler_destroy(w->sampler);
+    shoal_assembly_close(&w->parts);
+free_worker:
+    shoal_free(w);
+    return st;
+}
+
+void shoal_worker_close(shoal_worker *worker)
+{
+    if (!worker)
+        return;
+    shoal_sampler_destroy(worker->sampler);
+    shoal_assembly_close(&worker->parts);
+    shoal_free(worker->block);
+    shoal_free(worker);
+}
+
+void shoal_worker_describe(const shoal_worker *worker, shoal_worker_facts *out)
+{
+    *out = worker->facts;
+}
+
+void shoal_worker_limits(const shoal_worker *worker, shoal_step_limits *out)
+{
+    *out = worker->limits;
+}
+
+uint64_t shoal_worker_heartbeat(const shoal_worker *worker)
+{
+    return atomic_load_explicit(&worker->heartbeat, memory_order_relaxed);
+}
+
+void shoal_worker_rows(const shoal_worker *worker,
+                       void (*say)(void *context, const char *role, const char *layout,
+                                   const char *decode, const char *prefill),
+                       void *context)
+{
+    const shoal_weights *weights = &worker->parts.weights;
+    for (shoal_role role = 0; role < SHOAL_ROLE_LAYER_LINEARS; role++) {
+        const shoal_linear *linear = &weights->layers[0].linear[role];
+        say(context, shoal_role_name(role), shoal_linear_layout(&linear->spec),
+            linear->decode->name, linear->prefill->name);
+    }
+    const shoal_linear *head = &weights->lm_head;
+    say(context, shoal_role_name(SHOAL_ROLE_LM_HEAD), shoal_linear_layout(&head->spec),
+        head->decode->name, head->prefill->name);
+}
+
+static shoal_status compute(shoal_worker *w, const shoal_step_view *view, shoal_row_sink sink,
+                            void *context)
+{
+    shoal_fp_reset();
+    atomic_fetch_add_explicit(&w->heartbeat, 1, memory_order_relaxed);
+    const shoal_status st = shoal_forward_step(&w->forward, view, sink, context);
+    w->comm->broken |= st != SHOAL_OK; /* the others may be waiting for this rank */
+    return st;
+}
+
+shoal_status shoal_worker_step(shoal_worker *worker, const void *block, uint64_t bytes,
+                               shoal_sequence_result *results, shoal_logits_sink sink,
+                               void *context)
+{
+    shoal_step_view view;
+    SHOAL_TRY(shoal_step_open(block, bytes, &worker->limits, &view));
+    shoal_step head = *view.step;
+    SHOAL_TRY(shoal_comm_broadcast(worker->comm, &head, sizeof head, 0));
+    if (worker->comm->size > 1)
+        SHOAL_TRY(shoal_comm_broadcast(worker->comm, (void *)(uintptr_t)block, bytes, 0));
+
+    shoal_answer answer = {
+        .sampler = worker->sampler,
+        .view = &view,
+        .scratch = worker->forward.scratch,
+        .results = results,
+        .sink = sink,
+        .sink_context = context,
+        .vocab = worker->limits.vocab,
+    };
+    shoal_answer_begin(&answer);
+    SHOAL_TRY(compute(worker, &view, shoal_answer_row, &answer));
+    return shoal_answer_end(&answer);
+}
+
+static shoal_status receive_step(shoal_worker *w, shoal_step *head)
+{
+    SHOAL_TRY(shoal_comm_broadcast(w->comm, head, sizeof *head, 0));
+    if (head->magic != SHOAL_STEP_MAGIC || head->bytes > STEP_BYTES_MAX)
+        return shoal_fail(SHOAL_ERR_DATA, "rank 0 sent a step of %llu bytes, magic %08x",
+                          (unsigned long long)head->bytes, head->magic);
+    if (head->kind == SHOAL_STEP_BYE)
+        return SHOAL_OK;
+    if (head->bytes > w->block_bytes) {
+        SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_WIRE, head->bytes, 1, &w->block));
+        w->block_bytes = head->bytes;
+    }
+    return shoal_comm_broadcast(w->comm, w->block, head->bytes, 0);
+}
+
+shoal_status shoal_worker_follow(shoal_worker *worker)
+{
+    for (;;) {
+        shoal_step head;
+        shoal_step_view view;
+        SHOAL_TRY(receive_step(worker, &head));
+        if (head.kind == SHOAL_STEP_BYE)
+            return SHOAL_OK;
+        SHOAL_TRY(shoal_step_open(worker->block, head.bytes, &worker->limits, &view));
+        SHOAL_TRY(compute(worker, &view, NULL, NULL));
+    }
+}
+
+shoal_status shoal_worker_bye(shoal_worker *worker)
+{
+    shoal_step head = {.magic = SHOAL_STEP_MAGIC, .bytes = sizeof head, .kind = SHOAL_STEP_BYE};
+    return shoal_comm_broadcast(worker->comm, &head, sizeof head, 0);
+}

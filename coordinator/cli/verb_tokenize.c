@@ -1,0 +1,173 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/cli/inputs.h"
+#include "coordinator/cli/report.h"
+#include "coordinator/cli/verbs.h"
+#include "coordinator/text/tokenizer.h"
+
+/* How a request is answered: the tokenizer and what the options say about special tokens. */
+typedef struct {
+    const shoal_tokenizer *tokenizer;
+    bool no_special;
+} context;
+
+/* ---- one request, one result ----------------------------------------------------------------- */
+
+static json_t *pieces_json(const shoal_tokenizer *tokenizer, const shoal_ids *ids)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < ids->count; i++) {
+        size_t bytes = 0;
+        const char *piece = shoal_tokenizer_piece(tokenizer, ids->data[i], &bytes);
+        if (json_array_append_new(list, shoal_json_utf8(piece, piece ? bytes : 0)) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static shoal_status encode(const context *c, const char *text, size_t bytes, json_t **out)
+{
+    shoal_ids ids = {0};
+    const unsigned flags = c->no_special ? 0 : SHOAL_ENCODE_ADD_SPECIAL;
+    const shoal_status st = shoal_tokenizer_encode(c->tokenizer, text, bytes, flags, &ids);
+    if (st == SHOAL_OK)
+        *out = json_pack("{s:o, s:o}", "ids", shoal_json_ids(ids.data, ids.count), "pieces",
+                         pieces_json(c->tokenizer, &ids));
+    shoal_ids_free(&ids);
+    return st;
+}
+
+static shoal_status decode(const context *c, const shoal_ids *ids, json_t **out)
+{
+    shoal_strbuf text = {0};
+    const shoal_status st =
+        shoal_tokenizer_decode(c->tokenizer, ids->data, ids->count, c->no_special, &text);
+    if (st == SHOAL_OK)
+        *out = json_pack("{s:o}", "text", shoal_json_utf8(text.data, text.bytes));
+    shoal_strbuf_free(&text);
+    return st;
+}
+
+static shoal_status render(void)
+{
+    return shoal_fail(SHOAL_ERR_UNAVAILABLE, "chat templates (messages) are not supported yet");
+}
+
+static shoal_status decode_json(const context *c, const json_t *list, json_t **out)
+{
+    shoal_ids ids = {0};
+    shoal_status st = SHOAL_OK;
+    if (!json_is_array(list) || json_array_size(list) > 0)
+        st = shoal_ids_from_json(list, "ids", &ids);
+    if (st == SHOAL_OK)
+        st = decode(c, &ids, out);
+    shoal_ids_free(&ids);
+    return st;
+}
+
+/* One line of --jsonl. */
+static shoal_status answer(const context *c, const json_t *request, json_t **out)
+{
+    const json_t *text = json_object_get(request, "text");
+    const json_t *ids = json_object_get(request, "ids");
+    if (!json_is_object(request))
+        return shoal_fail(SHOAL_ERR_DATA, "expected an object with text, ids or messages");
+    if (json_object_get(request, "messages"))
+        return render();
+    if (ids)
+        return decode_json(c, ids, out);
+    if (json_is_string(text))
+        return encode(c, json_string_value(text), json_string_length(text), out);
+    return shoal_fail(SHOAL_ERR_DATA, "expected text (a string), ids or messages");
+}
+
+/* ---- where requests come from ---------------------------------------------------------------- */
+
+static shoal_status answer_line(const context *c, const char *line, size_t bytes)
+{
+    json_error_t error;
+    json_t *result = NULL;
+    shoal_status st;
+    json_t *request = json_loadb(line, bytes, JSON_ALLOW_NUL, &error);
+    if (request)
+        st = answer(c, request, &result);
+    else
+        st = shoal_fail(SHOAL_ERR_DATA, "not a JSON object: %s", error.text);
+    json_decref(request);
+    if (st != SHOAL_OK)
+        result = json_pack("{s:s}", "error", shoal_error_text());
+    return shoal_report_json_line(result);
+}
+
+static shoal_status answer_lines(const context *c, const char *path)
+{
+    char *line = NULL;
+    size_t room = 0;
+    shoal_status st = SHOAL_OK;
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return shoal_fail(errno == ENOENT ? SHOAL_ERR_NOTFOUND : SHOAL_ERR_IO, "cannot open %s: %s",
+                          path, strerror(errno));
+    while (st == SHOAL_OK) {
+        const ssize_t n = getline(&line, &room, file);
+        if (n < 0)
+            break;
+        st = answer_line(c, line, (size_t)n - (line[n - 1] == '\n'));
+    }
+    if (st == SHOAL_OK && ferror(file))
+        st = shoal_fail(SHOAL_ERR_IO, "reading %s: %s", path, strerror(errno));
+    free(line);
+    (void)fclose(file);
+    return st;
+}
+
+static shoal_status answer_ids_file(const context *c, const char *path)
+{
+    shoal_ids ids = {0};
+    json_t *result = NULL;
+    shoal_status st = shoal_read_ids(path, &ids);
+    if (st == SHOAL_OK)
+        st = decode(c, &ids, &result);
+    shoal_ids_free(&ids);
+    return st == SHOAL_OK ? shoal_report_json_line(result) : st;
+}
+
+static shoal_status answer_text(const context *c, const char *text)
+{
+    json_t *result = NULL;
+    SHOAL_TRY(encode(c, text, strlen(text), &result));
+    return shoal_report_json_line(result);
+}
+
+static shoal_status run(const shoal_options *o, const context *c)
+{
+    if (shoal_option_given(o, SHOAL_OPT_JSONL))
+        return answer_lines(c, shoal_option_text(o, SHOAL_OPT_JSONL));
+    if (shoal_option_given(o, SHOAL_OPT_IDS))
+        return answer_ids_file(c, shoal_option_text(o, SHOAL_OPT_IDS));
+    return answer_text(c, shoal_option_text(o, SHOAL_OPT_TEXT));
+}
+
+shoal_status shoal_verb_tokenize(const shoal_options *o)
+{
+    static const shoal_option_id sources[] = {SHOAL_OPT_TEXT, SHOAL_OPT_IDS, SHOAL_OPT_MESSAGES,
+                                              SHOAL_OPT_JSONL};
+    shoal_tokenizer *tokenizer;
+    int given = 0;
+    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++)
+        given += shoal_option_given(o, sources[i]);
+    if (given != 1)
+        return shoal_fail(SHOAL_ERR_USAGE, "give one of --text, --ids, --messages and --jsonl");
+    if (shoal_option_given(o, SHOAL_OPT_MESSAGES))
+        return render();
+    SHOAL_TRY(shoal_tokenizer_open(o->operands[0], &tokenizer));
+    const context c = {tokenizer, shoal_option_bool(o, SHOAL_OPT_NO_SPECIAL)};
+    const shoal_status st = run(o, &c);
+    shoal_tokenizer_close(tokenizer);
+    return st;
+}

@@ -1,0 +1,185 @@
+#include "coordinator/cli/verbs.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/cli/report.h"
+#include "coordinator/cluster/interrupt.h"
+#include "coordinator/version.h"
+#include "proto/log.h"
+#include "worker/comm.h"
+
+const shoal_verb shoal_verb_table[SHOAL_VERB_COUNT] = {
+    [SHOAL_VERB_PLAN] =
+        {"plan", "MODEL", 1, 1, "show who would hold what, before reading a weight",
+         "Reads headers only. Prints the ranges, bytes and KV tokens of every rank; "
+         "with --memory the exit code is 2 when a rank does not fit.",
+         "plan models/llama-70b -n 5 --memory 24GiB", shoal_verb_plan},
+    [SHOAL_VERB_INSPECT] = {"inspect", "MODEL [TENSOR]", 1, 2,
+                            "list the tensors of a checkpoint, or look into one",
+                            "For one quantized linear the integers, scales and zero points with "
+                            "their statistics.",
+                            "inspect models/tiny model.layers.0.mlp.down_proj", shoal_verb_inspect},
+    [SHOAL_VERB_GENERATE] = {"generate", "MODEL", 1, 1, "continue a text",
+                             "Ends after --max-tokens or at the model's end-of-sequence token, "
+                             "which is among the ids but not in the text.",
+                             "generate models/tiny -n 3 --prompt \"Once upon a time\"",
+                             shoal_verb_generate},
+    [SHOAL_VERB_EVAL] = {"eval", "MODEL", 1, 1, "write logits, or measure perplexity",
+                         "Either --ids with --logits, or --text. Row t of the logits is computed "
+                         "after token t.",
+                         "eval models/tiny --ids prompt.json --logits out.safetensors",
+                         shoal_verb_eval},
+    [SHOAL_VERB_TOKENIZE] = {"tokenize", "MODEL", 1, 1, "text to token ids and back",
+                             "Exactly one of --text, --ids, --messages and --jsonl. MODEL may also "
+                             "be a tokenizer.json.",
+                             "tokenize models/tiny --text \"Hello\" --json", shoal_verb_tokenize},
+    [SHOAL_VERB_PACK] = {"pack", "MODEL OUT", 0, 0, "write a pack file", "", NULL, NULL},
+    [SHOAL_VERB_CONVERT] = {"convert", "SRC DST", 0, 0, "convert between dialects", "", NULL, NULL},
+    [SHOAL_VERB_QUANTIZE] = {"quantize", "MODEL OUT", 0, 0, "quantize a model", "", NULL, NULL},
+    [SHOAL_VERB_SERVE] = {"serve", "MODEL", 0, 0, "answer OpenAI clients over HTTP", "", NULL,
+                          NULL},
+    [SHOAL_VERB_WORKER] = {"worker", "", 0, 0, "one rank of a cluster: the MPI program",
+                           "Started by mpirun, by hand or by a coordinator; joins the coordinator "
+                           "at --coordinator with the token in --token-file.",
+                           NULL, shoal_verb_worker},
+    [SHOAL_VERB_BENCH] = {"bench", "WHAT", 0, 0, "measure", "", NULL, NULL},
+    [SHOAL_VERB_DOCTOR] = {"doctor", "", 0, 0, "check this machine, or under mpirun the cluster",
+                           "Every check says what it found and, where it failed, what helps.",
+                           "doctor", shoal_verb_doctor},
+    [SHOAL_VERB_HELP] = {"help", "[VERB]", 0, 1, "show help", "", NULL, shoal_verb_help},
+};
+
+static shoal_verb_id find_verb(const char *name)
+{
+    for (int i = 0; i < SHOAL_VERB_COUNT; i++)
+        if (strcmp(name, shoal_verb_table[i].name) == 0)
+            return (shoal_verb_id)i;
+    return SHOAL_VERB_COUNT;
+}
+
+static shoal_status unknown_verb(const char *name)
+{
+    const char *names[SHOAL_VERB_COUNT];
+    for (int i = 0; i < SHOAL_VERB_COUNT; i++)
+        names[i] = shoal_verb_table[i].name;
+    const char *near = shoal_nearest_word(name, names, SHOAL_VERB_COUNT);
+    if (near)
+        return shoal_fail(SHOAL_ERR_USAGE, "unknown verb '%s'; did you mean '%s'?", name, near);
+    return shoal_fail(SHOAL_ERR_USAGE, "unknown verb '%.100s'; 'shoal --help' lists the verbs",
+                      name);
+}
+
+shoal_status shoal_verb_help(const shoal_options *options)
+{
+    if (shoal_option_bool(options, SHOAL_OPT_MAN))
+        return shoal_help_man();
+    if (options->operand_count == 0)
+        return shoal_help_all();
+    const shoal_verb_id verb = find_verb(options->operands[0]);
+    return verb == SHOAL_VERB_COUNT ? unknown_verb(options->operands[0]) : shoal_help_verb(verb);
+}
+
+static void configure_log(const shoal_options *options)
+{
+    shoal_log_level level = SHOAL_LOG_WARN;
+    (void)shoal_log_parse_level(shoal_option_text(options, SHOAL_OPT_LOG_LEVEL), &level);
+    shoal_log_configure(level, shoal_option_bool(options, SHOAL_OPT_LOG_JSON));
+}
+
+/* Which verbs do something on every rank of an MPI launch; the others speak on rank 0 only. */
+static bool uses_world(shoal_verb_id verb)
+{
+    return verb == SHOAL_VERB_GENERATE || verb == SHOAL_VERB_EVAL || verb == SHOAL_VERB_WORKER ||
+           verb == SHOAL_VERB_DOCTOR;
+}
+
+static shoal_status run_verb(const shoal_verb *verb, const shoal_options *options)
+{
+    int rank = 0, size = 1;
+    if (shoal_option_bool(options, SHOAL_OPT_HELP))
+        return shoal_help_verb(options->verb);
+    if (shoal_option_bool(options, SHOAL_OPT_PRINT_CONFIG))
+        return shoal_print_config(options);
+    if (options->operand_count < verb->operands_min)
+        return shoal_fail(SHOAL_ERR_USAGE, "not enough arguments; usage: shoal %s %s [options]",
+                          verb->name, verb->operands);
+    configure_log(options);
+    if (!uses_world(options->verb) && shoal_comm_mpi_launched(&rank, &size) && rank > 0)
+        return SHOAL_OK;
+    return verb->run(options);
+}
+
+static const char *read_environment(const char *name)
+{
+    return getenv(name);
+}
+
+static bool asks_for_help(int argc, char *const *argv)
+{
+    for (int i = 2; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return false;
+}
+
+static shoal_status dispatch(int argc, char *const *argv)
+{
+    shoal_options options;
+    const shoal_verb_id id = find_verb(argv[1]);
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return shoal_help_all();
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)
+        return shoal_report_text("shoal %s\n", SHOAL_VERSION);
+    if (id == SHOAL_VERB_COUNT)
+        return unknown_verb(argv[1]);
+
+    const shoal_verb *verb = &shoal_verb_table[id];
+    if (!verb->run && asks_for_help(argc, argv))
+        return shoal_help_verb(id);
+    if (!verb->run)
+        return shoal_fail(SHOAL_ERR_UNAVAILABLE, "this verb is not in this version of shoal");
+    SHOAL_TRY(shoal_options_parse(id, verb->operands_max, argc - 2, argv + 2, read_environment,
+                                  &options));
+    const shoal_status st = run_verb(verb, &options);
+    shoal_options_close(&options);
+    return st;
+}
+
+/* Ranks that fail together would say the same sentence many times: rank 0 speaks, and any other
+ * rank only when the fault is its own. */
+static void print_failure(const char *verb, shoal_status st)
+{
+    int rank = 0, size = 1;
+    const char *text = shoal_error_text();
+    const bool launched = shoal_comm_mpi_launched(&rank, &size);
+    if (launched && rank > 0 && (st == SHOAL_ERR_USAGE || strncmp(text, "rank ", 5) == 0))
+        return;
+    (void)fflush(stdout);
+    if (launched && rank > 0)
+        (void)fprintf(stderr, "shoal %s: on rank %d: %s\n", verb, rank, text);
+    else
+        (void)fprintf(stderr, "shoal %s: %s\n", verb, text[0] ? text : shoal_status_name(st));
+    if (st == SHOAL_ERR_USAGE)
+        (void)fprintf(stderr, "'shoal %s --help' shows what can be said\n", verb);
+}
+
+int shoal_cli_main(int argc, char *const *argv)
+{
+    (void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of the write, not a death */
+    if (argc < 2) {
+        (void)fprintf(stderr, "usage: shoal VERB ...; 'shoal --help' lists the verbs\n");
+        return SHOAL_ERR_USAGE;
+    }
+    shoal_error_clear();
+    shoal_status st = dispatch(argc, argv);
+    if (st == SHOAL_OK)
+        st = shoal_report_flush();
+    if (st != SHOAL_OK)
+        print_failure(find_verb(argv[1]) == SHOAL_VERB_COUNT ? "" : argv[1], st);
+    shoal_interrupt_finish();
+    return (int)st;
+}

@@ -1,0 +1,104 @@
+/* coordinator/engine.h - N ranks that compute steps, wherever they run.
+ *
+ * Verbs open an engine, hand it steps (worker/step.h) and close it. Three fillings of one table:
+ *
+ *     local    ranks are threads of this process       one rank, or --emulate-ranks
+ *     world    this process is rank 0 of an MPI launch  mpirun -n 3 shoal eval ...
+ *     cluster  mpirun is started and supervised         shoal eval -n 3 ...
+ *
+ * In a world the ranks above 0 never return from shoal_engine_open: they follow rank 0 and exit.
+ * After a failed step the engine can only be closed. An engine belongs to one thread. */
+#ifndef SHOAL_COORDINATOR_ENGINE_H
+#define SHOAL_COORDINATOR_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "worker/worker.h"
+
+typedef struct {
+    shoal_worker_settings settings;  /* threads 0: allowed cores / ranks on the node */
+    int ranks;                       /* -n */
+    bool ranks_given;                /* said by the user, not the default */
+    int emulate;                     /* --emulate-ranks; 0: not asked for */
+    bool force_network;              /* --comm network */
+    const char *hostfile, *mpi_args; /* NULL: none */
+    shoal_load_progress progress;    /* bytes read by all ranks together; may be NULL */
+    void *progress_context;
+} shoal_engine_request;
+
+/* The kernel row of one linear role. */
+typedef struct {
+    char role[32], layout[48], decode[48], prefill[48];
+} shoal_engine_kernel;
+
+#define SHOAL_ENGINE_KERNELS_MAX 16
+
+/* What a rank promised and what it took, in bytes. */
+typedef struct {
+    uint64_t planned_read, measured_read, planned_resident, measured_resident;
+} shoal_rank_memory;
+
+typedef struct shoal_engine shoal_engine;
+
+typedef struct {
+    const char *name; /* "local", "world", "cluster" */
+    shoal_status (*step)(shoal_engine *, const void *block, uint64_t bytes,
+                         shoal_sequence_result *results, shoal_logits_sink sink, void *context);
+    shoal_status (*close)(shoal_engine *); /* frees the engine whatever it returns */
+} shoal_engine_ops;
+
+/* A filling extends this struct. */
+struct shoal_engine {
+    const shoal_engine_ops *ops;
+    int ranks;
+    bool broken;              /* a step failed, or a rank was lost */
+    shoal_worker_facts facts; /* of rank 0 */
+    shoal_step_limits limits;
+    char arithmetic[32]; /* what facts.arithmetic points to */
+    shoal_engine_kernel kernels[SHOAL_ENGINE_KERNELS_MAX];
+    int kernel_count;
+    shoal_rank_memory *memory; /* [ranks]; freed by close */
+};
+
+SHOAL_MUST_USE shoal_status shoal_engine_open(const shoal_engine_request *request,
+                                              shoal_engine **out);
+
+/* As shoal_worker_step. */
+SHOAL_MUST_USE shoal_status shoal_engine_step(shoal_engine *engine, const void *block,
+                                              uint64_t bytes, shoal_sequence_result *results,
+                                              shoal_logits_sink sink, void *context);
+
+/* SHOAL_OK only when every rank ended well. NULL is allowed. */
+SHOAL_MUST_USE shoal_status shoal_engine_close(shoal_engine *engine);
+
+/* Am I a rank above 0 of an MPI launch? Then a verb need not prepare anything: it opens the engine
+ * with what its command line says, and never comes back. */
+bool shoal_engine_is_follower(void);
+
+/* For fillings. Copy facts, limits and kernel rows of an open worker into the engine. */
+void shoal_engine_describe(shoal_engine *engine, const shoal_worker *worker);
+
+/* For fillings. Collective, after shoal_worker_open: every rank shows its memory to all;
+ * `all` has room for one record per rank, or is NULL. */
+SHOAL_MUST_USE shoal_status shoal_engine_gather_memory(shoal_comm *comm, const shoal_worker *worker,
+                                                       shoal_rank_memory *all);
+
+/* Cores this process may use / ranks on the node, at least 1. */
+int shoal_default_threads(int ranks_on_node);
+
+/* Ranks of this MPI launch on this node as the launcher says, else `world_size`. */
+int shoal_ranks_on_node(int world_size);
+
+/* Have the kernel kill this process when its parent (mpirun, orted) dies. */
+void shoal_die_with_parent(void);
+
+/* The fillings. */
+SHOAL_MUST_USE shoal_status shoal_engine_local_open(const shoal_engine_request *request, int ranks,
+                                                    shoal_engine **out);
+SHOAL_MUST_USE shoal_status shoal_engine_world_open(const shoal_engine_request *request, int rank,
+                                                    int size, shoal_engine **out);
+SHOAL_MUST_USE shoal_status shoal_engine_cluster_open(const shoal_engine_request *request,
+                                                      shoal_engine **out);
+
+#endif

@@ -1,0 +1,160 @@
+/* From Oniguruma's dialect to PCRE2's, where the two read the same text differently:
+ *
+ *   \s \S \w \W \h \H   other sets of characters           written out as ranges and properties
+ *   (?m)                there: a dot matches a newline     (?s)
+ *   [a[bc]] [a&&b]      nested sets and intersections      refused
+ *   x{1,3}+             there: a group repeated            refused
+ *
+ * Everything else passes unchanged. ^ and $ are handled by an option of the compiler. */
+#include <stdbool.h>
+#include <string.h>
+
+#include "coordinator/text/pattern.h"
+#include "coordinator/text/utf8.h"
+
+/* White_Space; its complement is spelt out because a class cannot hold a negated class. */
+#define SPACE "\\t-\\r\\x{85}\\p{Z}"
+#define NO_SPACE                                                                                   \
+    "\\x{00}-\\x{08}\\x{0e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}"                \
+    "\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}"                 \
+    "\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
+/* Alphabetic, marks, decimal digits, connectors. */
+#define WORD                                                                                       \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"                    \
+    "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+#define HEX "0-9A-Fa-f"
+
+typedef struct {
+    char letter;
+    bool inside;      /* may stand inside a class */
+    const char *set;  /* inside                   */
+    const char *text; /* outside                  */
+} escape_row;
+
+static const escape_row escapes[] = {
+    {'s', true, SPACE, "[" SPACE "]"}, {'S', true, NO_SPACE, "[^" SPACE "]"},
+    {'w', true, WORD, "[" WORD "]"},   {'W', false, NULL, "[^" WORD "]"},
+    {'h', true, HEX, "[" HEX "]"},     {'H', false, NULL, "[^" HEX "]"},
+};
+
+typedef struct {
+    const char *text;
+    size_t bytes, at;
+    shoal_strbuf *out;
+} reader;
+
+static bool starts(const reader *r, const char *what)
+{
+    const size_t length = strlen(what);
+    return r->bytes - r->at >= length && memcmp(r->text + r->at, what, length) == 0;
+}
+
+static shoal_status refuse(const reader *r, const char *what)
+{
+    char shown[SHOAL_UTF8_SHOW];
+    return shoal_fail(SHOAL_ERR_DATA, "pattern \"%s\" is unsupported: %s (at %zu)",
+                      shoal_utf8_show(r->text, r->bytes, shown), what, r->at);
+}
+
+static shoal_status copy(reader *r, size_t bytes)
+{
+    if (bytes > r->bytes - r->at)
+        bytes = r->bytes - r->at;
+    SHOAL_TRY(shoal_strbuf_append(r->out, r->text + r->at, bytes));
+    r->at += bytes;
+    return SHOAL_OK;
+}
+
+static shoal_status escape(reader *r, bool in_class)
+{
+    const char letter = r->bytes - r->at > 1 ? r->text[r->at + 1] : '\0';
+    for (size_t i = 0; i < sizeof escapes / sizeof escapes[0]; i++) {
+        const escape_row *row = &escapes[i];
+        if (row->letter != letter)
+            continue;
+        if (in_class && !row->inside)
+            return refuse(r, "a negated class inside a class");
+        const char *text = in_class ? row->set : row->text;
+        r->at += 2;
+        return shoal_strbuf_append(r->out, text, strlen(text));
+    }
+    /* The braces of \p{L} or \x{2e} belong to the escape. */
+    if (memchr("pPxokgN", letter, 7) && r->bytes - r->at > 2 && r->text[r->at + 2] == '{') {
+        const char *end = memchr(r->text + r->at, '}', r->bytes - r->at);
+        if (end)
+            return copy(r, (size_t)(end - (r->text + r->at)) + 1);
+    }
+    return copy(r, 2);
+}
+
+/* r->at stands on the opening bracket. */
+static shoal_status char_class(reader *r)
+{
+    SHOAL_TRY(copy(r, starts(r, "[^") ? 2 : 1));
+    if (starts(r, "]"))
+        return refuse(r, "an empty class");
+    while (r->at < r->bytes) {
+        const char c = r->text[r->at];
+        if (c == '\\') {
+            SHOAL_TRY(escape(r, true));
+        } else if (c == ']') {
+            return copy(r, 1);
+        } else if (starts(r, "&&")) {
+            return refuse(r, "an intersection of classes");
+        } else if (starts(r, "[:")) {
+            const char *end = memmem(r->text + r->at, r->bytes - r->at, ":]", 2);
+            if (!end)
+                return refuse(r, "an unfinished class name");
+            SHOAL_TRY(copy(r, (size_t)(end - (r->text + r->at)) + 2));
+        } else if (c == '[') {
+            return refuse(r, "a class inside a class");
+        } else {
+            SHOAL_TRY(copy(r, 1));
+        }
+    }
+    return refuse(r, "an unfinished class");
+}
+
+/* r->at stands on "(?": option letters, if any, up to ':' or ')'. */
+static shoal_status group_options(reader *r)
+{
+    SHOAL_TRY(copy(r, 2));
+    size_t end = r->at;
+    while (end < r->bytes && memchr("imsx-", r->text[end], 5))
+        end++;
+    if (end == r->bytes || (r->text[end] != ':' && r->text[end] != ')'))
+        return SHOAL_OK; /* a look-around or the like */
+    for (; r->at < end; r->at++)
+        SHOAL_TRY(shoal_strbuf_append(r->out, r->text[r->at] == 'm' ? "s" : r->text + r->at, 1));
+    return SHOAL_OK;
+}
+
+/* The size of an interval such as {2}, {2,} or {,3} at r->at; 0 when there is none. */
+static size_t interval(const reader *r)
+{
+    size_t end = r->at + 1;
+    while (end < r->bytes && memchr("0123456789,", r->text[end], 11))
+        end++;
+    return end < r->bytes && r->text[end] == '}' && end > r->at + 1 ? end + 1 - r->at : 0;
+}
+
+shoal_status shoal_pattern_translate(const char *regex, size_t bytes, shoal_strbuf *out)
+{
+    reader r = {regex, bytes, 0, out};
+    while (r.at < r.bytes) {
+        const char c = regex[r.at];
+        const size_t span = c == '{' ? interval(&r) : 0;
+        if (c == '\\') {
+            SHOAL_TRY(escape(&r, false));
+        } else if (c == '[') {
+            SHOAL_TRY(char_class(&r));
+        } else if (starts(&r, "(?")) {
+            SHOAL_TRY(group_options(&r));
+        } else if (span && r.at + span < r.bytes && regex[r.at + span] == '+') {
+            return refuse(&r, "a repeated interval");
+        } else {
+            SHOAL_TRY(copy(&r, span ? span : 1));
+        }
+    }
+    return SHOAL_OK;
+}

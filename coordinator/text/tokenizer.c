@@ -1,0 +1,237 @@
+#include "coordinator/text/tokenizer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "coordinator/text/tokenizer_json.h"
+#include "coordinator/text/tokenizer_parts.h"
+#include "coordinator/text/utf8.h"
+#include "proto/arena.h"
+
+/* ---- opening ---- */
+
+static shoal_status read_all(int fd, const char *path, size_t bytes, char *data)
+{
+    for (size_t at = 0; at < bytes;) {
+        const ssize_t n = read(fd, data + at, bytes - at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return shoal_fail(SHOAL_ERR_IO, "%s: %s", path, strerror(errno));
+        if (n == 0)
+            return shoal_fail(SHOAL_ERR_IO, "%s: ends after %zu of %zu bytes", path, at, bytes);
+        at += (size_t)n;
+    }
+    return SHOAL_OK;
+}
+
+/* The whole of a regular file; *data is the caller's. */
+static shoal_status read_file(const char *path, char **data, size_t *bytes)
+{
+    shoal_status st = SHOAL_OK;
+    struct stat info;
+    void *block = NULL;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return shoal_fail(errno == ENOENT ? SHOAL_ERR_NOTFOUND : SHOAL_ERR_IO, "%s: %s", path,
+                          strerror(errno));
+    if (fstat(fd, &info) != 0) {
+        st = shoal_fail(SHOAL_ERR_IO, "%s: %s", path, strerror(errno));
+        goto close_fd;
+    }
+    if (!S_ISREG(info.st_mode)) {
+        st = shoal_fail(SHOAL_ERR_DATA, "%s: not a regular file", path);
+        goto close_fd;
+    }
+    if (info.st_size > (off_t)SHOAL_TOKENIZER_FILE_MAX) {
+        st = shoal_fail(SHOAL_ERR_DATA, "%s: %lld bytes (limit %u)", path, (long long)info.st_size,
+                        SHOAL_TOKENIZER_FILE_MAX);
+        goto close_fd;
+    }
+    SHOAL_TRY_GOTO(shoal_alloc(SHOAL_MEM_TEXT, (uint64_t)info.st_size, &block), close_fd);
+    SHOAL_TRY_GOTO(read_all(fd, path, (size_t)info.st_size, block), free_block);
+    *data = block;
+    *bytes = (size_t)info.st_size;
+    close(fd);
+    return SHOAL_OK;
+
+free_block:
+    shoal_free(block);
+close_fd:
+    close(fd);
+    return st;
+}
+
+shoal_status shoal_tokenizer_open(const char *path, shoal_tokenizer **out)
+{
+    char file[4096];
+    struct stat info;
+    const bool folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+    const int length = snprintf(file, sizeof file, folder ? "%s/tokenizer.json" : "%s", path);
+    if (length < 0 || (size_t)length >= sizeof file)
+        return shoal_fail(SHOAL_ERR_DATA, "a path of more than %zu bytes", sizeof file);
+
+    char *data = NULL;
+    size_t bytes = 0;
+    SHOAL_TRY(read_file(file, &data, &bytes));
+    const shoal_status st = shoal_tokenizer_open_memory(data, bytes, file, out);
+    shoal_free(data);
+    return st;
+}
+
+shoal_status shoal_tokenizer_open_memory(const char *json, size_t bytes, const char *name,
+                                         shoal_tokenizer **out)
+{
+    shoal_status st = SHOAL_OK;
+    void *block;
+    SHOAL_TRY(shoal_alloc(SHOAL_MEM_TEXT, sizeof(shoal_tokenizer), &block));
+    shoal_tokenizer *t = block;
+    st = shoal_tokenizer_read_json(json, bytes, t);
+    if (st != SHOAL_OK) {
+        shoal_tokenizer_close(t);
+        return shoal_fail_within(st, "%s", name);
+    }
+    *out = t;
+    return SHOAL_OK;
+}
+
+void shoal_tokenizer_close(shoal_tokenizer *t)
+{
+    if (!t)
+        return;
+    shoal_ids_free(&t->after);
+    shoal_ids_free(&t->before);
+    shoal_pretokenizer_free(&t->pretokenizer);
+    shoal_added_set_destroy(t->added_normalized);
+    shoal_added_set_destroy(t->added_raw);
+    if (t->model)
+        t->model->kind->destroy(t->model);
+    shoal_vocab_destroy(t->vocab);
+    shoal_free(t);
+}
+
+/* ---- encoding ---- */
+
+/* The scratch of one call. */
+typedef struct {
+    const shoal_tokenizer *t;
+    bool plain;
+    shoal_matcher *matcher;
+    shoal_segments raw, inner;
+    shoal_strbuf normalized;
+    shoal_words words;
+    shoal_token_scratch scratch;
+    shoal_ids ids;
+} encoding;
+
+/* A stretch without added tokens. */
+static shoal_status encode_stretch(encoding *e, const char *text, size_t bytes)
+{
+    const shoal_token_model *model = e->t->model;
+    SHOAL_TRY(shoal_pretokenizer_run(&e->t->pretokenizer, e->matcher, text, bytes, &e->words));
+    for (size_t i = 0; i < e->words.spans.count; i++) {
+        const shoal_span s = e->words.spans.data[i];
+        SHOAL_TRY(model->kind->encode(model, &e->scratch, e->words.text.data + s.begin,
+                                      s.end - s.begin, &e->ids));
+    }
+    return SHOAL_OK;
+}
+
+/* A stretch that may still hold added tokens of the normalized kind. */
+static shoal_status encode_normalized(encoding *e, const char *text, size_t bytes)
+{
+    if (e->t->normalizer.count) {
+        SHOAL_TRY(shoal_normalizer_run(&e->t->normalizer, text, bytes, &e->normalized));
+        text = e->normalized.data;
+        bytes = e->normalized.bytes;
+    }
+    SHOAL_TRY(shoal_added_set_split(e->t->added_normalized, text, bytes, e->plain, &e->inner));
+    for (size_t i = 0; i < e->inner.count; i++) {
+        const shoal_segment s = e->inner.data[i];
+        if (s.id >= 0)
+            SHOAL_TRY(shoal_ids_push(&e->ids, s.id));
+        else
+            SHOAL_TRY(encode_stretch(e, text + s.span.begin, s.span.end - s.span.begin));
+    }
+    return SHOAL_OK;
+}
+
+static shoal_status encode_text(encoding *e, const char *text, size_t bytes)
+{
+    SHOAL_TRY(shoal_matcher_create(&e->matcher));
+    SHOAL_TRY(shoal_added_set_split(e->t->added_raw, text, bytes, e->plain, &e->raw));
+    for (size_t i = 0; i < e->raw.count; i++) {
+        const shoal_segment s = e->raw.data[i];
+        if (s.id >= 0)
+            SHOAL_TRY(shoal_ids_push(&e->ids, s.id));
+        else
+            SHOAL_TRY(encode_normalized(e, text + s.span.begin, s.span.end - s.span.begin));
+    }
+    return SHOAL_OK;
+}
+
+static void encoding_free(encoding *e)
+{
+    shoal_ids_free(&e->ids);
+    shoal_token_scratch_free(&e->scratch);
+    shoal_words_free(&e->words);
+    shoal_strbuf_free(&e->normalized);
+    shoal_segments_free(&e->inner);
+    shoal_segments_free(&e->raw);
+    shoal_matcher_free(e->matcher);
+}
+
+shoal_status shoal_tokenizer_encode(const shoal_tokenizer *t, const char *text, size_t bytes,
+                                    unsigned flags, shoal_ids *ids)
+{
+    shoal_status st = SHOAL_OK;
+    encoding e = {.t = t, .plain = flags & SHOAL_ENCODE_PLAIN};
+    const bool around = flags & SHOAL_ENCODE_ADD_SPECIAL;
+    if (bytes > SHOAL_TOKENIZER_TEXT_MAX)
+        return shoal_fail(SHOAL_ERR_DATA, "a text of %zu bytes is too long (limit %u)", bytes,
+                          SHOAL_TOKENIZER_TEXT_MAX);
+    const size_t valid = shoal_utf8_valid(text, bytes);
+    if (valid != bytes)
+        return shoal_fail(SHOAL_ERR_DATA, "the text is not UTF-8 at byte %zu", valid);
+
+    if (around)
+        SHOAL_TRY_GOTO(shoal_ids_append(&e.ids, &t->before), done);
+    SHOAL_TRY_GOTO(encode_text(&e, text, bytes), done);
+    if (around)
+        SHOAL_TRY_GOTO(shoal_ids_append(&e.ids, &t->after), done);
+    st = shoal_ids_append(ids, &e.ids);
+done:
+    encoding_free(&e);
+    return st;
+}
+
+/* ---- questions ---- */
+
+const char *shoal_tokenizer_piece(const shoal_tokenizer *t, int64_t id, size_t *bytes)
+{
+    return shoal_vocab_piece(t->vocab, id, bytes);
+}
+
+int32_t shoal_tokenizer_find(const shoal_tokenizer *t, const char *piece, size_t bytes)
+{
+    return shoal_vocab_find(t->vocab, piece, bytes, SHOAL_TOKEN_MODEL | SHOAL_TOKEN_ADDED);
+}
+
+bool shoal_tokenizer_is_special(const shoal_tokenizer *t, int64_t id)
+{
+    return shoal_vocab_kind(t->vocab, id) & SHOAL_TOKEN_SPECIAL;
+}
+
+size_t shoal_tokenizer_size(const shoal_tokenizer *t)
+{
+    return shoal_vocab_size(t->vocab);
+}
+
+size_t shoal_tokenizer_count(const shoal_tokenizer *t)
+{
+    return shoal_vocab_count(t->vocab);
+}

@@ -1,0 +1,29 @@
+/* coordinator/text/tokenizer_parts.h - what a tokenizer is made of. Private to the files that build
+ * one (tokenizer_json.c, tokenizer_steps.c) and the files that use it (tokenizer.c, detok.c). */
+#ifndef SHOAL_COORDINATOR_TEXT_TOKENIZER_PARTS_H
+#define SHOAL_COORDINATOR_TEXT_TOKENIZER_PARTS_H
+
+#include "coordinator/text/added_tokens.h"
+#include "coordinator/text/normalizer.h"
+#include "coordinator/text/pretokenizer.h"
+#include "coordinator/text/token_model.h"
+#include "coordinator/text/tokenizer.h"
+#include "coordinator/text/vocab.h"
+
+typedef enum {
+    SHOAL_DECODER_JOIN,       /* none in the file: pieces with a space between them */
+    SHOAL_DECODER_BYTE_LEVEL, /* pieces are in the byte alphabet                    */
+} shoal_decoder;
+
+struct shoal_tokenizer {
+    shoal_vocab *vocab;
+    shoal_token_model *model;
+    shoal_added_set *added_raw;        /* looked for in the text as it is  */
+    shoal_added_set *added_normalized; /* looked for in the normalized text */
+    shoal_normalizer normalizer;
+    shoal_pretokenizer pretokenizer;
+    shoal_ids before, after; /* special tokens around a text */
+    shoal_decoder decoder;
+};
+
+#endif

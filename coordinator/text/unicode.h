@@ -1,0 +1,30 @@
+/* coordinator/text/unicode.h - what needs the tables of Unicode: normal forms and two classes.
+ * The only file of the room that sees utf8proc. Texts are valid UTF-8. */
+#ifndef SHOAL_COORDINATOR_TEXT_UNICODE_H
+#define SHOAL_COORDINATOR_TEXT_UNICODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "coordinator/text/growable.h"
+
+typedef enum {
+    SHOAL_UNICODE_NFC,
+    SHOAL_UNICODE_NFD,
+    SHOAL_UNICODE_NFKC,
+    SHOAL_UNICODE_NFKD
+} shoal_unicode_form;
+
+/* Append the normal form of the text. Linear in its length but for the sorting of long runs of
+ * combining marks (n log n). */
+SHOAL_MUST_USE shoal_status shoal_unicode_normalize(shoal_unicode_form form, const char *text,
+                                                    size_t bytes, shoal_strbuf *out);
+
+/* The property White_Space. */
+bool shoal_unicode_is_space(uint32_t c);
+
+/* A character of a word: letter, mark, decimal digit, connector or joiner. */
+bool shoal_unicode_is_word(uint32_t c);
+
+#endif

@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""The same logits, byte for byte, however a model is run.
+
+    check_bits.py SHOAL_BINARY MAKE_MODEL_BINARY [--full | --quick]
+
+Every variant of a run (ranks by MPI and by emulation, threads, prefill chunk, kernel level, the
+network path) writes its logits file, and the file must equal that of one rank with one thread. A
+shorter prompt must give the first rows of the longer one, since no token sees a later one.
+
+Without an option a covering set runs (each value of each axis at least once, in changing
+company) on a few small models and on one of 700 tokens with a window of 300. --full runs
+the whole product on the long model; --quick leaves the long model out. The rows of the kernel
+table that really ran are printed per level.
+"""
+import itertools
+import os
+import sys
+
+import harness
+import safetensors
+
+RANKS = [1, 2, 3, 4, 5, 7]
+LEVELS = ["ref", "avx2", "avxvnni", "avx512", "avx512vnni", "amx"]
+CHUNKS = [7, 256, 257, 700]
+ABSENT = 64  # exit code where the machine lacks a level
+
+GOLDEN = ["arch/llama-odd-h6kv2", "arch/llama-odd-kv1", "arch/mistral-sw16", "arch/qwen3",
+          "arch/pico-bias-2shards", "quant/gptq-4b-g32-actorder", "quant/gptq-4b-channel",
+          "quant/gptq-4b-g64-sym-v2-actorder-bias", "quant/gptq-8b-g128",
+          "quant/awq-gemm-gptqmodel-bias"]
+
+
+def variant(mpi=0, emulate=0, threads=0, chunk=0, level=None, network=False, activations=None):
+    """(label, arguments, environment) of one way to run."""
+    options = [("-n", mpi), ("--emulate-ranks", emulate), ("--threads", threads),
+               ("--prefill-chunk", chunk), ("--activations", activations)]
+    args = [str(x) for name, value in options if value for x in (name, value)]
+    env = {}
+    if level:
+        env["SHOAL_CPU"] = level
+    if network:
+        env["SHOAL_COMM"] = "network"
+    label = " ".join([f"{k}={v}" for k, v in env.items()] + args)
+    return label or "plain", args, env
+
+
+class Bits:
+    def __init__(self, shoal, scratch):
+        self.shoal, self.scratch = shoal, scratch
+        self.report = harness.Report("bits: the same logits however a model is run")
+        self.levels = []
+        self.runs = 0
+
+    def logits(self, folder, ids, way):
+        """(path of the logits file, JSON report) of one run."""
+        label, args, env = way
+        path = os.path.join(self.scratch, f"logits-{self.runs}")
+        self.runs += 1
+        answer = self.shoal.must("eval", folder, "--ids", ids, "--logits", path, "--json", *args,
+                                 env=env)
+        return path, answer.json()
+
+    def compare(self, name, folder, ids, want, way):
+        path, _ = self.logits(folder, ids, way)
+        rows = safetensors.read_rows(path)
+        os.unlink(path)
+        differ = [i for i, (a, b) in enumerate(zip(rows, want)) if a != b]
+        self.report.check(not differ and len(rows) <= len(want),
+                          f"{name}, {way[0]}: {len(differ)} of {len(rows)} rows differ, first "
+                          f"{differ[:1]}")
+
+    def model(self, name, folder, ids, ways, short_ways=()):
+        """`ways` on the whole prompt, `short_ways` on its first tokens (count, way)."""
+        ids_file = harness.write_ids(self.scratch, ids)
+        path, _ = self.logits(folder, ids_file, variant(threads=1, emulate=1))
+        want = safetensors.read_rows(path)
+        os.unlink(path)
+        before = self.report.failures
+        for way in ways:
+            self.report.guarded(f"{name}, {way[0]}", self.compare, name, folder, ids_file, want,
+                                way)
+        for count, way in short_ways:
+            short = harness.write_ids(self.scratch, ids[:count])
+            self.report.guarded(f"{name}, first {count}, {way[0]}", self.compare, name, folder,
+                                short, want, way)
+        count = len(ways) + len(short_ways)
+        state = "all equal" if self.report.failures == before else "DIFFERENT"
+        self.report.note(f"{name:<40} {len(want):4d} tokens, {count:3d} variants: {state}")
+
+    def find_levels(self):
+        """Which levels this machine has, and which kernel rows ran under each."""
+        ids = harness.write_ids(self.scratch, harness.made_up_ids(20, 1000))
+        rows = {}
+        for level in LEVELS:
+            label, args, env = variant(level=level, emulate=1)
+            path = os.path.join(self.scratch, "logits-level")
+            answer = self.shoal.run("eval", harness.INT4, "--ids", ids, "--logits", path, "--json",
+                                    *args, env=env)
+            if answer.code == ABSENT:
+                self.report.skip(f"this machine lacks SHOAL_CPU={level}")
+                continue
+            if not self.report.check(answer.code == 0, answer.said()):
+                continue
+            self.levels.append(level)
+            kernels = answer.json()["kernels"]
+            rows[level] = sorted({k[when] for k in kernels.values()
+                                  for when in ("decode", "prefill")})
+            self.report.note(f"SHOAL_CPU={level:<11} ran {', '.join(rows[level])}")
+        if len(self.levels) > 1:
+            self.report.check(len({tuple(r) for r in rows.values()}) > 1,
+                              "every level ran the same kernel rows")
+
+
+def small_ways(levels, tokens):
+    """For models of a second or less."""
+    ways = [variant(threads=2), variant(chunk=7, threads=1), variant(chunk=1)]
+    ways += [variant(emulate=n, threads=1 + n % 2) for n in RANKS[1:]]
+    ways += [variant(mpi=n, threads=1) for n in (2, 3)]
+    ways += [variant(level=level, emulate=1 + i % 3) for i, level in enumerate(levels)]
+    ways += [variant(chunk=tokens, emulate=5)]
+    return ways
+
+
+def int4_ways(levels):
+    """The committed int4 model: every number of ranks both ways."""
+    ways = [variant(mpi=n, threads=1 + n % 2) for n in RANKS]
+    ways += [variant(mpi=3, network=True), variant(mpi=2, network=True, chunk=7)]
+    ways += [variant(mpi=3, level=level, threads=1) for level in levels]
+    return ways + small_ways(levels, 200)
+
+
+def long_ways(levels):
+    """A covering set: every value of every axis, in changing company."""
+    fast = [level for level in levels if level != "ref"]
+    ways = [variant(mpi=n, threads=1 + n % 2, chunk=chunk)
+            for n, chunk in zip(RANKS[1:], itertools.cycle(CHUNKS))]
+    ways += [variant(emulate=n, threads=2 - n % 2, chunk=chunk)
+             for n, chunk in zip(RANKS[1:], itertools.cycle(reversed(CHUNKS)))]
+    ways += [variant(threads=2), variant(mpi=3, network=True, threads=1)]
+    ways += [variant(level=level, emulate=n, chunk=chunk) for level, n, chunk
+             in zip(fast, itertools.cycle((1, 3, 2)), itertools.cycle((0, 257, 256)))]
+    return ways
+
+
+def long_short_ways(levels):
+    """What is slow, on the first tokens; 320 are more than the window."""
+    ways = [(320, variant(chunk=1)), (320, variant(chunk=1, emulate=3, threads=1))]
+    if "ref" in levels:
+        ways += [(320, variant(level="ref", threads=2)), (310, variant(level="ref", emulate=2))]
+    return ways
+
+
+def full_ways(levels):
+    both = [{"mpi": n} for n in RANKS] + [{"emulate": n} for n in RANKS]
+    ways = [variant(threads=threads, chunk=chunk, level=level, **ranks)
+            for ranks in both for threads in (1, 2) for chunk in [1] + CHUNKS
+            for level in levels]
+    return ways + [variant(mpi=n, network=True) for n in RANKS]
+
+
+def check_float(bits, folder, ids):
+    """Float activations obey the same rules."""
+    path, _ = bits.logits(folder, ids, variant(emulate=1, threads=1, activations="f32"))
+    want = safetensors.read_rows(path)
+    ways = [variant(mpi=3, activations="f32"), variant(emulate=7, threads=2, activations="f32"),
+            variant(chunk=7, activations="f32")]
+    ways += [variant(level=level, activations="f32", emulate=2) for level in bits.levels]
+    for way in ways:
+        bits.report.guarded(way[0], bits.compare, "float activations", folder, ids, want, way)
+
+
+def check_long(bits, scratch, make_model, options):
+    folder = os.path.join(scratch, "long")
+    maker = harness.Shoal(make_model)
+    maker.must("long", folder)
+    ids = harness.made_up_ids(700, 1000)
+    if "--full" in options:
+        bits.model("long random int4 model", folder, ids, full_ways(bits.levels))
+    else:
+        bits.model("long random int4 model", folder, ids, long_ways(bits.levels),
+                   long_short_ways(bits.levels))
+    check_float(bits, folder, harness.write_ids(scratch, ids[:310]))
+
+
+def check(shoal, scratch, arguments):
+    if not arguments or arguments[0].startswith("-"):
+        print("check_bits.py needs the make_model binary", file=sys.stderr)
+        return 64
+    make_model, options = arguments[0], arguments[1:]
+    bits = Bits(shoal, scratch)
+    report = bits.report
+    bits.find_levels()
+    report.guarded("int4", bits.model, "tests/data/tiny-llama-gptq-int4", harness.INT4,
+                   harness.made_up_ids(200, 1000), int4_ways(bits.levels))
+    for name, folder in harness.golden_models(report, GOLDEN):
+        ids = harness.load_json(folder, "expected", "prompt_ids.json")["prompt_ids"]
+        report.guarded(name, bits.model, name, folder, ids, small_ways(bits.levels, len(ids)))
+    if "--quick" not in options:
+        report.guarded("long model", check_long, bits, scratch, make_model, options)
+    return report.exit_code()
+
+
+if __name__ == "__main__":
+    sys.exit(harness.main(check))

@@ -1,0 +1,79 @@
+/* tests/support/make_model.c - write one of a few made-up models to a folder, for the tests that
+ * drive the program from outside.
+ *
+ *     make_model NAME OUT      OUT must not exist; its parent must
+ *
+ * "long" is small but long enough to matter: random int4 weights, a sliding window shorter than
+ * a prompt, an intermediate size that is no whole number of units, a vocabulary that is no whole
+ * number of panels. The others are published shapes with nothing in them (sparse files). */
+#include <errno.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/model_recipe.h"
+
+static const shoal_recipe long_recipe = {
+    .family = "mistral",
+    .layers = 2,
+    .hidden = 1024,
+    .intermediate = 5504,
+    .heads = 8,
+    .kv_heads = 2,
+    .head_dim = 128,
+    .vocab = 1000,
+    .context = 2048,
+    .window = 300,
+    .bits = 4,
+    .group = 128,
+    .seed = 20240607,
+};
+
+static const struct {
+    const char *name;
+    const shoal_recipe *recipe;
+} models[] = {
+    {"long", &long_recipe},
+    {"llama31-70b", &shoal_recipe_llama31_70b},
+    {"qwen25-72b", &shoal_recipe_qwen25_72b},
+    {"llama31-405b", &shoal_recipe_llama31_405b},
+};
+
+#define MODEL_COUNT (sizeof models / sizeof *models)
+
+static int usage(void)
+{
+    (void)fprintf(stderr, "usage: make_model NAME OUT, where NAME is one of");
+    for (size_t i = 0; i < MODEL_COUNT; i++)
+        (void)fprintf(stderr, " %s", models[i].name);
+    (void)fputc('\n', stderr);
+    return 64;
+}
+
+/* Models are made in a folder of their own under $TMPDIR; beside OUT it can become OUT by name. */
+static int make(const shoal_recipe *recipe, const char *out)
+{
+    char parent[4096];
+    if (snprintf(parent, sizeof parent, "%s", out) >= (int)sizeof parent ||
+        setenv("TMPDIR", dirname(parent), 1) != 0) {
+        (void)fprintf(stderr, "make_model: cannot use %s\n", out);
+        return 73;
+    }
+    shoal_maker *maker = shoal_recipe_make(recipe);
+    const int failed = rename(shoal_maker_path(maker), out);
+    if (failed)
+        (void)fprintf(stderr, "make_model: %s: %s\n", out, strerror(errno));
+    shoal_maker_end(maker);
+    return failed ? 73 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 3)
+        return usage();
+    for (size_t i = 0; i < MODEL_COUNT; i++)
+        if (strcmp(argv[1], models[i].name) == 0)
+            return make(models[i].recipe, argv[2]);
+    return usage();
+}

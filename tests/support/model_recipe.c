@@ -1,0 +1,313 @@
+#include "tests/support/model_recipe.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/bytes.h"
+#include "proto/status.h"
+
+#define GB5 5000000000u
+
+const shoal_recipe shoal_recipe_llama31_70b = {
+    .family = "llama",
+    .layers = 80,
+    .hidden = 8192,
+    .intermediate = 28672,
+    .heads = 64,
+    .kv_heads = 8,
+    .head_dim = 128,
+    .vocab = 128256,
+    .context = 131072,
+    .group = 128,
+    .shard_bytes = GB5,
+};
+
+const shoal_recipe shoal_recipe_qwen25_72b = {
+    .family = "qwen2",
+    .layers = 80,
+    .hidden = 8192,
+    .intermediate = 29568,
+    .heads = 64,
+    .kv_heads = 8,
+    .head_dim = 128,
+    .vocab = 152064,
+    .context = 32768,
+    .qkv_bias = true,
+    .group = 128,
+    .shard_bytes = GB5,
+};
+
+const shoal_recipe shoal_recipe_llama31_405b = {
+    .family = "llama",
+    .layers = 126,
+    .hidden = 16384,
+    .intermediate = 53248,
+    .heads = 128,
+    .kv_heads = 8,
+    .head_dim = 128,
+    .vocab = 128256,
+    .context = 131072,
+    .group = 128,
+    .shard_bytes = GB5,
+};
+
+typedef enum { FILL_WEIGHT, FILL_NORM, FILL_BIAS, FILL_CODES, FILL_SCALES, FILL_ZEROS } fill_kind;
+
+/* What one tensor's fill needs; lives until the model is written. */
+typedef struct {
+    fill_kind kind;
+    uint64_t seed;
+    double size; /* of a weight, bias or scale */
+    int bits;
+} filling;
+
+typedef struct {
+    int64_t k, group;
+    uint64_t seed; /* 0: groups in order */
+    int32_t *g_idx;
+} order;
+
+typedef struct {
+    const shoal_recipe *recipe;
+    shoal_maker *maker;
+    void **owned; /* fillings and orders */
+    size_t owned_count, owned_room;
+    uint64_t tensors;
+} kitchen;
+
+static void *own(kitchen *k, size_t bytes)
+{
+    void *block = calloc(1, bytes);
+
+    if (k->owned_count == k->owned_room) {
+        k->owned_room = k->owned_room ? 2 * k->owned_room : 64;
+        k->owned = realloc(k->owned, k->owned_room * sizeof *k->owned);
+    }
+    if (!block || !k->owned) {
+        fprintf(stderr, "model recipe: no memory\n");
+        exit(1);
+    }
+    return k->owned[k->owned_count++] = block;
+}
+
+/* A well mixed 64-bit number for (seed, index): splitmix64's output function. */
+static uint64_t mix(uint64_t seed, uint64_t index)
+{
+    uint64_t z = seed + (index + 1) * 0x9e3779b97f4a7c15u;
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+/* Roughly normal, unit variance: four uniform numbers. */
+static double bell(uint64_t seed, uint64_t index)
+{
+    const uint64_t z = mix(seed, index);
+    double sum = 0;
+
+    for (int i = 0; i < 4; i++)
+        sum += (double)((z >> (16 * i)) & 0xffff) / 65535.0 - 0.5;
+    return sum * 1.7320508;
+}
+
+static uint16_t half_word(const filling *f, uint64_t index)
+{
+    switch (f->kind) {
+    case FILL_NORM: return shoal_bf16_from_f32((float)(1 + 0.1 * bell(f->seed, index)));
+    case FILL_SCALES:
+        return shoal_f16_from_f32((float)(f->size * (0.75 + 0.1 * bell(f->seed, index))));
+    default: return shoal_bf16_from_f32((float)(f->size * bell(f->seed, index)));
+    }
+}
+
+static void fill(void *context, uint64_t offset, size_t bytes, uint8_t *out)
+{
+    const filling *f = context;
+
+    if (f->kind == FILL_CODES || f->kind == FILL_ZEROS) {
+        /* v1 stores the zero less one: 8 - 1 in every nibble, 128 - 1 in every byte. */
+        const uint32_t zeros = f->bits == 4 ? 0x77777777u : 0x7f7f7f7fu;
+        for (size_t i = 0; i < bytes; i += 4)
+            shoal_store_le32(
+                out + i, f->kind == FILL_ZEROS ? zeros : (uint32_t)mix(f->seed, (offset + i) / 4));
+        return;
+    }
+    for (size_t i = 0; i < bytes; i += 2) {
+        const uint16_t word = half_word(f, (offset + i) / 2);
+        out[i] = (uint8_t)word;
+        out[i + 1] = (uint8_t)(word >> 8);
+    }
+}
+
+/* Groups of equal size, members shuffled (Fisher and Yates) where act-order. */
+static void fill_order(void *context, uint64_t offset, size_t bytes, uint8_t *out)
+{
+    const order *o = context;
+
+    for (size_t i = 0; i < bytes; i += 4)
+        shoal_store_le32(out + i, (uint32_t)o->g_idx[(offset + i) / 4]);
+}
+
+static order *make_order(kitchen *in, int64_t k, int64_t group, uint64_t seed)
+{
+    order *o = own(in, sizeof *o);
+
+    *o = (order){k, group, seed, own(in, (size_t)k * sizeof(int32_t))};
+    for (int64_t i = 0; i < k; i++)
+        o->g_idx[i] = (int32_t)(i / group);
+    for (int64_t i = k - 1; seed && i > 0; i--) {
+        const int64_t j = (int64_t)(mix(seed, (uint64_t)i) % (uint64_t)(i + 1));
+        const int32_t swap = o->g_idx[i];
+        o->g_idx[i] = o->g_idx[j];
+        o->g_idx[j] = swap;
+    }
+    return o;
+}
+
+static void add(kitchen *k, fill_kind kind, double size, shoal_dtype dtype, int64_t rows,
+                int64_t columns, const char *format, ...) SHOAL_PRINTF(7, 8);
+
+/* List one tensor, [rows][columns] or, with columns 0, [rows]. */
+static void add(kitchen *k, fill_kind kind, double size, shoal_dtype dtype, int64_t rows,
+                int64_t columns, const char *format, ...)
+{
+    const int64_t shape[2] = {rows, columns};
+    filling *f = NULL;
+    char name[256];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(name, sizeof name, format, args);
+    va_end(args);
+    k->tensors++;
+    if (k->recipe->seed) {
+        f = own(k, sizeof *f);
+        *f = (filling){kind, mix(k->recipe->seed, k->tensors), size, k->recipe->bits};
+    }
+    shoal_maker_tensor(k->maker, name, dtype, columns ? 2 : 1, shape, f ? fill : NULL, f);
+}
+
+static void add_gptq(kitchen *in, const char *module, int64_t n, int64_t k, double size)
+{
+    const shoal_recipe *r = in->recipe;
+    const int64_t group = r->group > 0 ? r->group : k;
+    const int64_t groups = shoal_ceil_div(k, group);
+    /* Uniform codes have this deviation; the scale makes it `size`. */
+    const double spread = r->bits == 4 ? 4.6 : 73.9;
+    char name[256];
+
+    add(in, FILL_CODES, 0, SHOAL_I32, shoal_ceil_div(k * r->bits, 32), n, "%s.qweight", module);
+    add(in, FILL_ZEROS, 0, SHOAL_I32, groups, shoal_ceil_div(n * r->bits, 32), "%s.qzeros", module);
+    add(in, FILL_SCALES, size / spread / 0.75, SHOAL_F16, groups, n, "%s.scales", module);
+    order *o = NULL;
+    if (r->seed)
+        o = make_order(in, k, group, r->act_order ? mix(r->seed, 1000000 + in->tensors) : 0);
+    snprintf(name, sizeof name, "%s.g_idx", module);
+    shoal_maker_tensor(in->maker, name, SHOAL_I32, 1, &k, o ? fill_order : NULL, o);
+}
+
+static void add_linear(kitchen *k, int64_t layer, const char *part, int64_t n, int64_t inputs,
+                       bool bias)
+{
+    /* Outputs about as large as inputs, so that nothing grows from layer to layer. */
+    double size = 1;
+    char module[128];
+
+    for (int64_t i = 4; i <= inputs; i *= 4)
+        size /= 2;
+    snprintf(module, sizeof module, "model.layers.%lld.%s", (long long)layer, part);
+    if (k->recipe->bits)
+        add_gptq(k, module, n, inputs, size);
+    else
+        add(k, FILL_WEIGHT, size, SHOAL_BF16, n, inputs, "%s.weight", module);
+    if (bias)
+        add(k, FILL_BIAS, 0.1, SHOAL_BF16, n, 0, "%s.bias", module);
+}
+
+static void add_layer(kitchen *k, int64_t layer)
+{
+    const shoal_recipe *r = k->recipe;
+    const int64_t q = r->heads * r->head_dim, kv = r->kv_heads * r->head_dim;
+    const long long at = (long long)layer;
+
+    add(k, FILL_NORM, 0, SHOAL_BF16, r->hidden, 0, "model.layers.%lld.input_layernorm.weight", at);
+    add(k, FILL_NORM, 0, SHOAL_BF16, r->hidden, 0,
+        "model.layers.%lld.post_attention_layernorm.weight", at);
+    add_linear(k, layer, "self_attn.q_proj", q, r->hidden, r->qkv_bias);
+    add_linear(k, layer, "self_attn.k_proj", kv, r->hidden, r->qkv_bias);
+    add_linear(k, layer, "self_attn.v_proj", kv, r->hidden, r->qkv_bias);
+    add_linear(k, layer, "self_attn.o_proj", r->hidden, q, false);
+    if (r->qk_norm) {
+        add(k, FILL_NORM, 0, SHOAL_BF16, r->head_dim, 0,
+            "model.layers.%lld.self_attn.q_norm.weight", at);
+        add(k, FILL_NORM, 0, SHOAL_BF16, r->head_dim, 0,
+            "model.layers.%lld.self_attn.k_norm.weight", at);
+    }
+    add_linear(k, layer, "mlp.gate_proj", r->intermediate, r->hidden, false);
+    add_linear(k, layer, "mlp.up_proj", r->intermediate, r->hidden, false);
+    add_linear(k, layer, "mlp.down_proj", r->hidden, r->intermediate, false);
+}
+
+static const char *architecture(const char *family)
+{
+    static const char *const known[][2] = {
+        {"llama", "LlamaForCausalLM"},
+        {"mistral", "MistralForCausalLM"},
+        {"qwen2", "Qwen2ForCausalLM"},
+        {"qwen3", "Qwen3ForCausalLM"},
+    };
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(family, known[i][0]) == 0)
+            return known[i][1];
+    fprintf(stderr, "model recipe: no family %s\n", family);
+    exit(1);
+}
+
+static void write_config(const shoal_recipe *r, shoal_maker *maker)
+{
+    char text[4096], window[32] = "null", quantization[256] = "";
+
+    if (r->window)
+        snprintf(window, sizeof window, "%lld", (long long)r->window);
+    if (r->bits)
+        snprintf(quantization, sizeof quantization,
+                 ", \"quantization_config\": {\"quant_method\": \"gptq\", \"bits\": %d, "
+                 "\"group_size\": %lld, \"desc_act\": %s, \"sym\": true, "
+                 "\"checkpoint_format\": \"gptq\"}",
+                 r->bits, (long long)r->group, r->act_order ? "true" : "false");
+    snprintf(text, sizeof text,
+             "{\"architectures\": [\"%s\"], \"model_type\": \"%s\", \"hidden_size\": %lld, "
+             "\"intermediate_size\": %lld, \"num_hidden_layers\": %lld, "
+             "\"num_attention_heads\": %lld, \"num_key_value_heads\": %lld, \"head_dim\": %lld, "
+             "\"vocab_size\": %lld, \"max_position_embeddings\": %lld, \"sliding_window\": %s, "
+             "\"use_sliding_window\": %s, \"tie_word_embeddings\": %s, \"hidden_act\": \"silu\", "
+             "\"rms_norm_eps\": 1e-05, \"rope_theta\": 500000.0, \"rope_scaling\": null, "
+             "\"bos_token_id\": 1, \"eos_token_id\": 2, \"torch_dtype\": \"bfloat16\"%s}\n",
+             architecture(r->family), r->family, (long long)r->hidden, (long long)r->intermediate,
+             (long long)r->layers, (long long)r->heads, (long long)r->kv_heads,
+             (long long)r->head_dim, (long long)r->vocab, (long long)r->context, window,
+             r->window ? "true" : "false", r->tied ? "true" : "false", quantization);
+    shoal_maker_text(maker, "config.json", text);
+}
+
+shoal_maker *shoal_recipe_make(const shoal_recipe *recipe)
+{
+    kitchen k = {.recipe = recipe, .maker = shoal_maker_begin()};
+
+    write_config(recipe, k.maker);
+    add(&k, FILL_WEIGHT, 1, SHOAL_BF16, recipe->vocab, recipe->hidden, "model.embed_tokens.weight");
+    for (int64_t layer = 0; layer < recipe->layers; layer++)
+        add_layer(&k, layer);
+    add(&k, FILL_NORM, 0, SHOAL_BF16, recipe->hidden, 0, "model.norm.weight");
+    if (!recipe->tied)
+        add(&k, FILL_WEIGHT, 0.05, SHOAL_BF16, recipe->vocab, recipe->hidden, "lm_head.weight");
+    shoal_maker_write(k.maker, recipe->shard_bytes);
+    for (size_t i = 0; i < k.owned_count; i++)
+        free(k.owned[i]);
+    free(k.owned);
+    return k.maker;
+}

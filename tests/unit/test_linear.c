@@ -1,0 +1,499 @@
+/* Linears: every row of the table that this machine can run gives, bit for bit, what the text of
+ * docs/arithmetic.md says (computed from the canonical form) and what the reference says. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "kernels/linear_run.h"
+#include "tests/unit/linear_case.h"
+
+#include <cmocka.h>
+
+#define GUARD_FLOATS 64
+#define GUARD_BITS   0xdeadbeefu
+
+static long compared[64]; /* cases per row of the table that it is meant for */
+
+static const shoal_linear_spec int4_g128 = {.kind = SHOAL_WEIGHT_INT4,
+                                            .dtype = SHOAL_F16,
+                                            .n = 64,
+                                            .k = 256,
+                                            .group = 128,
+                                            .zero_const = 8,
+                                            .act = SHOAL_ACT_INT8,
+                                            .act_group = 128};
+
+/* One row of the table over all panels of a whole linear, in one call per panel or in two that
+ * hand the accumulators on; guards around them stay. */
+static void check_row(const linear_case *t, const shoal_linear_row *row, const float *want,
+                      bool in_two)
+{
+    const int64_t cells = t->rows * SHOAL_PANEL, segments = t->linear.size.segments;
+    void *block;
+    case_must(shoal_alloc(SHOAL_MEM_OTHER, (uint64_t)(cells + 2 * GUARD_FLOATS) * 4, &block));
+    uint32_t *guarded = block;
+    float *acc = (float *)block + GUARD_FLOATS;
+    for (int64_t panel = 0; panel < t->linear.size.panels; panel++) {
+        for (int i = 0; i < GUARD_FLOATS; i++)
+            guarded[i] = guarded[GUARD_FLOATS + cells + i] = GUARD_BITS;
+        memset(acc, 0, (size_t)cells * 4);
+        const int64_t middle = in_two ? segments / 2 : segments;
+        row->accumulate(&t->linear, &t->act, 0, t->rows, panel, 0, middle, acc);
+        row->accumulate(&t->linear, &t->act, 0, t->rows, panel, middle, segments, acc);
+        for (int i = 0; i < GUARD_FLOATS; i++) {
+            assert_int_equal(guarded[i], GUARD_BITS);
+            assert_int_equal(guarded[GUARD_FLOATS + cells + i], GUARD_BITS);
+        }
+        const int64_t n0 = panel * SHOAL_PANEL;
+        for (int64_t r = 0; r < t->rows; r++) {
+            const int64_t columns = shoal_min_i64(SHOAL_PANEL, t->spec.n - n0);
+            if (memcmp(acc + r * SHOAL_PANEL, want + r * t->spec.n + n0, (size_t)columns * 4))
+                fail_msg("%s: row %lld of panel %lld differs (n %lld k %lld g %lld)", row->name,
+                         (long long)r, (long long)panel, (long long)t->spec.n, (long long)t->spec.k,
+                         (long long)t->spec.group);
+        }
+    }
+    shoal_free(block);
+}
+
+static void check_case(linear_case *t)
+{
+    float *want = case_array(t->rows * t->spec.n, sizeof *want);
+    for (int64_t r = 0; r < t->rows; r++) {
+        for (int64_t n = 0; n < t->spec.n; n++)
+            want[r * t->spec.n + n] = case_whole(t, r, n);
+    }
+    for (size_t i = 0; i < shoal_linear_row_count; i++) {
+        const shoal_linear_row *row = &shoal_linear_rows[i];
+        if (!shoal_cpu_has(row->needs) || !row->applicable(&t->linear))
+            continue;
+        check_row(t, row, want, false);
+        check_row(t, row, want, true);
+        compared[i] += t->rows >= row->rows_min;
+    }
+    free(want);
+}
+
+static void check_spec(shoal_linear_spec spec, int64_t rows)
+{
+    linear_case *t = case_create(spec, rows);
+    check_case(t);
+    case_free(t);
+}
+
+/* zeros, mins and scale types take turns over the shapes; so do the row counts. */
+static shoal_linear_spec vary(shoal_linear_spec s, unsigned turn)
+{
+    static const shoal_dtype types[] = {SHOAL_F16, SHOAL_BF16, SHOAL_F32};
+    s.dtype = types[turn % 3];
+    s.has_zeros = turn % 2;
+    s.has_mins = turn % 4 == 2 || turn % 8 == 3;
+    s.zero_const = s.kind == SHOAL_WEIGHT_INT4 ? 8 : 128;
+    return s;
+}
+
+static void test_whole_shapes(void **state)
+{
+    (void)state;
+    static const int64_t ks[] = {1, 7, 8, 20, 24, 40, 128, 132, 200, 256, 300, 520, 1100};
+    static const int64_t ns[] = {1, 63, 64, 65, 130};
+    static const int64_t groups[] = {32, 64, 128, 0};
+    static const int64_t act_groups[] = {128, 24, 64, 0};
+    static const int64_t rows[] = {1, 2, 3, 4, 5, 6, 7, 11, 13};
+    unsigned turn = 0;
+    for (size_t i = 0; i < sizeof ks / sizeof ks[0]; i++) {
+        for (size_t g = 0; g < 4; g++) {
+            for (int kind = 0; kind < 2; kind++, turn++) {
+                shoal_linear_spec s = int4_g128;
+                s.kind = kind ? SHOAL_WEIGHT_INT8 : SHOAL_WEIGHT_INT4;
+                s.k = ks[i];
+                s.n = ns[turn % 5];
+                s.group = groups[g] ? groups[g] : s.k;
+                s.act_group = act_groups[turn / 8 % 4] ? act_groups[turn / 8 % 4] : s.k;
+                s = vary(s, turn / 2);
+                check_spec(s, rows[turn % 9]);
+                s.act = SHOAL_ACT_F32;
+                check_spec(s, rows[turn % 7]);
+            }
+        }
+    }
+}
+
+static void test_float_shapes(void **state)
+{
+    (void)state;
+    static const int64_t ks[] = {1, 3, 8, 127, 256, 300, 600};
+    static const shoal_dtype types[] = {SHOAL_F16, SHOAL_BF16, SHOAL_F32};
+    for (int i = 0; i < 7 * 3; i++) {
+        const shoal_linear_spec s = {.kind = SHOAL_WEIGHT_FLOAT,
+                                     .dtype = types[i % 3],
+                                     .n = 1 + 37 * (i % 4),
+                                     .k = ks[i / 3],
+                                     .act = SHOAL_ACT_INT8}; /* forced to F32 */
+        check_spec(s, 1 + i % 14);
+    }
+}
+
+/* More rows than a register tile, several strips, several chunks of K, tiles of 32 inputs. */
+static void test_many_rows(void **state)
+{
+    (void)state;
+    static const int64_t rows[] = {16, 31, 32, 33, 47, 64, 70, 127};
+    static const int64_t ks[] = {1000, 640, 160, 612, 100};
+    static const int64_t groups[] = {128, 32, 64, 96};
+    for (unsigned turn = 0; turn < 40; turn++) {
+        shoal_linear_spec s = int4_g128;
+        s.kind = turn / 2 % 2 ? SHOAL_WEIGHT_INT8 : SHOAL_WEIGHT_INT4;
+        s.n = turn % 7 == 0 ? 66 : 64;
+        s.k = ks[turn % 5];
+        s.group = groups[turn / 3 % 4];
+        s.act_group = turn % 11 == 0 ? 64 : 128;
+        s = vary(s, turn);
+        s.zero_const = turn % 3 == 0 ? 3 : s.zero_const;
+        check_spec(s, rows[turn % 8]);
+    }
+}
+
+/* One weight group of more inputs than are widened at a time, one scale per row. */
+static void test_per_token(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        shoal_linear_spec s = int4_g128;
+        s.kind = kind ? SHOAL_WEIGHT_INT8 : SHOAL_WEIGHT_INT4;
+        s.zero_const = kind ? 128 : 8;
+        s.k = s.group = s.act_group = 2048;
+        check_spec(s, 9);
+        check_spec(s, 1);
+        check_spec(s, 33);
+    }
+}
+
+/* Every code times +127 and -127, and the extreme sums: nothing may saturate. */
+static void test_extreme_products(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        for (int sign = 0; sign < 3; sign++) {
+            shoal_linear_spec s = int4_g128;
+            s.kind = kind ? SHOAL_WEIGHT_INT8 : SHOAL_WEIGHT_INT4;
+            s.zero_const = kind ? 128 : 8;
+            s.n = 258;
+            linear_case *t = case_create(s, 18);
+            for (int64_t i = 0; i < s.n * s.k; i++) {
+                const int64_t n = i / s.k;
+                t->block.codes[i] = (uint8_t)((n < 256 ? n : i % s.k) & (kind ? 255 : 15));
+            }
+            for (int64_t i = 0; i < t->rows * s.k; i++)
+                t->x[i] = sign == 0 ? 1.0f : sign == 1 ? -1.0f : (i & 1 ? 1.0f : -1.0f);
+            case_must(shoal_linear_pack(&t->linear, 0, &t->block));
+            shoal_quantize_rows(SHOAL_CPU_REF, t->x, s.k, 0, t->rows, &t->act, NULL);
+            check_case(t);
+            case_free(t);
+        }
+    }
+}
+
+/* A row with a NaN or an infinity gives NaN everywhere; its neighbours do not notice. */
+static void test_error_rows(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        shoal_linear_spec s = int4_g128;
+        s.kind = kind ? SHOAL_WEIGHT_INT8 : SHOAL_WEIGHT_INT4;
+        s.zero_const = kind ? 128 : 8;
+        s.has_mins = true;
+        linear_case *t = case_create(s, 17);
+        int64_t pending[17] = {0};
+        t->x[1 * s.k + 5] = NAN;
+        t->x[7 * s.k + 200] = -INFINITY;
+        shoal_quantize_rows(SHOAL_CPU_REF, t->x, s.k, 0, t->rows, &t->act, pending);
+        for (int r = 0; r < 17; r++) {
+            assert_int_equal(pending[r], r == 1 || r == 7);
+            assert_int_equal(isnan(case_whole(t, r, 3)), r == 1 || r == 7);
+        }
+        check_case(t);
+        case_free(t);
+    }
+}
+
+/* The linears of a cut: o by heads, down by units, whose weight groups may straddle units. */
+static shoal_linear_spec cut_spec(unsigned turn, int64_t unit, int64_t units, int64_t group)
+{
+    shoal_linear_spec s = vary(int4_g128, turn);
+    s.kind = turn / 2 % 2 ? SHOAL_WEIGHT_INT8 : SHOAL_WEIGHT_INT4;
+    s.zero_const = s.kind == SHOAL_WEIGHT_INT4 ? 8 : 128;
+    s.n = 65 + 2 * (int64_t)(turn % 4);
+    s.unit = unit;
+    s.k = unit * units - (turn % 3 == 2 && unit % 16 == 0 ? unit / 2 : 0); /* a short last unit */
+    s.group = group ? group : s.k;
+    s.act_group = unit % 128 == 0 ? 128 : unit;
+    s.act = turn % 5 == 4 ? SHOAL_ACT_F32 : SHOAL_ACT_INT8;
+    return s;
+}
+
+static void check_cut(const linear_case *t, shoal_pool *pool, shoal_cpu_level cap)
+{
+    const int64_t n = t->spec.n, ld = n + 3;
+    linear_case as = *t;
+    as.linear.decode = shoal_linear_pick(&t->linear, cap, 1);
+    as.linear.prefill = shoal_linear_pick(&t->linear, cap, 100);
+    int64_t *slot = case_array(t->rows * ld, sizeof *slot), *pending = case_array(t->rows, 8);
+    memset(slot, 0x5a, (size_t)(t->rows * ld) * 8);
+    const int64_t guard = slot[0];
+    for (int64_t r = 0; r < t->rows; r++)
+        pending[r] = r;
+    shoal_linear_cut(pool, &as.linear, &t->act, t->rows, slot, ld, pending);
+    for (int64_t r = 0; r < t->rows; r++) {
+        int64_t bad = r;
+        for (int64_t c = 0; c < n; c++)
+            assert_int_equal(slot[r * ld + c], case_cut(t, r, c, &bad));
+        assert_int_equal(slot[r * ld + n], bad);
+        assert_int_equal(slot[r * ld + n + 1], guard);
+        assert_int_equal(slot[r * ld + n + 2], guard);
+    }
+    free(slot);
+    free(pending);
+}
+
+static void test_cut_shapes(void **state)
+{
+    (void)state;
+    static const int64_t units[] = {24, 40, 48, 64, 80, 96, 128, 192, 256};
+    static const int64_t groups[] = {32, 64, 128, 0};
+    shoal_pool *pool;
+    case_must(shoal_pool_create(2, true, &pool));
+    unsigned turn = 0;
+    for (size_t u = 0; u < 9; u++) {
+        for (size_t g = 0; g < 4; g++, turn++) {
+            const int64_t rows = turn % 5 == 0 ? 20 : 1 + turn % 6;
+            linear_case *t = case_create(cut_spec(turn, units[u], 3, groups[g]), rows);
+            for (int level = 0; level < SHOAL_CPU_LEVELS; level++) {
+                if (shoal_cpu_has((shoal_cpu_level)level))
+                    check_cut(t, pool, (shoal_cpu_level)level);
+            }
+            case_free(t);
+        }
+    }
+    shoal_pool_destroy(pool);
+}
+
+/* Units far out of bounds in one row: counted there, absent from the sum, and nowhere else. */
+static void test_cut_bad_units(void **state)
+{
+    (void)state;
+    shoal_pool *pool;
+    case_must(shoal_pool_create(1, false, &pool));
+    linear_case *t = case_create(cut_spec(0, 128, 3, 128), 5);
+    for (int64_t i = 128; i < 256; i++)
+        t->x[3 * t->spec.k + i] *= 0x1p60f;
+    t->x[1 * t->spec.k + 300] = NAN;
+    shoal_quantize_rows(SHOAL_CPU_REF, t->x, t->spec.k, 0, t->rows, &t->act, NULL);
+    int64_t bad = 0;
+    (void)case_cut(t, 1, 0, &bad);
+    assert_int_equal(bad, 1);
+    for (int level = 0; level < SHOAL_CPU_LEVELS; level++) {
+        if (shoal_cpu_has((shoal_cpu_level)level))
+            check_cut(t, pool, (shoal_cpu_level)level);
+    }
+    case_free(t);
+    shoal_pool_destroy(pool);
+}
+
+/* The piece of a case that a worker with units [from, to) holds. */
+static linear_case *cut_piece_of(const linear_case *t, int64_t from, int64_t to)
+{
+    shoal_linear_spec s = t->spec;
+    s.k_begin = shoal_min_i64(from * s.unit, t->spec.k);
+    s.k = shoal_min_i64(to * s.unit, t->spec.k) - s.k_begin;
+    linear_case *p = case_create(s, t->rows);
+    for (int64_t n = 0; n < s.n; n++) {
+        for (int64_t k = 0; k < s.k; k++)
+            p->block.codes[n * s.k + k] = t->block.codes[n * t->spec.k + s.k_begin + k];
+        for (int64_t g = 0; g < p->block.groups; g++) {
+            const int64_t to_cell = n * p->block.groups + g;
+            const int64_t cell = n * t->block.groups + s.k_begin / s.group + g;
+            p->block.scales[to_cell] = t->block.scales[cell];
+            if (p->block.zeros)
+                p->block.zeros[to_cell] = t->block.zeros[cell];
+            if (p->block.mins)
+                p->block.mins[to_cell] = t->block.mins[cell];
+        }
+    }
+    for (int64_t r = 0; r < t->rows; r++)
+        memcpy(p->x + r * s.k, t->x + r * t->spec.k + s.k_begin, (size_t)s.k * 4);
+    case_must(shoal_linear_pack(&p->linear, 0, &p->block));
+    shoal_quantize_rows(SHOAL_CPU_AMX, p->x, s.k, 0, p->rows, &p->act, NULL);
+    return p;
+}
+
+/* Any division of the units, empty parts included, adds up to the same integers. */
+static void check_division(const linear_case *t, shoal_pool *pool, int64_t units, int parts)
+{
+    const int64_t n = t->spec.n, cells = t->rows * (n + 1);
+    int64_t *total = case_array(cells, 8), *slot = case_array(cells, 8),
+            *whole = case_array(cells, 8);
+    shoal_linear_cut(pool, &t->linear, &t->act, t->rows, whole, n + 1, NULL);
+    int64_t from = 0;
+    for (int i = 0; i < parts; i++) {
+        const int64_t to = i + 1 == parts ? units : from + case_random() % (units - from + 1);
+        linear_case *p = cut_piece_of(t, from, to);
+        shoal_linear_cut(pool, &p->linear, &p->act, p->rows, slot, n + 1, NULL);
+        for (int64_t c = 0; c < cells; c++)
+            total[c] += slot[c];
+        case_free(p);
+        from = to;
+    }
+    assert_memory_equal(total, whole, (size_t)cells * 8);
+    free(total);
+    free(slot);
+    free(whole);
+}
+
+static void test_cut_divisions(void **state)
+{
+    (void)state;
+    static const int64_t shapes[][2] = {{64, 128},  {40, 32}, {48, 64},
+                                        {256, 128}, {96, 0},  {80, 128}};
+    shoal_pool *pool;
+    case_must(shoal_pool_create(1, false, &pool));
+    for (unsigned i = 0; i < 6; i++) {
+        linear_case *t = case_create(cut_spec(i, shapes[i][0], 7, shapes[i][1]), 3);
+        for (int parts = 1; parts <= 9; parts++)
+            check_division(t, pool, 7, parts);
+        case_free(t);
+    }
+    shoal_pool_destroy(pool);
+}
+
+/* The driver: any number of threads, rows over several blocks, several jobs, bias, odd ld. */
+static void check_whole_run(linear_case *const *cases, int count, int threads)
+{
+    shoal_pool *pool;
+    case_must(shoal_pool_create(threads, true, &pool));
+    shoal_whole_job jobs[3] = {{0}};
+    for (int j = 0; j < count; j++) {
+        const int64_t ld = cases[j]->spec.n + 5;
+        jobs[j] = (shoal_whole_job){.linear = &cases[j]->linear,
+                                    .act = &cases[j]->act,
+                                    .out = case_array(cases[j]->rows * ld + 1, 4),
+                                    .ld = ld};
+    }
+    shoal_linear_whole(pool, jobs, count, cases[0]->rows);
+    for (int j = 0; j < count; j++) {
+        const linear_case *t = cases[j];
+        for (int64_t r = 0; r < t->rows; r++) {
+            for (int64_t n = 0; n < t->spec.n; n++) {
+                const float y = case_whole(t, r, n);
+                const float want = t->linear.bias ? y + t->linear.bias[n] : y;
+                const float got = jobs[j].out[r * jobs[j].ld + n];
+                assert_int_equal(shoal_f32_bits(got), shoal_f32_bits(want));
+            }
+            for (int64_t n = t->spec.n; n < jobs[j].ld; n++)
+                assert_int_equal(shoal_f32_bits(jobs[j].out[r * jobs[j].ld + n]), 0);
+        }
+        free(jobs[j].out);
+    }
+    shoal_pool_destroy(pool);
+}
+
+static void test_whole_run(void **state)
+{
+    (void)state;
+    static const int64_t rows[] = {1, 4, 150};
+    for (int i = 0; i < 3; i++) {
+        linear_case *cases[3];
+        for (unsigned j = 0; j < 3; j++) {
+            shoal_linear_spec s = vary(int4_g128, j);
+            s.n = j == 1 ? 0 : 70 + 60 * (int64_t)j; /* an empty slice is legal */
+            s.k = 136;
+            cases[j] = case_create(s, rows[i]);
+        }
+        float bias[200];
+        for (int n = 0; n < 200; n++)
+            bias[n] = case_uniform(1);
+        cases[2]->linear.bias = bias;
+        for (int threads = 1; threads <= 3; threads++)
+            check_whole_run(cases, 3, threads);
+        for (int j = 0; j < 3; j++)
+            case_free(cases[j]);
+    }
+}
+
+static void test_refused_specs(void **state)
+{
+    (void)state;
+    shoal_linear_spec bad[8];
+    for (int i = 0; i < 8; i++)
+        bad[i] = int4_g128;
+    bad[0].n = -1;
+    bad[1].k = INT64_MAX;
+    bad[2].group = 0;
+    bad[3].act_group = 0;
+    bad[4].k_begin = 128;
+    bad[5].dtype = SHOAL_I8;
+    bad[6].zero_const = 17;
+    bad[7].k = bad[7].group = bad[7].act_group = SHOAL_PER_TOKEN_K_MAX + 1;
+    shoal_linear_size size;
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(shoal_linear_measure(&bad[i], &size), SHOAL_ERR_DATA);
+        assert_true(strlen(shoal_error_text()) > 10);
+    }
+    bad[7].k = bad[7].group = bad[7].act_group = SHOAL_PER_TOKEN_K_MAX;
+    assert_int_equal(shoal_linear_measure(&bad[7], &size), SHOAL_OK);
+    shoal_linear_spec cut = cut_spec(0, 64, 2, 128);
+    cut.k_begin = 32;
+    assert_int_equal(shoal_linear_measure(&cut, &size), SHOAL_ERR_DATA);
+}
+
+/* SHOAL_CPU's words, and that the rows chosen follow the cap. */
+static void test_levels(void **state)
+{
+    (void)state;
+    shoal_cpu_level level;
+    assert_int_equal(shoal_cpu_cap("sse9", &level), SHOAL_ERR_USAGE);
+    assert_int_equal(shoal_cpu_cap("ref", &level), SHOAL_OK);
+    assert_int_equal(level, SHOAL_CPU_REF);
+    assert_int_equal(shoal_cpu_cap(NULL, &level), SHOAL_OK);
+    assert_int_equal(level, shoal_cpu_best());
+    linear_case *t = case_create(int4_g128, 1);
+    for (int i = 0; i < SHOAL_CPU_LEVELS; i++) {
+        const shoal_cpu_level cap = (shoal_cpu_level)i;
+        const bool has = shoal_cpu_has(cap);
+        assert_int_equal(shoal_cpu_cap(shoal_cpu_name(cap), &level),
+                         has ? SHOAL_OK : SHOAL_ERR_USAGE);
+        const shoal_linear_row *decode = shoal_linear_pick(&t->linear, cap, 1);
+        const shoal_linear_row *prefill = shoal_linear_pick(&t->linear, cap, 128);
+        assert_true(decode->needs <= cap && prefill->needs <= cap);
+        print_message("  level %-10s %s: decode %s, prefill %s\n", shoal_cpu_name(cap),
+                      has ? "here  " : "absent", decode->name, prefill->name);
+    }
+    case_free(t);
+}
+
+static void test_coverage(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < shoal_linear_row_count; i++) {
+        const bool has = shoal_cpu_has(shoal_linear_rows[i].needs);
+        print_message("  row %-16s compared on %ld cases%s\n", shoal_linear_rows[i].name,
+                      compared[i], has ? "" : " (skipped: this machine lacks it)");
+        assert_true(!has || compared[i] >= 5);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_levels),           cmocka_unit_test(test_refused_specs),
+        cmocka_unit_test(test_whole_shapes),     cmocka_unit_test(test_float_shapes),
+        cmocka_unit_test(test_many_rows),        cmocka_unit_test(test_per_token),
+        cmocka_unit_test(test_extreme_products), cmocka_unit_test(test_error_rows),
+        cmocka_unit_test(test_cut_shapes),       cmocka_unit_test(test_cut_bad_units),
+        cmocka_unit_test(test_cut_divisions),    cmocka_unit_test(test_whole_run),
+        cmocka_unit_test(test_coverage),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

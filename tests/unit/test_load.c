@@ -1,0 +1,238 @@
+/* From checkpoint to packed linear: every element of loaded slices against the canonical weights,
+ * read and resident bytes against what was predicted, and a linear that needs several strips. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <string.h>
+
+#include "shard/dialect.h"
+#include "shard/load.h"
+#include "shard/manifest.h"
+#include "tests/unit/checkpoint_maker.h"
+
+typedef struct {
+    shoal_model *model;
+    shoal_checkpoint *checkpoint;
+    shoal_manifest *manifest;
+} loaded;
+
+static void load(const char *name, const shoal_manifest_options *options, loaded *l)
+{
+    const char *root = getenv("SHOAL_GOLDEN");
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", root ? root : "../shared/golden", name);
+    if (shoal_model_open(path, &l->model) != SHOAL_OK ||
+        shoal_checkpoint_open(path, &l->checkpoint) != SHOAL_OK ||
+        shoal_manifest_create(l->model, l->checkpoint, options, &l->manifest) != SHOAL_OK)
+        fail_msg("%s: %s", name, shoal_error_text());
+}
+
+static void unload(loaded *l)
+{
+    shoal_manifest_destroy(l->manifest);
+    shoal_checkpoint_close(l->checkpoint);
+    shoal_model_close(l->model);
+}
+
+static shoal_linear_spec spec_of(const shoal_weight *w, const shoal_rect *rect, int64_t unit)
+{
+    return (shoal_linear_spec){
+        .n = rect->n_end - rect->n_begin,
+        .k = rect->k_end - rect->k_begin,
+        .k_begin = rect->k_begin,
+        .kind = w->kind,
+        .dtype = w->dtype,
+        .group = w->group,
+        .has_zeros = w->has_zeros,
+        .zero_const = w->zero_const,
+        .has_mins = w->has_mins,
+        .act = w->kind == SHOAL_WEIGHT_FLOAT ? SHOAL_ACT_F32 : SHOAL_ACT_INT8,
+        .act_group = unit ? unit : 128,
+        .unit = unit,
+    };
+}
+
+static float element(const shoal_canonical *b, int64_t group, int64_t k_begin, int64_t n, int64_t k)
+{
+    if (b->dense)
+        return shoal_load_f32(b->dense, b->dtype, (size_t)(n * b->k + k));
+    const int64_t at = n * b->groups + (k_begin + k) / group - k_begin / group;
+    const int zero = b->zeros ? b->zeros[at] : b->zero_const;
+    return (float)(b->codes[n * b->k + k] - zero) * b->scales[at];
+}
+
+static uint64_t round64(uint64_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static void check_bias(const loaded *l, const shoal_weight *w, const shoal_rect *rect,
+                       const shoal_linear *linear)
+{
+    float all[4096];
+    if (!w->bias || linear->spec.n == 0) {
+        assert_null(linear->bias);
+        return;
+    }
+    assert_int_equal(shoal_vector_read(l->manifest, w->bias, 0, w->bias->shape[0], NULL, all),
+                     SHOAL_OK);
+    for (int64_t n = 0; n < linear->spec.n; n++) {
+        const int64_t row = rect->columns ? rect->columns[n] : rect->n_begin + n;
+        assert_true(linear->bias[n] == all[w->row_offset + row]);
+    }
+}
+
+/* Load a slice, compare it element by element, and count what it took. */
+static void check_slice(const loaded *l, const shoal_weight *w, const shoal_rect *rect,
+                        int64_t unit)
+{
+    const shoal_linear_spec spec = spec_of(w, rect, unit);
+    shoal_arena *arena, *aside;
+    shoal_linear linear;
+    shoal_linear_size size;
+    shoal_canonical b;
+    assert_int_equal(shoal_arena_create(SHOAL_MEM_WEIGHTS, &arena), SHOAL_OK);
+    assert_int_equal(shoal_arena_create(SHOAL_MEM_OTHER, &aside), SHOAL_OK);
+    const uint64_t before = shoal_checkpoint_bytes_read(l->checkpoint);
+    uint64_t predicted = shoal_weight_read_bytes(w, rect);
+    if (shoal_load_linear(l->manifest, w, rect, &spec, SHOAL_CPU_REF, arena, &linear) != SHOAL_OK)
+        fail_msg("%s", shoal_error_text());
+    if (w->bias)
+        predicted += shoal_vector_read_bytes(w->bias, rect->n_begin, rect->n_end, rect->columns);
+    assert_int_equal(shoal_checkpoint_bytes_read(l->checkpoint) - before, predicted);
+    assert_int_equal(shoal_linear_measure(&spec, &size), SHOAL_OK);
+    assert_int_equal(shoal_arena_bytes(arena),
+                     size.bytes + (linear.bias ? round64((uint64_t)spec.n * 4) : 0));
+    assert_int_equal(shoal_weight_read(l->manifest, w, rect, aside, &b), SHOAL_OK);
+    for (int64_t n = 0; n < b.n; n++)
+        for (int64_t k = 0; k < b.k; k++)
+            if (shoal_linear_weight(&linear, n, k) != element(&b, w->group, rect->k_begin, n, k))
+                fail_msg("%s [%lld][%lld]", shoal_role_name(w->role), (long long)n, (long long)k);
+    check_bias(l, w, rect, &linear);
+    shoal_arena_destroy(arena);
+    shoal_arena_destroy(aside);
+}
+
+/* Slices of every linear of a layer, cut as workers cut them: o and down in units of K, the others
+ * by columns, gate and up also permuted. */
+static void check_model(const loaded *l, maker *random)
+{
+    for (int r = 0; r < SHOAL_ROLE_LAYER_LINEARS; r++) {
+        const shoal_weight *w = shoal_manifest_weight(l->manifest, 1, (shoal_role)r);
+        const bool cut = r == SHOAL_ROLE_O || r == SHOAL_ROLE_DOWN;
+        const int64_t unit = cut ? 32 : 0;
+        int32_t *order = maker_alloc((size_t)w->k * sizeof *order);
+        int32_t *columns = maker_alloc((size_t)w->n * sizeof *columns);
+        if (w->act_order)
+            assert_int_equal(shoal_weight_order(l->manifest, w, order), SHOAL_OK);
+        for (int round = 0; round < 6; round++) {
+            shoal_rect rect = {.n_end = w->n, .k_end = w->k, .order = w->act_order ? order : NULL};
+            if (cut && round) {
+                rect.k_begin = 32 * maker_below(random, w->k / 32 + 1);
+                rect.k_end = shoal_min_i64(w->k, rect.k_begin + 32 * maker_below(random, 5));
+            } else if (round) {
+                rect.n_begin = maker_below(random, w->n);
+                rect.n_end = rect.n_begin + maker_below(random, w->n - rect.n_begin + 1);
+            }
+            for (int64_t i = 0; i < rect.n_end - rect.n_begin; i++)
+                columns[i] = (int32_t)maker_below(random, w->n);
+            if ((r == SHOAL_ROLE_GATE || r == SHOAL_ROLE_UP) && round % 2)
+                rect.columns = columns;
+            check_slice(l, w, &rect, unit);
+        }
+        free(order);
+        free(columns);
+    }
+}
+
+static void slices_of_real_models(void **state)
+{
+    static const struct {
+        const char *name;
+        shoal_manifest_options options;
+    } cases[] = {
+        {"quant/gptq-4b-g32-actorder", {NULL, NULL}},
+        {"quant/gptq-autogptq-4b-g64-asym", {NULL, NULL}},
+        {"quant/gptq-autogptq-4b-g128-bias", {NULL, NULL}},
+        {"quant/gptq-3b-g128", {NULL, NULL}},
+        {"quant/gptq-8b-g128", {NULL, NULL}},
+        {"quant/gptq-4b-channel", {NULL, NULL}},
+        {"quant/awq-gemm-gptqmodel-bias", {NULL, NULL}},
+        {"arch/pico-bias-2shards", {NULL, NULL}},
+        {"arch/pico-bias-2shards", {"int4-g64", NULL}},
+        {"arch/phi3", {NULL, NULL}},
+        {"arch/phi3", {"int8", NULL}},
+        {"arch/qwen3", {"int4-g32", "v_proj"}},
+    };
+    maker random = {.seed = 21};
+    const char *root = getenv("SHOAL_GOLDEN");
+    (void)state;
+    if (access(root ? root : "../shared/golden", R_OK) != 0) {
+        print_message("skipped: no golden data\n");
+        skip();
+    }
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        loaded l;
+        load(cases[i].name, &cases[i].options, &l);
+        check_model(&l, &random);
+        unload(&l);
+    }
+}
+
+/* K so long that 64 columns fill the staging memory: two strips, the second one short. */
+static void several_strips(void **state)
+{
+    enum { N = 70, K = 600000, GROUP = 128, GROUPS = (K + GROUP - 1) / GROUP };
+    maker m = {.seed = 22};
+    loaded l = {0};
+    shoal_manifest manifest = {0};
+    const shoal_rect all = {.n_end = N, .k_end = K};
+    shoal_arena *arena;
+    shoal_linear linear;
+    (void)state;
+    uint32_t *words = maker_add(&m, "P.qweight", SHOAL_I32, K / 8, N);
+    uint32_t *zeros = maker_add(&m, "P.qzeros", SHOAL_I32, GROUPS, (N + 7) / 8);
+    uint16_t *scales = maker_add_random(&m, "P.scales", SHOAL_F16, GROUPS, N);
+    for (int64_t i = 0; i < K / 8 * N; i++)
+        words[i] = (uint32_t)maker_random(&m);
+    for (int64_t i = 0; i < GROUPS * ((N + 7) / 8); i++)
+        zeros[i] = 0x88888888u;
+    const shoal_quantization q = {SHOAL_METHOD_GPTQ, 4, GROUP, true, false, false,
+                                  SHOAL_ZEROS_PLAIN};
+    assert_int_equal(shoal_checkpoint_open(maker_write(&m, "{}"), &l.checkpoint), SHOAL_OK);
+    manifest.checkpoint = l.checkpoint;
+    const shoal_module module = {l.checkpoint, &q, "P", N, K};
+    shoal_weight w = {.present = true, .dialect = &shoal_dialect_gptq_v2, .n = N, .k = K};
+    for (int i = 0; w.dialect->parts[i]; i++)
+        w.parts[i] = shoal_module_tensor(&module, w.dialect->parts[i]);
+    assert_int_equal(w.dialect->describe(&module, &w), SHOAL_OK);
+    assert_int_equal(shoal_rect_staging_columns(&w, &all), 64);
+    const shoal_linear_spec spec = spec_of(&w, &all, 0);
+    assert_int_equal(shoal_arena_create(SHOAL_MEM_WEIGHTS, &arena), SHOAL_OK);
+    if (shoal_load_linear(&manifest, &w, &all, &spec, SHOAL_CPU_REF, arena, &linear) != SHOAL_OK)
+        fail_msg("%s", shoal_error_text());
+    assert_int_equal(shoal_checkpoint_bytes_read(l.checkpoint), shoal_weight_read_bytes(&w, &all));
+    for (int i = 0; i < 200000; i++) {
+        const int64_t n = maker_below(&m, N), k = maker_below(&m, K);
+        const int u = (int)(words[k / 8 * N + n] >> (4 * (k % 8)) & 15);
+        const float s = shoal_f32_from_f16(scales[k / GROUP * N + n]);
+        assert_true(shoal_linear_weight(&linear, n, k) == (float)(u - 8) * s);
+    }
+    shoal_arena_destroy(arena);
+    shoal_checkpoint_close(l.checkpoint);
+    maker_forget(&m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(slices_of_real_models),
+        cmocka_unit_test(several_strips),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

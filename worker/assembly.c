@@ -111,7 +111,7 @@ shoal_status shoal_assembly_open(const shoal_worker_settings *settings, shoal_co
 {
     shoal_status st = SHOAL_OK;
     job j = {settings, comm, assembly, progress, context, SHOAL_CPU_REF};
-    *assembly = (shoal_assembly){0};
+    *assembly = (shoal_assembly){.pushed = settings->push};
     shoal_fp_reset(); /* tables and quantize-at-load are arithmetic too */
     SHOAL_TRY(shoal_comm_agree(comm, shoal_cpu_cap(settings->cpu, &j.cap)));
     SHOAL_TRY_GOTO(look(&j), close);

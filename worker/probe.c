@@ -14,6 +14,14 @@
  * long sums, far below any mistake worth the name. */
 #define TOLERANCE 2e-5
 
+/* What windows of outputs should be: computed from the checkpoint alone, before anything runs. */
+typedef struct {
+    int count;
+    int64_t first[WINDOWS]; /* local column at which a window begins */
+    int64_t width[WINDOWS];
+    double want[WINDOWS][WINDOW], size[WINDOWS][WINDOW];
+} expectation;
+
 typedef struct {
     shoal_assembly *a;
     shoal_comm *comm;
@@ -23,7 +31,9 @@ typedef struct {
     const shoal_linear *linear;
     shoal_stage_view *view;
     int act;
-    float *source; /* the vector, in the order of the source file */
+    shoal_rect slice;
+    expectation own;   /* of the slice */
+    expectation whole; /* of a cut linear over all of K, on rank 0 */
     double worst;
 } probe;
 
@@ -49,10 +59,9 @@ static shoal_status make_input(probe *p)
     void *source, *joined;
     SHOAL_TRY(shoal_arena_array(p->arena, (uint64_t)k, sizeof(float), &source));
     SHOAL_TRY(shoal_arena_array(p->arena, (uint64_t)k, sizeof(float), &joined));
-    p->source = source;
     for (int64_t i = 0; i < k; i++)
-        p->source[i] = element(p->layer, p->role, first + i);
-    const float *sources[1] = {p->source};
+        ((float *)source)[i] = element(p->layer, p->role, first + i);
+    const float *sources[1] = {source};
     const shoal_quantize_args args = {
         .sources = sources,
         .widths = &k,
@@ -135,27 +144,33 @@ static int windows(int64_t n, int64_t *first)
     return count;
 }
 
-/* Compare the outputs `got` of local columns with expectations over rows of `rect`. */
-static shoal_status compare(probe *p, const shoal_rect *slice, const double *got, bool with_bias,
-                            const char *what)
+static shoal_status expect_windows(const probe *p, const shoal_rect *slice, bool with_bias,
+                                   expectation *out)
 {
-    int64_t first[WINDOWS];
     const int64_t n = slice->n_end - slice->n_begin;
-    const int count = n > 0 ? windows(n, first) : 0;
-    for (int i = 0; i < count; i++) {
-        double want[WINDOW], size[WINDOW];
+    out->count = n > 0 ? windows(n, out->first) : 0;
+    for (int i = 0; i < out->count; i++) {
         shoal_rect rect = *slice;
-        rect.n_begin = slice->n_begin + first[i];
+        rect.n_begin = slice->n_begin + out->first[i];
         rect.n_end = shoal_min_i64(rect.n_begin + WINDOW, slice->n_end);
-        rect.columns = slice->columns ? slice->columns + first[i] : NULL;
-        SHOAL_TRY(expect(p, &rect, with_bias, want, size));
-        for (int64_t j = 0; j < rect.n_end - rect.n_begin; j++)
-            SHOAL_TRY(check(p, rect.n_begin + j, got[first[i] + j], want[j], size[j], what));
+        rect.columns = slice->columns ? slice->columns + out->first[i] : NULL;
+        out->width[i] = rect.n_end - rect.n_begin;
+        SHOAL_TRY(expect(p, &rect, with_bias, out->want[i], out->size[i]));
     }
     return SHOAL_OK;
 }
 
-static shoal_status run_whole(probe *p, const shoal_rect *slice)
+/* Compare the local outputs `got` with what was expected. */
+static shoal_status compare(probe *p, const double *got, const expectation *e, const char *what)
+{
+    for (int i = 0; i < e->count; i++)
+        for (int64_t j = 0; j < e->width[i]; j++)
+            SHOAL_TRY(check(p, p->slice.n_begin + e->first[i] + j, got[e->first[i] + j],
+                            e->want[i][j], e->size[i][j], what));
+    return SHOAL_OK;
+}
+
+static shoal_status run_whole(probe *p)
 {
     void *out, *got;
     const int64_t n = p->linear->spec.n;
@@ -166,7 +181,7 @@ static shoal_status run_whole(probe *p, const shoal_rect *slice)
     SHOAL_TRY(p->a->backend->ops->whole(p->a->backend, &job, 1, 1));
     for (int64_t i = 0; i < n; i++)
         ((double *)got)[i] = (double)((const float *)out)[i];
-    return compare(p, slice, got, true, "slice");
+    return compare(p, got, &p->own, "slice");
 }
 
 static double from_fixed(int64_t sum)
@@ -175,7 +190,7 @@ static double from_fixed(int64_t sum)
 }
 
 /* The rank's own unit sums first, which blames the rank; then the reduced sums with the bias. */
-static shoal_status run_cut(probe *p, const shoal_rect *slice)
+static shoal_status run_cut(probe *p)
 {
     const int64_t n = p->linear->spec.n;
     const int64_t *parts[SHOAL_RANKS_MAX];
@@ -192,8 +207,8 @@ static shoal_status run_cut(probe *p, const shoal_rect *slice)
     shoal_status mine = p->a->backend->ops->cut(p->a->backend, &args);
     for (int64_t i = 0; i < n; i++)
         got[i] = from_fixed(slot[i]);
-    if (mine == SHOAL_OK && slice->k_end > slice->k_begin)
-        mine = compare(p, slice, got, false, "partial sum");
+    if (mine == SHOAL_OK)
+        mine = compare(p, got, &p->own, "partial sum");
     SHOAL_TRY(shoal_comm_agree(p->comm, mine));
     slot = shoal_comm_slot(p->comm); /* agreeing was an exchange too */
     SHOAL_TRY(p->a->backend->ops->cut(p->a->backend, &args));
@@ -204,10 +219,7 @@ static shoal_status run_cut(probe *p, const shoal_rect *slice)
             sum += parts[r][i];
         got[i] = from_fixed(sum) + (p->linear->bias ? (double)p->linear->bias[i] : 0.0);
     }
-    shoal_rect whole = *slice;
-    whole.k_begin = 0;
-    whole.k_end = weight_of(p)->k;
-    return p->comm->rank == 0 ? compare(p, &whole, got, true, "reduced sum") : SHOAL_OK;
+    return compare(p, got, &p->whole, "reduced sum");
 }
 
 /* The order and the permuted columns of a slice, read afresh. */
@@ -230,29 +242,39 @@ static shoal_status complete_rect(const probe *p, shoal_rect *rect)
     return SHOAL_OK;
 }
 
+/* Everything that reads the checkpoint; under --load push it runs in this rank's turn. */
+static shoal_status read_expectations(void *context)
+{
+    probe *p = context;
+    const bool cut = p->linear->spec.unit > 0;
+    if (!shoal_slice_rect(&p->a->blueprint->slicing, p->comm->rank, p->layer, p->role, &p->slice))
+        return shoal_fail(SHOAL_ERR_INTERNAL, "layer %d has no %s", p->layer,
+                          shoal_role_name(p->role));
+    SHOAL_TRY(complete_rect(p, &p->slice));
+    SHOAL_TRY(expect_windows(p, &p->slice, !cut, &p->own));
+    if (!cut || p->comm->rank != 0)
+        return SHOAL_OK;
+    shoal_rect whole = p->slice;
+    whole.k_begin = 0;
+    whole.k_end = weight_of(p)->k;
+    return expect_windows(p, &whole, true, &p->whole);
+}
+
 static shoal_status probe_linear(probe *p)
 {
-    shoal_rect slice;
     shoal_status st = SHOAL_OK;
-    SHOAL_TRY(shoal_arena_create(SHOAL_MEM_CHECKPOINT, &p->arena));
-    p->worst = 0.0;
-    if (!shoal_slice_rect(&p->a->blueprint->slicing, p->comm->rank, p->layer, p->role, &slice))
-        st = shoal_fail(SHOAL_ERR_INTERNAL, "layer %d has no %s", p->layer,
-                        shoal_role_name(p->role));
-    if (st == SHOAL_OK)
-        st = complete_rect(p, &slice);
+    SHOAL_TRY(shoal_comm_agree(p->comm, shoal_arena_create(SHOAL_MEM_CHECKPOINT, &p->arena)));
+    st = p->a->pushed ? shoal_push_turns(p->comm, p->a->blueprint->checkpoint, read_expectations, p)
+                      : read_expectations(p);
     if (st == SHOAL_OK)
         st = make_input(p);
-    if (p->linear->spec.unit > 0) {
-        st = shoal_comm_agree(p->comm, st);
-        if (st == SHOAL_OK)
-            st = run_cut(p, &slice);
-    } else if (st == SHOAL_OK) {
-        st = run_whole(p, &slice);
-    }
-    shoal_arena_destroy(p->arena);
+    SHOAL_TRY_GOTO(shoal_comm_agree(p->comm, st), destroy);
+    st = p->linear->spec.unit > 0 ? run_cut(p) : run_whole(p);
     shoal_log(SHOAL_LOG_INFO, "probe", "layer %d %s: error %.1e of the sum of magnitudes", p->layer,
               shoal_role_name(p->role), p->worst);
+
+destroy:
+    shoal_arena_destroy(p->arena);
     return st;
 }
 

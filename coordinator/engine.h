@@ -53,6 +53,7 @@ struct shoal_engine {
     const shoal_engine_ops *ops;
     int ranks;
     bool broken;              /* a step failed, or a rank was lost */
+    uint64_t steps;           /* made so far: their numbers */
     shoal_worker_facts facts; /* of rank 0 */
     shoal_step_limits limits;
     char arithmetic[32]; /* what facts.arithmetic points to */

@@ -100,13 +100,18 @@ static shoal_status local_step(shoal_engine *engine, const void *block, uint64_t
     return shoal_worker_step(e->worker, block, bytes, results, sink, context);
 }
 
+/* What cannot be closed in order any more stays where it is until the process ends. */
+static local_engine *volatile abandoned;
+
 /* After a failed step the others may wait inside an exchange for good; they end with the process.
  */
 static shoal_status local_close(shoal_engine *engine)
 {
     local_engine *e = (local_engine *)engine;
-    if (engine->broken && engine->ranks > 1)
+    if (engine->broken && engine->ranks > 1) {
+        abandoned = e;
         return SHOAL_OK;
+    }
     shoal_status st = SHOAL_OK;
     if (engine->ranks > 1)
         st = shoal_worker_bye(e->worker);

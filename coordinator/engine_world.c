@@ -18,13 +18,18 @@ static shoal_status world_step(shoal_engine *engine, const void *block, uint64_t
     return shoal_worker_step(e->worker, block, bytes, results, sink, context);
 }
 
+/* What cannot be closed in order any more stays where it is until the process ends. */
+static world_engine *volatile abandoned;
+
 /* After a failed step nothing collective is safe; this process ends with a code that is not 0,
  * and the launcher ends the others. */
 static shoal_status world_close(shoal_engine *engine)
 {
     world_engine *e = (world_engine *)engine;
-    if (engine->broken)
+    if (engine->broken) {
+        abandoned = e;
         return SHOAL_OK;
+    }
     SHOAL_TRY(shoal_worker_bye(e->worker));
     shoal_worker_close(e->worker);
     shoal_comm_close(e->comm);

@@ -1,8 +1,8 @@
 #include "coordinator/runner.h"
 
 #include <string.h>
-#include <time.h>
 
+#include "coordinator/clock.h"
 #include "coordinator/cluster/interrupt.h"
 #include "kernels/backend.h"
 #include "proto/bytes.h"
@@ -39,13 +39,6 @@ typedef struct {
     uint64_t block_room;
     uint64_t rows_done, rows_total;
 } runner;
-
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 int64_t shoal_run_tokens(const shoal_run *run)
 {
@@ -212,6 +205,7 @@ static shoal_status build_step(runner *r, uint64_t *bytes)
     shoal_step_draft draft;
     shoal_step_sequence at = {0};
     shoal_step_layout(r->block, r->part_count, tokens, pages, history, 0, 0, &draft);
+    draft.step->number = ++r->engine->steps;
     for (int i = 0; i < r->part_count; i++) {
         fill_part(r, &r->parts[i], &draft, &draft.sequences[i], &at);
         at.first_token += draft.sequences[i].rows;
@@ -298,9 +292,9 @@ static shoal_status one_step(runner *r)
         decode &= is_decode(r, r->parts[i].run);
     }
     SHOAL_TRY(build_step(r, &bytes));
-    const double begin = seconds_now();
+    const double begin = shoal_clock_seconds();
     SHOAL_TRY(shoal_engine_step(r->engine, r->block, bytes, r->results, pass_row, r));
-    count_time(r, seconds_now() - begin, rows, decode);
+    count_time(r, shoal_clock_seconds() - begin, rows, decode);
     for (int i = 0; i < r->part_count; i++)
         SHOAL_TRY(take_result(r, &r->parts[i], &r->results[i]));
     return SHOAL_OK;

@@ -344,12 +344,14 @@ typedef struct {
     uint64_t offset, bytes, stride, rows;
 } row_runs;
 
-/* Do all runs lie in [0, total)? */
+/* Do all runs lie in [0, total), apart from each other? Then rows * bytes is at most total. */
 static bool runs_inside(const row_runs *runs, uint64_t total)
 {
     uint64_t reach;
     if (runs->rows == 0 || runs->bytes == 0)
         return true;
+    if (runs->rows > 1 && runs->stride < runs->bytes)
+        return false;
     return shoal_mul_u64(runs->rows - 1, runs->stride, &reach) &&
            shoal_add_u64(reach, runs->bytes, &reach) &&
            shoal_range_inside(runs->offset, reach, total);
@@ -390,10 +392,8 @@ static shoal_status read_runs(const shard_file *shard, const row_runs *runs, cha
     if (runs->rows == 1 || runs->stride == runs->bytes)
         return shoal_regular_read(&shard->file, shard->path, runs->offset, runs->rows * runs->bytes,
                                   out);
-    const bool apart = runs->stride > runs->bytes;
-    const uint64_t gap = apart ? runs->stride - runs->bytes : 0;
     const uint64_t gap_max = runs->bytes > GAP_FREE ? runs->bytes : GAP_FREE;
-    if (!apart || gap > gap_max || runs->stride + runs->bytes > STAGING_MAX)
+    if (runs->stride - runs->bytes > gap_max || runs->stride > STAGING_MAX / 2)
         return read_each(shard, runs, out);
     uint64_t together = (STAGING_MAX - runs->bytes) / runs->stride + 1;
     if (together > runs->rows)

@@ -55,9 +55,13 @@ shoal_status shoal_json_parse(const char *text, size_t bytes, const char *where,
     SHOAL_TRY(check_bytes(bytes, where, limits));
     SHOAL_TRY(check_limits(text, bytes, where, limits));
     json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
-    if (!root)
+    if (!root) {
+        const enum json_error_code code = json_error_code(&error);
+        const bool nul = code == json_error_null_character || code == json_error_null_byte_in_key;
         return shoal_fail(SHOAL_ERR_DATA, "%s: line %d: %s", where, error.line,
-                          shoal_quoted(error.text, quoted, sizeof quoted));
+                          nul ? "a NUL in a string"
+                              : shoal_quoted(error.text, quoted, sizeof quoted));
+    }
     *out = root;
     return SHOAL_OK;
 }

@@ -51,7 +51,6 @@ static shoal_status read_kind(const rope_source *s, shoal_rope *rope)
 
 static shoal_status read_theta(const rope_source *s, shoal_rope *rope)
 {
-    rope->theta = s->theta;
     if (shoal_config_has(&s->own, "rope_theta"))
         return shoal_config_real(&s->own, "rope_theta", THETA_MIN, THETA_MAX, &rope->theta);
     return shoal_config_real(s->model_config, "rope_theta", THETA_MIN, THETA_MAX, &rope->theta);
@@ -150,9 +149,13 @@ static shoal_status read_yarn(const rope_source *s, shoal_rope *rope)
     return read_attention_factor(s, rope);
 }
 
-static shoal_status read_rope(const rope_source *s, shoal_rope *out)
+/* A plain rope over all of head_dim. */
+static shoal_rope plain_rope(const shoal_model *model, double theta)
 {
-    shoal_rope rope = {
+    return (shoal_rope){
+        .kind = SHOAL_ROPE_DEFAULT,
+        .dim = model->head_dim,
+        .theta = theta,
         .factor = 1,
         .low_freq_factor = 1,
         .high_freq_factor = 1,
@@ -160,8 +163,13 @@ static shoal_status read_rope(const rope_source *s, shoal_rope *out)
         .beta_slow = 1,
         .attention_factor = 1,
         .truncate = true,
-        .original_context = s->model->context,
+        .original_context = model->context,
     };
+}
+
+static shoal_status read_rope(const rope_source *s, shoal_rope *out)
+{
+    shoal_rope rope = plain_rope(s->model, s->theta);
     SHOAL_TRY(read_kind(s, &rope));
     SHOAL_TRY(read_theta(s, &rope));
     SHOAL_TRY(read_dim(s, &rope));
@@ -213,15 +221,8 @@ static shoal_status read_per_layer_type(rope_source *s, const json_t *object, bo
 /* Gemma 3 of transformers 4: layers with a window turn by rope_local_base_freq, never scaled. */
 static shoal_status read_local(const rope_source *s, shoal_model *model)
 {
-    shoal_rope local = {
-        .kind = SHOAL_ROPE_DEFAULT,
-        .dim = model->ropes[0].dim,
-        .theta = 1e4,
-        .factor = 1,
-        .attention_factor = 1,
-        .truncate = true,
-        .original_context = model->context,
-    };
+    shoal_rope local = plain_rope(model, 1e4);
+    local.dim = model->ropes[0].dim;
     SHOAL_TRY(shoal_config_real(s->model_config, "rope_local_base_freq", THETA_MIN, THETA_MAX,
                                 &local.theta));
     model->ropes[1] = local;

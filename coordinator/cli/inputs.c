@@ -69,3 +69,14 @@ shoal_status shoal_read_ids(const char *path, shoal_ids *out)
     shoal_strbuf_free(&text);
     return st;
 }
+
+shoal_status shoal_check_ids(const shoal_ids *ids, int64_t vocab, const char *name)
+{
+    for (size_t i = 0; i < ids->count; i++)
+        if (ids->data[i] < 0 || ids->data[i] >= vocab)
+            return shoal_fail(SHOAL_ERR_DATA,
+                              "%s: token %zu has the id %d; the vocabulary ends at "
+                              "%lld",
+                              name, i, ids->data[i], (long long)vocab - 1);
+    return SHOAL_OK;
+}

@@ -19,4 +19,7 @@ SHOAL_MUST_USE shoal_status shoal_read_ids(const char *path, shoal_ids *out);
 SHOAL_MUST_USE shoal_status shoal_ids_from_json(const json_t *value, const char *name,
                                                 shoal_ids *out);
 
+/* Before anything is loaded: is every id one of the vocabulary? */
+SHOAL_MUST_USE shoal_status shoal_check_ids(const shoal_ids *ids, int64_t vocab, const char *name);
+
 #endif

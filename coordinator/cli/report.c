@@ -15,7 +15,11 @@ static shoal_status stdout_failed(void)
 
 shoal_status shoal_report_flush(void)
 {
-    return fflush(stdout) == 0 && !ferror(stdout) ? SHOAL_OK : stdout_failed();
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return SHOAL_OK;
+    errno = errno ? errno : EIO; /* an earlier write failed, and its reason is forgotten */
+    return stdout_failed();
 }
 
 static shoal_status dump(json_t *document, size_t flags)

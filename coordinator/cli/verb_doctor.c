@@ -11,6 +11,7 @@
 #include "coordinator/cli/run_request.h"
 #include "coordinator/cli/verbs.h"
 #include "coordinator/cluster/launch.h"
+#include "coordinator/cluster/run_folder.h"
 #include "kernels/linear_row.h"
 
 #define DETAIL_MAX 512

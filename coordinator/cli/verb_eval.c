@@ -73,6 +73,7 @@ static shoal_status add_runs(evaluation *e, int64_t count, shoal_want want)
 static shoal_status prepare_text(evaluation *e)
 {
     SHOAL_TRY(read_text(e));
+    SHOAL_TRY(shoal_check_ids(&e->ids, e->model->vocab, "the text"));
     e->window = shoal_option_given(e->options, SHOAL_OPT_CONTEXT)
                     ? shoal_option_int(e->options, SHOAL_OPT_CONTEXT)
                     : DEFAULT_CONTEXT;
@@ -89,7 +90,9 @@ static shoal_status prepare_text(evaluation *e)
 
 static shoal_status prepare_ids(evaluation *e)
 {
-    SHOAL_TRY(shoal_read_ids(shoal_option_text(e->options, SHOAL_OPT_IDS), &e->ids));
+    const char *path = shoal_option_text(e->options, SHOAL_OPT_IDS);
+    SHOAL_TRY(shoal_read_ids(path, &e->ids));
+    SHOAL_TRY(shoal_check_ids(&e->ids, e->model->vocab, path));
     e->window = (int64_t)e->ids.count;
     const shoal_tensor_decl logits = {
         .name = "logits", .dtype = SHOAL_F32, .rank = 2, .shape = {e->window, e->model->vocab}};

@@ -103,6 +103,7 @@ static shoal_status prepare(generation *g)
         return shoal_fail(SHOAL_ERR_USAGE, "give either --prompt or --ids");
     SHOAL_TRY(shoal_model_open(o->operands[0], &g->model));
     SHOAL_TRY(read_prompt(g));
+    SHOAL_TRY(shoal_check_ids(&g->prompt, g->model->vocab, "prompt"));
     SHOAL_TRY(plan_run(g));
     g->live = !shoal_option_bool(o, SHOAL_OPT_JSON);
     return g->tokenizer ? shoal_detok_create(g->tokenizer, true, &g->detok) : SHOAL_OK;
@@ -185,10 +186,10 @@ static shoal_status print_json(const generation *g, const shoal_engine *engine)
         shoal_json_memory(engine)));
 }
 
-static void print_summary(const generation *g, const shoal_engine *engine)
+static shoal_status print_summary(const generation *g, const shoal_engine *engine)
 {
     const shoal_run_timing *t = &g->timing;
-    (void)fflush(stdout);
+    SHOAL_TRY(shoal_report_flush());
     (void)fprintf(
         stderr,
         "%lld tokens (%s) on %d rank%s; loaded in %.2f s, prompt %.1f tokens/s, then %.1f "
@@ -196,6 +197,7 @@ static void print_summary(const generation *g, const shoal_engine *engine)
         (long long)g->run.token_count, g->run.stopped ? "stop" : "length", engine->ranks,
         engine->ranks == 1 ? "" : "s", engine->facts.load_seconds,
         rate(t->prefill_rows, t->prefill_seconds), rate(t->decode_rows, t->decode_seconds));
+    return SHOAL_OK;
 }
 
 static shoal_status generate_on(generation *g, shoal_engine *engine)
@@ -220,7 +222,7 @@ static shoal_status run(generation *g)
     if (st == SHOAL_OK && !g->live)
         st = print_json(g, engine);
     else if (st == SHOAL_OK)
-        print_summary(g, engine);
+        st = print_summary(g, engine);
     return shoal_run_request_close(engine, st);
 }
 

@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "coordinator/clock.h"
 #include "coordinator/cluster/interrupt.h"
 #include "proto/log.h"
 
@@ -175,10 +176,11 @@ static shoal_status bring_up(shoal_cluster *c)
     SHOAL_TRY(wait_for_all(c, &c->roster.joined));
     shut_door(c);
     shoal_log(SHOAL_LOG_INFO, "start", "%d ranks after %.2f s", c->base.ranks,
-              shoal_cluster_now() - c->phase_began);
+              shoal_clock_seconds() - c->phase_began);
     shoal_cluster_enter(c, SHOAL_CLUSTER_LOAD);
     SHOAL_TRY(send_load(c));
     SHOAL_TRY(wait_for_all(c, &c->roster.ready));
+    shoal_log(SHOAL_LOG_INFO, "ready", "loaded in %.2f s", shoal_clock_seconds() - c->phase_began);
     shoal_cluster_enter(c, SHOAL_CLUSTER_IDLE);
     return SHOAL_OK;
 }
@@ -192,8 +194,7 @@ static void destroy(shoal_cluster *c, double grace)
         shoal_link_close(c->ranks[r].link);
     shoal_listener_close(c->listener);
     shoal_launch_stop(&c->launch, grace);
-    if (c->folder.path[0])
-        shoal_run_folder_remove(&c->folder);
+    shoal_run_folder_remove(&c->folder);
     shoal_free(c->base.memory);
     shoal_free(c->ranks);
     shoal_free(c->polls);
@@ -243,7 +244,7 @@ static bool is_prefill(const void *block)
 static shoal_status finish_step(shoal_cluster *c)
 {
     double *average = &c->average[c->step.prefill];
-    const double took = shoal_cluster_now() - c->phase_began;
+    const double took = shoal_clock_seconds() - c->phase_began;
     *average = *average > 0 ? 0.8 * *average + 0.2 * took : took;
     shoal_cluster_enter(c, SHOAL_CLUSTER_IDLE);
     if (c->step.sink_status != SHOAL_OK)
@@ -276,6 +277,15 @@ static const shoal_engine_ops cluster_ops = {"cluster", cluster_step, cluster_cl
 
 /* ---- the engine ------------------------------------------------------------------------------ */
 
+/* mpirun's own words about a missing one fill a page. */
+static shoal_status check_hostfile(const char *path)
+{
+    if (!path || access(path, R_OK) == 0)
+        return SHOAL_OK;
+    return shoal_fail(errno == ENOENT ? SHOAL_ERR_NOTFOUND : SHOAL_ERR_IO, "hostfile %s: %s", path,
+                      strerror(errno));
+}
+
 static shoal_status allocate(const shoal_engine_request *request, shoal_cluster **out)
 {
     shoal_status st = SHOAL_OK;
@@ -294,6 +304,7 @@ static shoal_status allocate(const shoal_engine_request *request, shoal_cluster 
     c->polls = block;
     SHOAL_TRY_GOTO(shoal_alloc_array(SHOAL_MEM_OTHER, ranks, sizeof *c->base.memory, &block), fail);
     c->base.memory = block;
+    SHOAL_TRY_GOTO(check_hostfile(request->hostfile), fail);
     SHOAL_TRY_GOTO(shoal_interrupt_listen(&c->signals), fail);
     SHOAL_TRY_GOTO(shoal_run_folder_create(&c->folder), fail);
     *out = c;

@@ -15,6 +15,7 @@
 
 #include "coordinator/cluster/hello.h"
 #include "coordinator/cluster/launch.h"
+#include "coordinator/cluster/run_folder.h"
 #include "coordinator/engine.h"
 #include "worker/link.h"
 
@@ -66,8 +67,6 @@ typedef struct {
     double average[2];              /* seconds of a decode step, of a prefill step */
     shoal_cluster_step step;
 } shoal_cluster;
-
-double shoal_cluster_now(void);
 
 /* Wait at most `seconds` for events and handle them. */
 SHOAL_MUST_USE shoal_status shoal_cluster_pump(shoal_cluster *cluster, double seconds);

@@ -4,18 +4,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "coordinator/clock.h"
 #include "proto/arena.h"
 #include "proto/log.h"
 
@@ -24,13 +22,6 @@ extern char **environ;
 #define TERM_SECONDS 1.0
 #define KILL_SECONDS 1.0
 #define TICK_MILLIS  5
-
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 void shoal_own_path(char out[PATH_MAX])
 {
@@ -294,12 +285,12 @@ static int signal_session(pid_t session, int number)
 /* Wait until mpirun has ended (and, `all`, its whole session), at most `seconds`. */
 static bool wait_gone(shoal_launch *launch, double seconds, bool all)
 {
-    const double end = seconds_now() + seconds;
+    const double end = shoal_clock_seconds() + seconds;
     for (;;) {
         shoal_launch_poll(launch);
         if (launch->ended && (!all || signal_session(launch->pid, 0) == 0))
             return true;
-        const double left = end - seconds_now();
+        const double left = end - shoal_clock_seconds();
         if (left <= 0)
             return false;
         struct pollfd fd = {launch->output, POLLIN, 0};
@@ -331,38 +322,4 @@ void shoal_launch_stop(shoal_launch *launch, double grace)
         (void)close(launch->output);
     launch->output = -1;
     launch->pid = 0;
-}
-
-/* ---- private folders ------------------------------------------------------------------------- */
-
-/* Path names of Unix sockets end here. */
-#define SOCKET_PATH_MAX 80
-
-shoal_status shoal_run_folder_create(shoal_run_folder *out)
-{
-    const char *base = getenv("TMPDIR");
-    if (!base || base[0] != '/' || strlen(base) > SOCKET_PATH_MAX)
-        base = "/tmp";
-    (void)snprintf(out->path, sizeof out->path, "%s/shoal-XXXXXX", base);
-    if (!mkdtemp(out->path))
-        return shoal_fail(SHOAL_ERR_CREATE, "cannot create a folder in %s: %s", base,
-                          strerror(errno));
-    (void)snprintf(out->shared, sizeof out->shared, "/dev/shm/shoal-XXXXXX");
-    if (!mkdtemp(out->shared))
-        out->shared[0] = '\0';
-    return SHOAL_OK;
-}
-
-static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *place)
-{
-    (void)info, (void)type, (void)place;
-    (void)remove(path);
-    return 0;
-}
-
-void shoal_run_folder_remove(const shoal_run_folder *folder)
-{
-    (void)nftw(folder->path, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-    if (folder->shared[0])
-        (void)nftw(folder->shared, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 }

@@ -88,13 +88,4 @@ void shoal_launch_show_tail(const shoal_launch *launch);
  * that is left of its session; reap all. */
 void shoal_launch_stop(shoal_launch *launch, double grace);
 
-/* A private folder for one start: "TMP/shoal-XXXXXX". `shared` (in /dev/shm) may stay empty. */
-typedef struct {
-    char path[PATH_MAX], shared[64];
-} shoal_run_folder;
-SHOAL_MUST_USE shoal_status shoal_run_folder_create(shoal_run_folder *out);
-
-/* Remove the folders with what is in them. */
-void shoal_run_folder_remove(const shoal_run_folder *folder);
-
 #endif

@@ -3,9 +3,9 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "coordinator/clock.h"
 #include "proto/arena.h"
 #include "proto/log.h"
 
@@ -25,13 +25,6 @@ struct shoal_mailbox {
     _Atomic int phase;
     _Atomic bool leaving;
 };
-
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* No cleanup: other threads may hold any lock, or spin in MPI. */
 static void coordinator_gone(const shoal_mailbox *m)
@@ -83,13 +76,13 @@ static void beat(shoal_mailbox *m)
 static void *watch_link(void *context)
 {
     shoal_mailbox *m = context;
-    double next = seconds_now();
+    double next = shoal_clock_seconds();
     for (;;) {
         struct pollfd fd = {shoal_link_fd(m->link), POLLIN, 0};
-        const double left = next - seconds_now();
+        const double left = next - shoal_clock_seconds();
         if (left <= 0) {
             beat(m);
-            next = seconds_now() + BEAT_SECONDS;
+            next = shoal_clock_seconds() + BEAT_SECONDS;
             continue;
         }
         if (poll(&fd, 1, (int)(left * 1000) + 1) > 0)

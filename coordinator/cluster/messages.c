@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "coordinator/clock.h"
 #include "coordinator/cluster/cluster.h"
 #include "proto/log.h"
 
@@ -21,7 +22,7 @@ static void tell_progress(shoal_cluster *c)
 static shoal_status take_progress(shoal_cluster *c, int rank, const shoal_wire_message *m)
 {
     if (m->load_progress.done != c->ranks[rank].done)
-        c->progressed = shoal_cluster_now();
+        c->progressed = shoal_clock_seconds();
     c->ranks[rank].done = m->load_progress.done;
     c->ranks[rank].total = m->load_progress.total;
     tell_progress(c);
@@ -70,7 +71,7 @@ static shoal_status take_ready(shoal_cluster *c, int rank, const shoal_wire_mess
 {
     const shoal_wire_ready *r = &m->ready;
     SHOAL_TRY(shoal_roster_ready(&c->roster, rank, r));
-    c->progressed = shoal_cluster_now();
+    c->progressed = shoal_clock_seconds();
     c->base.memory[rank] = (shoal_rank_memory){r->planned_read, r->measured_read,
                                                r->planned_resident, r->measured_resident};
     if (rank == 0)
@@ -81,7 +82,7 @@ static shoal_status take_ready(shoal_cluster *c, int rank, const shoal_wire_mess
 static shoal_status take_heartbeat(shoal_cluster *c, int rank, const shoal_wire_message *m)
 {
     if (m->heartbeat.counter != c->ranks[rank].counter)
-        c->progressed = shoal_cluster_now();
+        c->progressed = shoal_clock_seconds();
     c->ranks[rank].counter = m->heartbeat.counter;
     return SHOAL_OK;
 }
@@ -123,7 +124,7 @@ static shoal_status take_result(shoal_cluster *c, int rank, const shoal_wire_mes
 {
     const shoal_wire_step_result *r = &m->step_result;
     shoal_cluster_step *s = &c->step;
-    c->progressed = shoal_cluster_now();
+    c->progressed = shoal_clock_seconds();
     if (rank != 0 || c->phase != SHOAL_CLUSTER_STEP || s->done || r->number != s->number)
         return shoal_fail(SHOAL_ERR_DATA, "rank %d sent a result that nobody waits for", rank);
     if (!r->last)
@@ -176,7 +177,7 @@ shoal_status shoal_cluster_take(shoal_cluster *c, int rank, const shoal_wire_mes
         [SHOAL_WIRE_ERROR] = take_error,
         [SHOAL_WIRE_BYE] = take_bye,
     };
-    c->ranks[rank].heard = shoal_cluster_now();
+    c->ranks[rank].heard = shoal_clock_seconds();
     if (!handlers[m->type])
         return shoal_fail(SHOAL_ERR_DATA, "rank %d sent %s, which is not for the coordinator", rank,
                           shoal_wire_name(m->type));

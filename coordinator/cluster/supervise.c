@@ -2,9 +2,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "coordinator/clock.h"
 #include "coordinator/cluster/cluster.h"
 #include "coordinator/cluster/interrupt.h"
 #include "proto/log.h"
@@ -22,17 +22,10 @@
 #define NOTICE_SECONDS 0.05
 #define VICTIM_SECONDS 1.5
 
-double shoal_cluster_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 void shoal_cluster_enter(shoal_cluster *c, shoal_cluster_phase phase)
 {
     c->phase = phase;
-    c->phase_began = c->progressed = shoal_cluster_now();
+    c->phase_began = c->progressed = shoal_clock_seconds();
     for (int r = 0; r < c->base.ranks; r++)
         c->ranks[r].heard = c->progressed;
 }
@@ -49,9 +42,9 @@ static void close_links(shoal_cluster *c)
 
 static void wait_for_mpirun(shoal_cluster *c, double seconds)
 {
-    const double end = shoal_cluster_now() + seconds;
+    const double end = shoal_clock_seconds() + seconds;
     shoal_launch_poll(&c->launch);
-    while (!c->launch.ended && shoal_cluster_now() < end) {
+    while (!c->launch.ended && shoal_clock_seconds() < end) {
         (void)usleep(2000);
         shoal_launch_poll(&c->launch);
     }
@@ -124,7 +117,7 @@ static shoal_status too_late(const shoal_cluster *c, const char *what, double se
 
 static shoal_status check_silence(const shoal_cluster *c, double limit)
 {
-    const double now = shoal_cluster_now();
+    const double now = shoal_clock_seconds();
     char name[128];
     for (int r = 0; r < c->base.ranks; r++) {
         const shoal_cluster_rank *rank = &c->ranks[r];
@@ -168,7 +161,7 @@ static shoal_status check_step(const shoal_cluster *c, double now)
 
 shoal_status shoal_cluster_check_deadlines(const shoal_cluster *c)
 {
-    const double now = shoal_cluster_now();
+    const double now = shoal_clock_seconds();
     switch (c->phase) {
     case SHOAL_CLUSTER_START: return check_start(c, now);
     case SHOAL_CLUSTER_LOAD: return check_load(c, now);
@@ -206,7 +199,7 @@ static shoal_status let_in(shoal_cluster *c)
         return st;
     }
     c->ranks[rank].link = link;
-    c->ranks[rank].heard = c->progressed = shoal_cluster_now();
+    c->ranks[rank].heard = c->progressed = shoal_clock_seconds();
     return SHOAL_OK;
 }
 

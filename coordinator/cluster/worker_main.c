@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "coordinator/clock.h"
 #include "coordinator/cluster/hello.h"
 #include "coordinator/cluster/mailbox.h"
 #include "coordinator/engine.h"
@@ -36,13 +36,6 @@ typedef struct {
     int64_t rows_room, width;
     int row_sequence, row_first, row_count;
 } worker_program;
-
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- joining --------------------------------------------------------------------------------- */
 
@@ -143,7 +136,7 @@ static shoal_status await_load(worker_program *p)
 static void tell_progress(void *context, uint64_t done, uint64_t total)
 {
     worker_program *p = context;
-    const double now = seconds_now();
+    const double now = shoal_clock_seconds();
     if (done < total && now - p->told < PROGRESS_SECONDS)
         return;
     p->told = now;

@@ -15,6 +15,7 @@ table that really ran are printed per level.
 import itertools
 import os
 import sys
+import time
 
 import harness
 import safetensors
@@ -30,10 +31,10 @@ GOLDEN = ["arch/llama-odd-h6kv2", "arch/llama-odd-kv1", "arch/mistral-sw16", "ar
           "quant/awq-gemm-gptqmodel-bias"]
 
 
-def variant(mpi=0, emulate=0, threads=0, chunk=0, level=None, network=False, activations=None):
+def variant(mpi=0, emulate=0, threads=0, chunk=0, level=None, network=False):
     """(label, arguments, environment) of one way to run."""
     options = [("-n", mpi), ("--emulate-ranks", emulate), ("--threads", threads),
-               ("--prefill-chunk", chunk), ("--activations", activations)]
+               ("--prefill-chunk", chunk)]
     args = [str(x) for name, value in options if value for x in (name, value)]
     env = {}
     if level:
@@ -52,16 +53,15 @@ class Bits:
         self.runs = 0
 
     def logits(self, folder, ids, way):
-        """(path of the logits file, JSON report) of one run."""
+        """The path of one run's logits file."""
         label, args, env = way
         path = os.path.join(self.scratch, f"logits-{self.runs}")
         self.runs += 1
-        answer = self.shoal.must("eval", folder, "--ids", ids, "--logits", path, "--json", *args,
-                                 env=env)
-        return path, answer.json()
+        self.shoal.must("eval", folder, "--ids", ids, "--logits", path, *args, env=env)
+        return path
 
     def compare(self, name, folder, ids, want, way):
-        path, _ = self.logits(folder, ids, way)
+        path = self.logits(folder, ids, way)
         rows = safetensors.read_rows(path)
         os.unlink(path)
         differ = [i for i, (a, b) in enumerate(zip(rows, want)) if a != b]
@@ -69,10 +69,12 @@ class Bits:
                           f"{name}, {way[0]}: {len(differ)} of {len(rows)} rows differ, first "
                           f"{differ[:1]}")
 
-    def model(self, name, folder, ids, ways, short_ways=()):
+    def model(self, name, folder, ids, ways, short_ways=(), baseline=None):
         """`ways` on the whole prompt, `short_ways` on its first tokens (count, way)."""
+        baseline = baseline or variant(threads=1, emulate=1)
+        began = time.monotonic()
         ids_file = harness.write_ids(self.scratch, ids)
-        path, _ = self.logits(folder, ids_file, variant(threads=1, emulate=1))
+        path = self.logits(folder, ids_file, baseline)
         want = safetensors.read_rows(path)
         os.unlink(path)
         before = self.report.failures
@@ -85,7 +87,8 @@ class Bits:
                                 short, want, way)
         count = len(ways) + len(short_ways)
         state = "all equal" if self.report.failures == before else "DIFFERENT"
-        self.report.note(f"{name:<40} {len(want):4d} tokens, {count:3d} variants: {state}")
+        self.report.note(f"{name:<40} {len(want):4d} tokens, {count:3d} variants, "
+                         f"{time.monotonic() - began:5.1f} s: {state}")
 
     def find_levels(self):
         """Which levels this machine has, and which kernel rows ran under each."""
@@ -109,6 +112,22 @@ class Bits:
         if len(self.levels) > 1:
             self.report.check(len({tuple(r) for r in rows.values()}) > 1,
                               "every level ran the same kernel rows")
+
+
+def check_text(bits, scratch):
+    """Windows of a text run eight at a time; every sum of log-probabilities must agree."""
+    text = os.path.join(scratch, "text")
+    with open(harness.EVAL_TEXT, "rb") as source, open(text, "wb") as out:
+        out.write(source.read(12000))
+    ways = [variant(emulate=1, threads=1), variant(mpi=3), variant(emulate=2, chunk=7),
+            variant(emulate=5, threads=2), variant(chunk=700)]
+    said = [bits.shoal.must("eval", harness.INT4, "--text", text, "--json", *args, env=env).json()
+            for _, args, env in ways]
+    for way, report in zip(ways, said):
+        bits.report.check((report["nll"], report["tokens"]) == (said[0]["nll"], said[0]["tokens"]),
+                          f"--text, {way[0]}: nll {report['nll']!r}, not {said[0]['nll']!r}")
+    bits.report.note(f"--text: nll {said[0]['nll']:.6f} over {said[0]['tokens']} tokens, "
+                     f"{len(ways)} variants")
 
 
 def small_ways(levels, tokens):
@@ -146,7 +165,7 @@ def long_short_ways(levels):
     """What is slow, on the first tokens; 320 are more than the window."""
     ways = [(320, variant(chunk=1)), (320, variant(chunk=1, emulate=3, threads=1))]
     if "ref" in levels:
-        ways += [(320, variant(level="ref", threads=2)), (310, variant(level="ref", emulate=2))]
+        ways += [(310, variant(level="ref", emulate=2))]
     return ways
 
 
@@ -158,15 +177,16 @@ def full_ways(levels):
     return ways + [variant(mpi=n, network=True) for n in RANKS]
 
 
-def check_float(bits, folder, ids):
+def float_ways(levels):
     """Float activations obey the same rules."""
-    path, _ = bits.logits(folder, ids, variant(emulate=1, threads=1, activations="f32"))
-    want = safetensors.read_rows(path)
-    ways = [variant(mpi=3, activations="f32"), variant(emulate=7, threads=2, activations="f32"),
-            variant(chunk=7, activations="f32")]
-    ways += [variant(level=level, activations="f32", emulate=2) for level in bits.levels]
-    for way in ways:
-        bits.report.guarded(way[0], bits.compare, "float activations", folder, ids, want, way)
+    fast = [level for level in levels if level != "ref"]
+    return ([variant(mpi=3), variant(emulate=7, threads=2), variant(chunk=7)]
+            + [variant(level=level, emulate=2) for level in fast])
+
+
+def with_float(ways):
+    return [(f"{label} --activations f32", args + ["--activations", "f32"], env)
+            for label, args, env in ways]
 
 
 def check_long(bits, scratch, make_model, options):
@@ -179,7 +199,10 @@ def check_long(bits, scratch, make_model, options):
     else:
         bits.model("long random int4 model", folder, ids, long_ways(bits.levels),
                    long_short_ways(bits.levels))
-    check_float(bits, folder, harness.write_ids(scratch, ids[:310]))
+    bits.model("the same, float activations", folder, ids[:310],
+               with_float(float_ways(bits.levels)),
+               [(20, way) for way in with_float([variant(level="ref", emulate=2)])],
+               with_float([variant(threads=1, emulate=1)])[0])
 
 
 def check(shoal, scratch, arguments):
@@ -192,6 +215,7 @@ def check(shoal, scratch, arguments):
     bits.find_levels()
     report.guarded("int4", bits.model, "tests/data/tiny-llama-gptq-int4", harness.INT4,
                    harness.made_up_ids(200, 1000), int4_ways(bits.levels))
+    report.guarded("--text", check_text, bits, scratch)
     for name, folder in harness.golden_models(report, GOLDEN):
         ids = harness.load_json(folder, "expected", "prompt_ids.json")["prompt_ids"]
         report.guarded(name, bits.model, name, folder, ids, small_ways(bits.levels, len(ids)))

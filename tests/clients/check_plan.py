@@ -47,11 +47,19 @@ class Shape:
         self.kv_head_bytes = sum(size for name, (_, shape, size) in tensors.items()
                                  if len(shape) >= 2 and (".k_proj." in name or ".v_proj." in name)
                                  ) / self.kv_heads
+        act_order = config.get("quantization_config", {}).get("desc_act")
+        self.shuffled_bytes = sum(size for name, (_, shape, size) in tensors.items()
+                                  if act_order and len(shape) >= 2 and ".mlp." in name)
 
     def read_bound(self, plan):
+        """In act-order files the inputs of a unit of down, and with them the outputs of gate and
+        up, lie scattered over the tensor, so that ranks with different units read the same
+        stretches."""
         touched = sum(r["kv_heads"][1] - r["kv_heads"][0] for r in plan["ranks"])
+        holders = sum(r["units"][1] > r["units"][0] for r in plan["ranks"])
         return (1.01 * self.file_bytes + (touched - self.kv_heads) * self.kv_head_bytes
-                + (len(plan["ranks"]) - 1) * self.small_bytes)
+                + (len(plan["ranks"]) - 1) * self.small_bytes
+                + (holders - 1) * self.shuffled_bytes)
 
 
 def covers(ranges, total):

@@ -1,6 +1,7 @@
 /* Starting mpirun and leaving nothing behind. A script in a private PATH plays mpirun where the
  * real one would make the test slow or need a network. */
 #include <dirent.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,6 +17,7 @@
 #include <cmocka.h>
 
 #include "coordinator/cluster/launch.h"
+#include "coordinator/cluster/run_folder.h"
 
 static const char *const arguments[] = {"worker", "--coordinator", "unix:/x", NULL};
 
@@ -128,7 +130,7 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
-    shoal_run_folder f = {.shared = ""};
+    shoal_run_folder f = {.lock = -1, .shared_lock = -1};
     (void)snprintf(f.path, sizeof f.path, "%s", folder);
     shoal_run_folder_remove(&f);
     return access(folder, F_OK) == 0 ? -1 : 0;
@@ -290,16 +292,50 @@ static void test_run_folders(void **state)
 {
     (void)state;
     shoal_run_folder f;
-    char inside[PATH_MAX + 8];
+    char inside[PATH_MAX + 8], path[PATH_MAX], shared[64];
     struct stat info;
     assert_int_equal(shoal_run_folder_create(&f), SHOAL_OK);
-    assert_int_equal(stat(f.path, &info), 0);
+    memcpy(path, f.path, sizeof path);
+    memcpy(shared, f.shared, sizeof shared);
+    assert_int_equal(stat(path, &info), 0);
     assert_int_equal(info.st_mode & 0777, 0700);
-    (void)snprintf(inside, sizeof inside, "%s/a", f.path);
+    (void)snprintf(inside, sizeof inside, "%s/a", path);
     assert_int_equal(mkdir(inside, 0700), 0);
     shoal_run_folder_remove(&f);
-    assert_int_not_equal(access(f.path, F_OK), 0);
-    assert_true(!f.shared[0] || access(f.shared, F_OK) != 0);
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_true(!shared[0] || access(shared, F_OK) != 0);
+    shoal_run_folder_remove(&f); /* nothing left to do */
+}
+
+/* Three old folders: held by a living start, held by nobody, and not ours by name. */
+static void test_what_a_killed_start_left_is_swept(void **state)
+{
+    (void)state;
+    shoal_run_folder held, next;
+    const struct timespec old[2] = {{1000000000, 0}, {1000000000, 0}};
+    char left[128], other[128], token[160];
+    assert_int_equal(setenv("TMPDIR", folder, 1), 0);
+    assert_int_equal(shoal_run_folder_create(&held), SHOAL_OK);
+    (void)snprintf(left, sizeof left, "%s/shoal-run-abcdef", folder);
+    (void)snprintf(other, sizeof other, "%s/shoal-running", folder);
+    (void)snprintf(token, sizeof token, "%s/token", left);
+    assert_int_equal(mkdir(left, 0700), 0);
+    assert_int_equal(mkdir(token, 0700), 0);
+    assert_int_equal(mkdir(other, 0700), 0);
+    assert_int_equal(utimensat(AT_FDCWD, held.path, old, 0), 0);
+    assert_int_equal(utimensat(AT_FDCWD, other, old, 0), 0);
+
+    assert_int_equal(shoal_run_folder_create(&next), SHOAL_OK);
+    assert_int_equal(access(left, F_OK), 0); /* too young to judge */
+    shoal_run_folder_remove(&next);
+    assert_int_equal(utimensat(AT_FDCWD, left, old, 0), 0);
+    assert_int_equal(shoal_run_folder_create(&next), SHOAL_OK);
+    assert_int_not_equal(access(left, F_OK), 0);
+    assert_int_equal(access(held.path, F_OK), 0);
+    assert_int_equal(access(other, F_OK), 0);
+    shoal_run_folder_remove(&next);
+    shoal_run_folder_remove(&held);
+    assert_int_equal(unsetenv("TMPDIR"), 0);
 }
 
 int main(void)
@@ -316,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_mpirun_dies_with_us),
         cmocka_unit_test(test_no_mpirun),
         cmocka_unit_test(test_run_folders),
+        cmocka_unit_test(test_what_a_killed_start_left_is_swept),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

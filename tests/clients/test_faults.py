@@ -1,0 +1,231 @@
+#!/usr/bin/env python3
+"""What happens when a process of a cluster is killed: a sentence, a code, and nothing left behind.
+
+    test_faults.py SHOAL_BINARY [MAKE_MODEL_BINARY]
+
+Every case starts `shoal ... -n 3`, waits until it loads or computes, and kills a worker, mpirun or
+shoal itself, or stops a worker for good. Then:
+
+    the program ends within a few seconds, with the documented code and a sentence that names who
+    died and how; at most 2 s after the kill no process of the run is alive; files of the run are
+    gone (unless shoal itself was killed)
+
+Processes of a run are found by a mark in their environment. Without make_model the load is that of
+a small model, which is over almost before it can be hit.
+"""
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+
+import harness
+
+MARK = "SHOAL_TEST_MARK"
+RANKS = 3
+GONE_SECONDS = 2.0
+END_SECONDS = 20
+PROMPT = "Once upon a time there was"
+
+
+def living(mark):
+    """{pid: command line} of the processes that carry the mark; the dead but unburied not."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/environ", "rb") as f:
+                if f"{MARK}={mark}".encode() not in f.read():
+                    continue
+            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as f:
+                if f.read().rpartition(")")[2].split()[0] == "Z":
+                    continue
+            with open(f"/proc/{name}/cmdline", encoding="utf-8", errors="replace") as f:
+                found[int(name)] = f.read().split("\0")
+        except OSError:
+            continue
+    return found
+
+
+class Run:
+    """One started shoal, its output read as it comes."""
+
+    def __init__(self, shoal, args, env):
+        self.mark = uuid.uuid4().hex
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("SHOAL_")}
+        clean.update(env)
+        clean[MARK] = self.mark
+        self.err_path = os.path.join(env["TMPDIR"], "stderr")
+        self.out_path = os.path.join(env["TMPDIR"], "stdout")
+        with open(self.err_path, "wb") as err, open(self.out_path, "wb") as out:
+            self.process = subprocess.Popen([shoal.binary] + [str(a) for a in args], env=clean,
+                                            cwd=harness.ROOT, stdin=subprocess.DEVNULL,
+                                            stdout=out, stderr=err)
+
+    def err(self):
+        with open(self.err_path, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def workers(self):
+        """Worker pids by rank (their order of ids is the order of ranks)."""
+        return sorted(pid for pid, words in living(self.mark).items() if "worker" in words
+                      and "--token-file" in words and "mpirun" not in words[0])
+
+    def mpirun(self):
+        return [pid for pid, words in living(self.mark).items() if words[0] == "mpirun"]
+
+    def shared_folder(self):
+        """Where the ranks' shared memory segments lie; mpirun was told."""
+        words = [w for line in living(self.mark).values() for w in line]
+        places = [words[i + 1] for i, w in enumerate(words[:-1])
+                  if w == "btl_vader_backing_directory"]
+        return places[0] if places else None
+
+    def wait_until(self, ready, seconds=30.0):
+        end = time.monotonic() + seconds
+        while not ready():
+            if self.process.poll() is not None:
+                raise harness.Stop(f"ended too early ({self.process.returncode}): {self.err()}")
+            if time.monotonic() > end:
+                raise harness.Stop(f"not ready after {seconds} s: {self.err()}")
+            time.sleep(0.005)
+
+    def end(self):
+        try:
+            return self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def sweep(self):
+        """Leave nothing to the next case."""
+        for pid in living(self.mark):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+        self.process.wait()
+
+
+def loading(run):
+    return len(run.workers()) == RANKS and "load" in run.err()
+
+
+def computing(run):
+    """Loaded: the run says so in its log."""
+    return len(run.workers()) == RANKS and " ready:" in run.err()
+
+
+class Faults:
+    def __init__(self, shoal, scratch, make_model):
+        self.shoal, self.scratch = shoal, scratch
+        self.report = harness.Report("faults: kills at every place")
+        self.cases = 0
+        self.big = None
+        if make_model:
+            self.big = os.path.join(scratch, "big")
+            harness.Shoal(make_model).must("llama31-70b", self.big)
+        else:
+            self.report.skip("no make_model: the load that is hit is very short")
+
+    def arguments(self, phase):
+        if phase == "load":
+            ids = harness.write_ids(self.scratch, list(range(1, 9)))
+            return ["generate", self.big or harness.INT4, "--ids", ids, "-n", RANKS]
+        return ["generate", harness.INT4, "--prompt", PROMPT, "--max-tokens", 490, "--ignore-eos",
+                "-n", RANKS, "--log-level", "info"]
+
+    def start(self, phase):
+        """A run that has reached the phase. The reference kernels make steps slow enough to hit."""
+        self.cases += 1
+        folder = os.path.join(self.scratch, f"run{self.cases}")
+        os.mkdir(folder)
+        env = {"TMPDIR": folder, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") +
+               ":handle_segv=0"}  # a segmentation fault must look like one
+        if phase == "compute":
+            env["SHOAL_CPU"] = "ref"
+        run = Run(self.shoal, self.arguments(phase), env)
+        run.wait_until(lambda: {"load": loading, "compute": computing}[phase](run))
+        return run, folder
+
+    def after(self, label, run, folder, killed_at, codes, sentence, files_gone=True):
+        check = self.report.check
+        code = run.end()
+        took = time.monotonic() - killed_at
+        check(code in codes, f"{label}: exit {code}, expected {codes}: {run.err()}")
+        check(re.search(sentence, run.err()) is not None,
+              f"{label}: /{sentence}/ is not in: {run.err()}")
+        rest = GONE_SECONDS - (time.monotonic() - killed_at)
+        if rest > 0:
+            time.sleep(rest)
+        left = living(run.mark)
+        check(not left, f"{label}: still alive after {GONE_SECONDS} s: {left}")
+        if files_gone:
+            names = [n for n in os.listdir(folder) if n not in ("stderr", "stdout")]
+            check(not names, f"{label}: left in TMPDIR: {names}")
+        return took
+
+    def case(self, label, phase, victim, number, codes, sentence, files_gone=True):
+        run, folder = self.start(phase)
+        try:
+            time.sleep(0.05)
+            pid = {"mpirun": lambda: run.mpirun()[0], "shoal": lambda: run.process.pid,
+                   "first": lambda: run.workers()[0], "last": lambda: run.workers()[-1]}[victim]()
+            shared = run.shared_folder()
+            killed_at = time.monotonic()
+            os.kill(pid, number)
+            if codes == [None]:
+                codes = [-number]
+            took = self.after(label, run, folder, killed_at, codes, sentence, files_gone)
+            if files_gone:
+                self.report.check(not (shared and os.path.exists(shared)),
+                                  f"{label}: {shared} is left")
+            words = run.err().strip().splitlines()[-1:]
+            self.report.note(f"{label:<34} ended after {took:5.2f} s  {''.join(words)[:110]}")
+        finally:
+            run.sweep()
+
+    def stopped(self):
+        """A rank that is stopped, not killed, is found by its silence."""
+        run, folder = self.start("compute")
+        try:
+            pid = run.workers()[-1]
+            os.kill(pid, signal.SIGSTOP)
+            code = run.end()
+            self.report.check(code == 75, f"stopped worker: exit {code}: {run.err()}")
+            self.report.check("rank 2" in run.err() and "said nothing" in run.err(),
+                              f"stopped worker: {run.err()}")
+            time.sleep(0.5)
+            self.report.check(not living(run.mark), f"stopped worker: {living(run.mark)}")
+        finally:
+            run.sweep()
+
+    def run_all(self):
+        killed = r"rank {} \(process \d+ on .*\) was killed by signal 9"
+        for phase in ("load", "compute"):
+            for victim, rank in (("first", 0), ("last", RANKS - 1)):
+                self.report.guarded(phase, self.case, f"{phase}: SIGKILL of rank {rank}", phase,
+                                    victim, signal.SIGKILL, [75], killed.format(rank))
+            self.report.guarded(phase, self.case, f"{phase}: SIGSEGV of rank 2", phase, "last",
+                                signal.SIGSEGV, [75], r"rank 2 .*signal 11")
+            self.report.guarded(phase, self.case, f"{phase}: SIGKILL of mpirun", phase, "mpirun",
+                                signal.SIGKILL, [75], r"mpirun was killed by signal 9")
+            self.report.guarded(phase, self.case, f"{phase}: SIGKILL of shoal", phase, "shoal",
+                                signal.SIGKILL, [None], r"", False)
+            self.report.guarded(phase, self.case, f"{phase}: SIGINT of shoal", phase, "shoal",
+                                signal.SIGINT, [None], r"interrupted by signal 2")
+            self.report.guarded(phase, self.case, f"{phase}: SIGTERM of shoal", phase, "shoal",
+                                signal.SIGTERM, [None], r"interrupted by signal 15")
+        self.report.guarded("stopped", self.stopped)
+
+
+def check(shoal, scratch, arguments):
+    faults = Faults(shoal, scratch, arguments[0] if arguments else None)
+    faults.run_all()
+    return faults.report.exit_code()
+
+
+if __name__ == "__main__":
+    sys.exit(harness.main(check))

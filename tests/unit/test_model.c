@@ -1,0 +1,1018 @@
+/* config.json to a model description: configs that transformers wrote, the same model said in the
+ * words of version 4 and 5, every family's own rules, and what is refused with which sentence.
+ * Rope frequencies against long double formulas written from their definitions. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <jansson.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shard/model.h"
+#include "shard/power.h"
+#include "tests/support/model_maker.h"
+
+#define LENGTH(a) (sizeof(a) / sizeof(a)[0])
+
+/* ---- making configs ---- */
+
+/* A config that every family takes, with the members of `changes` put over it; the value "-"
+ * removes a member. The caller frees the text. */
+static char *make_config(const char *family, const char *changes)
+{
+    static const char base[] =
+        "{\"hidden_size\": 128, \"num_hidden_layers\": 4, \"num_attention_heads\": 4,"
+        " \"num_key_value_heads\": 2, \"head_dim\": 32, \"intermediate_size\": 256,"
+        " \"vocab_size\": 320, \"max_position_embeddings\": 256, \"rms_norm_eps\": 1e-05,"
+        " \"rope_theta\": 10000.0, \"torch_dtype\": \"bfloat16\", \"bos_token_id\": 1,"
+        " \"eos_token_id\": 2}";
+    json_error_t error;
+    json_t *config = json_loads(base, 0, &error);
+    json_t *over = json_loads(changes, JSON_REJECT_DUPLICATES, &error);
+    if (!over)
+        fail_msg("%s: %s", changes, error.text);
+    json_object_set_new(config, "model_type", json_string(family));
+    json_object_update(config, over);
+    const char *key;
+    json_t *value;
+    void *next;
+    json_object_foreach_safe(config, next, key, value)
+    {
+        if (json_is_string(value) && strcmp(json_string_value(value), "-") == 0)
+            json_object_del(config, key);
+    }
+    char *text = json_dumps(config, 0);
+    json_decref(over);
+    json_decref(config);
+    return text;
+}
+
+static shoal_status parse(const char *family, const char *changes, shoal_model **out)
+{
+    char *text = make_config(family, changes);
+    const shoal_status st = shoal_model_parse(text, strlen(text), "config.json", out);
+    free(text);
+    return st;
+}
+
+static shoal_model *must_parse(const char *family, const char *changes)
+{
+    shoal_model *m = NULL;
+    if (parse(family, changes, &m) != SHOAL_OK)
+        fail_msg("%s %s: %s", family, changes, shoal_error_text());
+    return m;
+}
+
+/* ---- what transformers wrote ---- */
+
+static void golden_path(const char *name, char *out, size_t room)
+{
+    const char *root = getenv("SHOAL_GOLDEN");
+    snprintf(out, room, "%s/%s", root ? root : "../shared/golden", name);
+}
+
+typedef struct {
+    const char *name, *family;
+    int64_t hidden, heads, kv_heads, head_dim, layers, intermediate, vocab;
+    double theta;
+    shoal_rope_kind rope;
+    int64_t window; /* of layer 0 */
+    bool qkv_bias, o_bias, mlp_bias, qk_norm, tied;
+    const char *unsupported; /* a word of the sentence, or NULL */
+} golden;
+
+static const golden goldens[] = {
+    {"arch/llama-odd-h6kv2", "llama", 192, 6, 2, 32, 2, 320, 259, 1e4, SHOAL_ROPE_DEFAULT, 0, 0, 0,
+     0, 0, 0, NULL},
+    {"arch/llama-rope-llama3", "llama", 128, 4, 2, 32, 3, 256, 320, 5e5, SHOAL_ROPE_LLAMA3, 0, 0, 0,
+     0, 0, 0, NULL},
+    {"arch/llama-rope-yarn", "llama", 128, 4, 2, 32, 2, 256, 320, 1e6, SHOAL_ROPE_YARN, 0, 0, 0, 0,
+     0, 0, NULL},
+    {"arch/mistral-sw16", "mistral", 128, 4, 2, 32, 2, 256, 320, 1e6, SHOAL_ROPE_DEFAULT, 16, 0, 0,
+     0, 0, 0, NULL},
+    {"arch/pico-bias-2shards", "llama", 128, 4, 4, 32, 2, 256, 320, 1e4, SHOAL_ROPE_DEFAULT, 0, 1,
+     1, 1, 0, 0, NULL},
+    {"arch/qwen2-tied", "qwen2", 128, 4, 2, 32, 2, 256, 320, 1e6, SHOAL_ROPE_DEFAULT, 0, 1, 0, 0, 0,
+     1, NULL},
+    {"arch/qwen2-yarn-v4", "qwen2", 128, 4, 2, 32, 2, 256, 320, 1e6, SHOAL_ROPE_YARN, 0, 1, 0, 0, 0,
+     0, NULL},
+    {"arch/qwen3", "qwen3", 128, 4, 2, 48, 2, 256, 320, 1e6, SHOAL_ROPE_DEFAULT, 0, 0, 0, 0, 1, 0,
+     NULL},
+    {"arch/gemma2", "gemma2", 128, 4, 2, 48, 2, 256, 320, 1e4, SHOAL_ROPE_DEFAULT, 16, 0, 0, 0, 0,
+     1, "norms"},
+    {"arch/gemma3-text", "gemma3_text", 128, 4, 2, 32, 4, 256, 320, 1e6, SHOAL_ROPE_DEFAULT, 16, 0,
+     0, 0, 1, 1, "norms"},
+    {"arch/phi3", "phi3", 128, 4, 2, 32, 2, 256, 320, 1e4, SHOAL_ROPE_DEFAULT, 0, 0, 0, 0, 0, 0,
+     "one tensor"},
+    {"arch/mixtral", "mixtral", 128, 4, 2, 32, 2, 128, 320, 1e6, SHOAL_ROPE_DEFAULT, 0, 0, 0, 0, 0,
+     0, "experts"},
+    {"arch/qwen3-moe", "qwen3_moe", 128, 4, 2, 32, 2, 64, 320, 1e6, SHOAL_ROPE_DEFAULT, 0, 0, 0, 0,
+     1, 0, "experts"},
+    {"tiny-llama", "llama", 256, 8, 4, 32, 4, 768, 1024, 1e4, SHOAL_ROPE_DEFAULT, 0, 0, 0, 0, 0, 0,
+     NULL},
+};
+
+static void check_golden(const golden *g, const shoal_model *m)
+{
+    const shoal_layer *l = &m->layers[0];
+    assert_string_equal(m->family, g->family);
+    assert_int_equal(m->hidden, g->hidden);
+    assert_int_equal(m->heads, g->heads);
+    assert_int_equal(m->kv_heads, g->kv_heads);
+    assert_int_equal(m->head_dim, g->head_dim);
+    assert_int_equal(m->layer_count, g->layers);
+    assert_int_equal(l->intermediate, g->intermediate);
+    assert_int_equal(m->vocab, g->vocab);
+    assert_true(m->ropes[0].theta == g->theta);
+    assert_int_equal(m->ropes[0].kind, g->rope);
+    assert_int_equal(m->ropes[0].dim, g->head_dim);
+    assert_int_equal(l->window, g->window);
+    assert_int_equal(l->qkv_bias, g->qkv_bias);
+    assert_int_equal(l->o_bias, g->o_bias);
+    assert_int_equal(l->mlp_bias, g->mlp_bias);
+    assert_int_equal(l->qk_norm, g->qk_norm);
+    assert_int_equal(m->tied, g->tied);
+    assert_int_equal(m->dtype, SHOAL_BF16);
+    assert_null(m->quantization_json);
+}
+
+static void golden_configs(void **state)
+{
+    char path[512];
+    (void)state;
+    golden_path("arch", path, sizeof path);
+    if (access(path, R_OK) != 0) {
+        print_message("skipped: no golden data\n");
+        skip();
+    }
+    for (size_t i = 0; i < LENGTH(goldens); i++) {
+        shoal_model *m = NULL;
+        golden_path(goldens[i].name, path, sizeof path);
+        if (shoal_model_open(path, &m) != SHOAL_OK)
+            fail_msg("%s: %s", path, shoal_error_text());
+        check_golden(&goldens[i], m);
+        const shoal_status st = shoal_model_check_supported(m);
+        assert_int_equal(st, goldens[i].unsupported ? SHOAL_ERR_DATA : SHOAL_OK);
+        if (st != SHOAL_OK)
+            assert_non_null(strstr(shoal_error_text(), goldens[i].unsupported));
+        shoal_model_close(m);
+    }
+}
+
+static void golden_details(void **state)
+{
+    char path[512];
+    shoal_model *m;
+    (void)state;
+    golden_path("arch/gemma2", path, sizeof path);
+    if (access(path, R_OK) != 0) {
+        print_message("skipped: no golden data\n");
+        skip();
+    }
+    assert_int_equal(shoal_model_open(path, &m), SHOAL_OK);
+    assert_int_equal(m->layers[1].window, 0);
+    assert_true(m->layers[0].attention_soft_cap == 50 && m->logits_soft_cap == 30);
+    assert_true(m->layers[0].attention_scale == (float)(1 / sqrt(40.0)));
+    assert_true(m->layers[0].norm_after_attention && m->layers[0].norm_after_mlp);
+    assert_true(m->norm_weight_offset == 1);
+    assert_true(m->embedding_scale == (float)sqrt(128.0));
+    assert_int_equal(m->layers[0].activation, SHOAL_ACTIVATION_GELU_TANH);
+    shoal_model_close(m);
+
+    golden_path("arch/gemma3-text", path, sizeof path);
+    assert_int_equal(shoal_model_open(path, &m), SHOAL_OK);
+    assert_int_equal(m->rope_count, 2);
+    assert_true(m->ropes[1].theta == 1e4);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(m->layers[i].window, i < 3 ? 16 : 0);
+        assert_int_equal(m->layers[i].rope, i < 3 ? 1 : 0);
+    }
+    assert_true(m->layers[0].attention_soft_cap == 0 && m->logits_soft_cap == 0);
+    shoal_model_close(m);
+
+    golden_path("arch/qwen3-moe", path, sizeof path);
+    assert_int_equal(shoal_model_open(path, &m), SHOAL_OK);
+    assert_int_equal(m->layers[1].mlp, SHOAL_MLP_EXPERTS);
+    assert_int_equal(m->layers[1].experts, 8);
+    assert_int_equal(m->layers[1].experts_per_token, 2);
+    assert_true(m->layers[1].renormalize_experts);
+    shoal_model_close(m);
+
+    golden_path("arch/qwen2-yarn-v4", path, sizeof path);
+    assert_int_equal(shoal_model_open(path, &m), SHOAL_OK);
+    assert_int_equal(m->ropes[0].original_context, 64);
+    assert_true(m->ropes[0].factor == 4 && m->ropes[0].truncate);
+    assert_true(fabs(m->ropes[0].attention_factor - (0.1 * log(4.0) + 1)) < 1e-15);
+    shoal_model_close(m);
+
+    golden_path("quant/gptq-autogptq-4b-g64-asym", path, sizeof path);
+    assert_int_equal(shoal_model_open(path, &m), SHOAL_OK);
+    assert_non_null(strstr(m->quantization_json, "\"bits\":4"));
+    assert_int_equal(m->dtype, SHOAL_BF16);
+    shoal_model_close(m);
+}
+
+/* ---- one model, two ways to say it ---- */
+
+static void assert_same(const shoal_model *a, const shoal_model *b)
+{
+    assert_int_equal(a->layer_count, b->layer_count);
+    assert_int_equal(a->rope_count, b->rope_count);
+    for (int i = 0; i < a->rope_count; i++) {
+        const shoal_rope *x = &a->ropes[i], *y = &b->ropes[i];
+        assert_int_equal(x->kind, y->kind);
+        assert_int_equal(x->dim, y->dim);
+        assert_int_equal(x->original_context, y->original_context);
+        assert_true(x->theta == y->theta && x->factor == y->factor);
+        assert_true(x->low_freq_factor == y->low_freq_factor);
+        assert_true(x->high_freq_factor == y->high_freq_factor);
+        assert_true(x->beta_fast == y->beta_fast && x->beta_slow == y->beta_slow);
+        assert_true(x->attention_factor == y->attention_factor && x->truncate == y->truncate);
+    }
+    for (int64_t i = 0; i < a->layer_count; i++) {
+        assert_int_equal(a->layers[i].window, b->layers[i].window);
+        assert_int_equal(a->layers[i].rope, b->layers[i].rope);
+    }
+    assert_int_equal(a->dtype, b->dtype);
+}
+
+static void versions_agree(void **state)
+{
+    static const struct {
+        const char *family, *v4, *v5;
+    } cases[] = {
+        {"llama", "{}",
+         "{\"rope_theta\": \"-\", \"torch_dtype\": \"-\", \"dtype\": \"bfloat16\","
+         "\"rope_parameters\": {\"rope_theta\": 10000.0, \"rope_type\": \"default\"}}"},
+        {"llama", "{\"rope_theta\": 500000, \"rope_scaling\": null}",
+         "{\"rope_theta\": \"-\", \"rope_parameters\": {\"rope_theta\": 500000.0}}"},
+        {"llama", "{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0}}",
+         "{\"rope_theta\": \"-\", \"rope_parameters\": {\"rope_theta\": 10000.0,"
+         "\"rope_type\": \"linear\", \"factor\": 2.0}}"},
+        {"llama",
+         "{\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0,"
+         "\"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 64}}",
+         "{\"rope_parameters\": {\"rope_theta\": 10000.0, \"rope_type\": \"llama3\","
+         "\"factor\": 8.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0,"
+         "\"original_max_position_embeddings\": 64}}"},
+        /* the original context may stand outside, the factor may follow from it */
+        {"qwen2",
+         "{\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4.0,"
+         "\"original_max_position_embeddings\": 64}}",
+         "{\"original_max_position_embeddings\": 64, \"rope_theta\": \"-\", \"rope_parameters\":"
+         "{\"rope_theta\": 10000.0, \"rope_type\": \"yarn\", \"factor\": null, \"beta_fast\": 32,"
+         "\"beta_slow\": 0}}"},
+        {"qwen2",
+         "{\"use_sliding_window\": true, \"sliding_window\": 64, \"max_window_layers\": 2}",
+         "{\"use_sliding_window\": true, \"sliding_window\": 64, \"layer_types\":"
+         "[\"full_attention\", \"full_attention\", \"sliding_attention\", \"sliding_attention\"]}"},
+        {"gemma3_text",
+         "{\"sliding_window\": 16, \"sliding_window_pattern\": 2, \"rope_theta\": 1000000.0,"
+         "\"rope_local_base_freq\": 5000.0, \"rope_scaling\": {\"rope_type\": \"linear\","
+         "\"factor\": 8.0}}",
+         "{\"sliding_window\": 16, \"layer_types\": [\"sliding_attention\", \"full_attention\","
+         "\"sliding_attention\", \"full_attention\"], \"rope_theta\": \"-\", \"rope_parameters\":"
+         "{\"full_attention\": {\"rope_theta\": 1000000.0, \"rope_type\": \"linear\","
+         "\"factor\": 8.0}, \"sliding_attention\": {\"rope_theta\": 5000.0,"
+         "\"rope_type\": \"default\"}}}"},
+    };
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        shoal_model *a = must_parse(cases[i].family, cases[i].v4);
+        shoal_model *b = must_parse(cases[i].family, cases[i].v5);
+        assert_same(a, b);
+        shoal_model_close(a);
+        shoal_model_close(b);
+    }
+}
+
+/* ---- defaults and rules ---- */
+
+static void windows(void **state)
+{
+    static const struct {
+        const char *family, *changes;
+        int64_t window[4];
+    } cases[] = {
+        {"llama", "{\"sliding_window\": 64, \"use_sliding_window\": true}", {0, 0, 0, 0}},
+        {"mistral", "{}", {4096, 4096, 4096, 4096}},
+        {"mistral", "{\"sliding_window\": 64}", {64, 64, 64, 64}},
+        {"mistral", "{\"sliding_window\": null}", {0, 0, 0, 0}},
+        {"qwen2", "{\"sliding_window\": 64, \"max_window_layers\": 0}", {0, 0, 0, 0}},
+        {"qwen2", "{\"sliding_window\": 64, \"use_sliding_window\": false}", {0, 0, 0, 0}},
+        {"qwen2",
+         "{\"sliding_window\": 64, \"use_sliding_window\": true, \"max_window_layers\": 3}",
+         {0, 0, 0, 64}},
+        {"qwen2", "{\"sliding_window\": 64, \"use_sliding_window\": true}", {0, 0, 0, 0}},
+        {"qwen3", "{\"sliding_window\": null, \"use_sliding_window\": true}", {0, 0, 0, 0}},
+        {"qwen3",
+         "{\"sliding_window\": 8, \"use_sliding_window\": true, \"layer_types\":"
+         "[\"sliding_attention\", \"full_attention\", \"full_attention\", \"sliding_attention\"]}",
+         {8, 0, 0, 8}},
+        {"gemma2", "{\"sliding_window\": 64}", {64, 0, 64, 0}},
+        {"gemma3_text", "{\"sliding_window\": 64, \"sliding_window_pattern\": 3}", {64, 64, 0, 64}},
+        {"phi3", "{}", {0, 0, 0, 0}},
+        {"phi3", "{\"sliding_window\": 64}", {64, 64, 64, 64}},
+        {"mixtral", "{\"sliding_window\": null}", {0, 0, 0, 0}},
+        {"mistral",
+         "{\"sliding_window\": 64, \"layer_types\": [\"sliding_attention\", \"sliding_attention\","
+         "\"sliding_attention\", \"sliding_attention\"]}",
+         {64, 64, 64, 64}},
+    };
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        shoal_model *m = must_parse(cases[i].family, cases[i].changes);
+        for (int layer = 0; layer < 4; layer++)
+            if (m->layers[layer].window != cases[i].window[layer])
+                fail_msg("%s %s: layer %d has a window of %lld", cases[i].family, cases[i].changes,
+                         layer, (long long)m->layers[layer].window);
+        shoal_model_close(m);
+    }
+}
+
+static void biases(void **state)
+{
+    static const struct {
+        const char *family, *changes;
+        bool qkv, o, mlp, qk_norm;
+    } cases[] = {
+        {"llama", "{}", 0, 0, 0, 0},
+        {"llama", "{\"attention_bias\": true}", 1, 1, 0, 0},
+        {"llama", "{\"mlp_bias\": true}", 0, 0, 1, 0},
+        {"mistral", "{\"attention_bias\": true, \"mlp_bias\": true}", 0, 0, 0, 0},
+        {"qwen2", "{}", 1, 0, 0, 0},
+        {"qwen2", "{\"attention_bias\": false}", 1, 0, 0, 0},
+        {"qwen3", "{\"attention_bias\": true}", 1, 1, 0, 1},
+        {"qwen3", "{}", 0, 0, 0, 1},
+    };
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        shoal_model *m = must_parse(cases[i].family, cases[i].changes);
+        const shoal_layer *l = &m->layers[3];
+        assert_int_equal(l->qkv_bias, cases[i].qkv);
+        assert_int_equal(l->o_bias, cases[i].o);
+        assert_int_equal(l->mlp_bias, cases[i].mlp);
+        assert_int_equal(l->qk_norm, cases[i].qk_norm);
+        shoal_model_close(m);
+    }
+}
+
+static void heads_and_ties(void **state)
+{
+    static const struct {
+        const char *family, *changes;
+        int64_t kv_heads, head_dim;
+        bool tied;
+    } cases[] = {
+        {"llama", "{\"num_key_value_heads\": \"-\", \"head_dim\": \"-\"}", 4, 32, false},
+        {"llama", "{\"num_key_value_heads\": null, \"head_dim\": null}", 4, 32, false},
+        {"mistral", "{\"num_key_value_heads\": null}", 4, 32, false},
+        {"mistral", "{\"num_attention_heads\": 16, \"num_key_value_heads\": \"-\"}", 8, 32, false},
+        {"qwen2", "{\"num_key_value_heads\": null, \"head_dim\": \"-\"}", 4, 32, false},
+        {"qwen2", "{\"tie_word_embeddings\": true}", 2, 32, true},
+        {"qwen3", "{\"head_dim\": \"-\"}", 2, 128, false},
+        {"qwen3", "{\"head_dim\": null}", 2, 32, false},
+        {"gemma2", "{\"head_dim\": \"-\"}", 2, 256, true},
+        {"gemma3_text", "{\"tie_word_embeddings\": false}", 2, 32, false},
+        {"phi3", "{\"num_key_value_heads\": \"-\", \"head_dim\": \"-\"}", 4, 32, false},
+    };
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        shoal_model *m = must_parse(cases[i].family, cases[i].changes);
+        assert_int_equal(m->kv_heads, cases[i].kv_heads);
+        assert_int_equal(m->head_dim, cases[i].head_dim);
+        assert_int_equal(m->tied, cases[i].tied);
+        if (strncmp(cases[i].family, "gemma", 5) != 0)
+            assert_true(m->layers[0].attention_scale == (float)(1 / sqrt((double)m->head_dim)));
+        shoal_model_close(m);
+    }
+}
+
+static void nested_text_config(void **state)
+{
+    static const char config[] =
+        "{\"model_type\": \"gemma3\", \"torch_dtype\": \"bfloat16\", \"eos_token_id\": [1, 106],"
+        " \"text_config\": {\"model_type\": \"gemma3_text\", \"hidden_size\": 2560,"
+        " \"intermediate_size\": 10240, \"num_hidden_layers\": 34, \"sliding_window\": 1024,"
+        " \"rope_scaling\": {\"factor\": 8.0, \"rope_type\": \"linear\"}},"
+        " \"vision_config\": {\"hidden_size\": 1152}}";
+    shoal_model *m;
+    (void)state;
+    assert_int_equal(shoal_model_parse(config, sizeof config - 1, "config.json", &m), SHOAL_OK);
+    assert_string_equal(m->family, "gemma3_text");
+    assert_int_equal(m->heads, 8);
+    assert_int_equal(m->kv_heads, 4);
+    assert_int_equal(m->head_dim, 256);
+    assert_int_equal(m->vocab, 262208);
+    assert_int_equal(m->eos_count, 2);
+    assert_int_equal(m->dtype, SHOAL_BF16);
+    assert_int_equal(m->layers[4].window, 1024);
+    assert_int_equal(m->layers[5].window, 0);
+    assert_int_equal(m->ropes[0].kind, SHOAL_ROPE_LINEAR);
+    assert_int_equal(m->ropes[1].kind, SHOAL_ROPE_DEFAULT);
+    shoal_model_close(m);
+}
+
+static void ends_of_text(void **state)
+{
+    static const struct {
+        const char *changes;
+        int32_t bos;
+        int count;
+        int32_t eos[4];
+    } cases[] = {
+        {"{}", 1, 1, {2}},
+        {"{\"eos_token_id\": [7, 5, 7]}", 1, 2, {7, 5}},
+        {"{\"eos_token_id\": null, \"bos_token_id\": null}", -1, 0, {0}},
+        {"{\"eos_token_id\": [], \"bos_token_id\": \"-\"}", -1, 0, {0}},
+        /* ids that no sampler can give are no end */
+        {"{\"eos_token_id\": [319, 320, -1], \"bos_token_id\": 320}", -1, 1, {319}},
+    };
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        shoal_model *m = must_parse("llama", cases[i].changes);
+        assert_int_equal(m->bos, cases[i].bos);
+        assert_int_equal(m->eos_count, cases[i].count);
+        for (int e = 0; e < m->eos_count; e++)
+            assert_int_equal(m->eos[e], cases[i].eos[e]);
+        shoal_model_close(m);
+    }
+}
+
+static void dtypes(void **state)
+{
+    static const struct {
+        const char *changes;
+        shoal_dtype dtype;
+    } cases[] = {
+        {"{\"torch_dtype\": \"float16\"}", SHOAL_F16},
+        {"{\"torch_dtype\": \"torch.float32\"}", SHOAL_F32},
+        {"{\"torch_dtype\": \"-\"}", SHOAL_F32},
+        {"{\"torch_dtype\": \"float16\", \"dtype\": \"bfloat16\"}", SHOAL_BF16},
+    };
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        shoal_model *m = must_parse("llama", cases[i].changes);
+        assert_int_equal(m->dtype, cases[i].dtype);
+        shoal_model_close(m);
+    }
+}
+
+/* ---- refused ---- */
+
+static const struct {
+    const char *family, *changes, *says, *also;
+} refusals[] = {
+    {"gpt2", "{}", "'gpt2'", "llama, mistral"},
+    {"a\\u001b[31m", "{}", "not known", NULL},
+    {"llama", "{\"model_type\": \"-\"}", "model_type is missing", NULL},
+    {"llama", "{\"model_type\": 7}", "model_type is not a string", NULL},
+    /* dimensions: absent, of another type, at both ends */
+    {"llama", "{\"hidden_size\": \"-\"}", "hidden_size is missing", NULL},
+    {"llama", "{\"hidden_size\": null}", "hidden_size is missing", NULL},
+    {"llama", "{\"hidden_size\": \"128\"}", "hidden_size is not a whole number", NULL},
+    {"llama", "{\"hidden_size\": 128.0}", "hidden_size is not a whole number", NULL},
+    {"llama", "{\"hidden_size\": true}", "hidden_size is not a whole number", NULL},
+    {"llama", "{\"hidden_size\": 0}", "hidden_size is 0", "131072"},
+    {"llama", "{\"hidden_size\": -128}", "hidden_size is -128", NULL},
+    {"llama", "{\"hidden_size\": 131073}", "hidden_size is 131073", NULL},
+    {"llama", "{\"num_hidden_layers\": 0}", "num_hidden_layers is 0", NULL},
+    {"llama", "{\"num_hidden_layers\": 1025}", "num_hidden_layers is 1025", "1024"},
+    {"llama", "{\"num_hidden_layers\": \"-\"}", "num_hidden_layers is missing", NULL},
+    {"llama", "{\"num_attention_heads\": 4097}", "num_attention_heads is 4097", "4096"},
+    {"llama", "{\"num_attention_heads\": \"-\"}", "num_attention_heads is missing", NULL},
+    {"llama", "{\"num_key_value_heads\": 0}", "num_key_value_heads is 0", NULL},
+    {"llama", "{\"num_key_value_heads\": 3}", "num_attention_heads is 4", "num_key_value_heads 3"},
+    {"llama", "{\"num_key_value_heads\": 8}", "num_key_value_heads 8", NULL},
+    {"llama", "{\"head_dim\": 0}", "head_dim is 0", NULL},
+    {"llama", "{\"head_dim\": 33}", "head_dim is 33", "even"},
+    {"llama", "{\"head_dim\": 1025}", "head_dim is 1025", "1024"},
+    {"llama", "{\"head_dim\": null, \"hidden_size\": 130}", "head_dim is missing", "130"},
+    {"llama",
+     "{\"head_dim\": null, \"num_attention_heads\": 1, \"num_key_value_heads\": 1,"
+     "\"hidden_size\": 2048}",
+     "head_dim is 2048", NULL},
+    {"llama", "{\"intermediate_size\": \"-\"}", "intermediate_size is missing", NULL},
+    {"llama", "{\"intermediate_size\": 1048577}", "intermediate_size is 1048577", NULL},
+    {"llama", "{\"vocab_size\": 4194305}", "vocab_size is 4194305", NULL},
+    {"llama", "{\"vocab_size\": \"-\"}", "vocab_size is missing", NULL},
+    {"llama", "{\"max_position_embeddings\": 0}", "max_position_embeddings is 0", NULL},
+    {"llama", "{\"max_position_embeddings\": 16777217}", "max_position_embeddings is", NULL},
+    {"llama", "{\"rms_norm_eps\": 0}", "rms_norm_eps is 0", NULL},
+    {"llama", "{\"rms_norm_eps\": -1e-5}", "rms_norm_eps is -1e-05", NULL},
+    {"llama", "{\"rms_norm_eps\": 2}", "rms_norm_eps is 2", NULL},
+    {"llama", "{\"rms_norm_eps\": \"1e-5\"}", "rms_norm_eps is not a number", NULL},
+    {"llama", "{\"tie_word_embeddings\": 1}", "tie_word_embeddings is not true or false", NULL},
+    {"llama", "{\"attention_bias\": \"yes\"}", "attention_bias", NULL},
+    {"llama", "{\"hidden_act\": \"relu\"}", "hidden_act is 'relu'", "silu"},
+    {"llama", "{\"torch_dtype\": \"float8_e4m3fn\"}", "torch_dtype is 'float8_e4m3fn'", NULL},
+    {"llama", "{\"eos_token_id\": \"</s>\"}", "eos_token_id", NULL},
+    {"llama", "{\"eos_token_id\": [2.0]}", "eos_token_id", NULL},
+    {"llama", "{\"eos_token_id\": [0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}", "more than 16",
+     NULL},
+    {"llama", "{\"bos_token_id\": 1.5}", "bos_token_id", NULL},
+    {"llama", "{\"quantization_config\": 4}", "quantization_config is not an object", NULL},
+    /* ropes */
+    {"llama", "{\"rope_theta\": 0}", "rope_theta is 0", NULL},
+    {"llama", "{\"rope_theta\": -10000}", "rope_theta is -10000", NULL},
+    {"llama", "{\"rope_theta\": 1e300}", "rope_theta is 1e+300", NULL},
+    {"llama", "{\"rope_theta\": \"10000\"}", "rope_theta is not a number", NULL},
+    {"llama", "{\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2.0}}", "'dynamic'", "yarn"},
+    {"phi3", "{\"rope_scaling\": {\"type\": \"longrope\"}}", "'longrope'", NULL},
+    {"llama", "{\"rope_scaling\": {\"type\": \"linear\"}}", "factor is missing", NULL},
+    {"llama", "{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 0}}", "factor is 0", NULL},
+    {"llama", "{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 1e9}}", "factor is 1e+09",
+     NULL},
+    {"llama", "{\"rope_scaling\": \"linear\"}", "rope_scaling is not an object", NULL},
+    {"llama", "{\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0}}",
+     "low_freq_factor is missing", NULL},
+    {"llama",
+     "{\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 4.0,"
+     "\"high_freq_factor\": 4.0}}",
+     "high_freq_factor is 4", NULL},
+    {"llama",
+     "{\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0, \"beta_fast\": 1,"
+     "\"beta_slow\": 32}}",
+     "beta_fast is 1", NULL},
+    {"llama",
+     "{\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0,"
+     "\"original_max_position_embeddings\": 0}}",
+     "original_max_position_embeddings is 0", NULL},
+    {"llama", "{\"partial_rotary_factor\": 0.1}", "partial_rotary_factor 0.1", "3 rotary"},
+    {"llama", "{\"partial_rotary_factor\": 1.5}", "partial_rotary_factor is 1.5", NULL},
+    {"gemma3_text", "{\"rope_parameters\": {\"sliding_attention\": {\"rope_theta\": 10000.0}}}",
+     "full_attention is missing", NULL},
+    {"qwen2",
+     "{\"use_sliding_window\": true, \"max_window_layers\": 0, \"rope_parameters\":"
+     "{\"full_attention\": {\"rope_theta\": 10000.0}}}",
+     "sliding_attention is missing", NULL},
+    /* windows */
+    {"mistral", "{\"sliding_window\": 0}", "sliding_window is 0", NULL},
+    {"mistral", "{\"sliding_window\": -1}", "sliding_window is -1", NULL},
+    {"qwen2", "{\"layer_types\": [\"full_attention\"]}", "layer_types has 1 entries", "4 layers"},
+    {"qwen2",
+     "{\"layer_types\": [\"full_attention\", \"chunked_attention\", \"full_attention\","
+     "\"full_attention\"]}",
+     "'chunked_attention'", "layer 1"},
+    {"qwen2", "{\"layer_types\": [1, 2, 3, 4]}", "no string", NULL},
+    {"qwen2",
+     "{\"sliding_window\": 64, \"use_sliding_window\": false, \"layer_types\":"
+     "[\"sliding_attention\", \"full_attention\", \"full_attention\", \"full_attention\"]}",
+     "there is none", "use_sliding_window"},
+    {"mistral",
+     "{\"sliding_window\": 64, \"layer_types\": [\"sliding_attention\", \"full_attention\","
+     "\"sliding_attention\", \"full_attention\"]}",
+     "layer 1 full_attention", NULL},
+    {"llama",
+     "{\"sliding_window\": 64, \"layer_types\": [\"sliding_attention\", \"full_attention\","
+     "\"sliding_attention\", \"full_attention\"]}",
+     "there is none", NULL},
+    /* experts, Gemma */
+    {"mixtral", "{\"num_local_experts\": 4, \"num_experts_per_tok\": 5}", "5 of 4", NULL},
+    {"qwen3_moe", "{\"mlp_only_layers\": [4]}", "mlp_only_layers", NULL},
+    {"qwen3_moe", "{\"mlp_only_layers\": [\"1\"]}", "mlp_only_layers", NULL},
+    {"qwen3_moe", "{\"decoder_sparse_step\": 0}", "decoder_sparse_step is 0", NULL},
+    {"gemma3_text", "{\"use_bidirectional_attention\": true}", "bidirectional", NULL},
+    {"gemma2", "{\"query_pre_attn_scalar\": 0}", "query_pre_attn_scalar is 0", NULL},
+    {"gemma3", "{}", "text_config is missing", NULL},
+};
+
+static void refused_configs(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < LENGTH(refusals); i++) {
+        shoal_model *m = NULL;
+        if (parse(refusals[i].family, refusals[i].changes, &m) != SHOAL_ERR_DATA)
+            fail_msg("accepted: %s %s", refusals[i].family, refusals[i].changes);
+        assert_null(m);
+        if (!strstr(shoal_error_text(), refusals[i].says) ||
+            (refusals[i].also && !strstr(shoal_error_text(), refusals[i].also)) ||
+            strncmp(shoal_error_text(), "config.json: ", 13) != 0)
+            fail_msg("%s %s: %s", refusals[i].family, refusals[i].changes, shoal_error_text());
+    }
+}
+
+/* The largest allowed values are allowed, though no such model exists. */
+static void caps_are_inclusive(void **state)
+{
+    (void)state;
+    shoal_model_close(must_parse(
+        "llama", "{\"hidden_size\": 131072, \"num_hidden_layers\": 1024,"
+                 "\"num_attention_heads\": 4096, \"num_key_value_heads\": 4096,"
+                 "\"head_dim\": 1024, \"intermediate_size\": 1048576, \"vocab_size\": 4194304,"
+                 "\"max_position_embeddings\": 16777216, \"rms_norm_eps\": 1}"));
+    shoal_model_close(must_parse(
+        "llama", "{\"hidden_size\": 1, \"num_hidden_layers\": 1, \"num_attention_heads\": 1,"
+                 "\"num_key_value_heads\": 1, \"head_dim\": 2, \"intermediate_size\": 1,"
+                 "\"vocab_size\": 1, \"max_position_embeddings\": 1}"));
+}
+
+static void bad_json(void **state)
+{
+    static const struct {
+        const char *text, *says;
+    } cases[] = {
+        {"", "line"},
+        {"[]", "not a JSON object"},
+        {"{", "line 1"},
+        {"{\"model_type\": \"llama\", \"model_type\": \"qwen2\"}", "duplicate"},
+        {"{\"a\": NaN}", "line 1"},
+        {"{\"a\": 1e999}", "overflow"},
+        {"{\"a\": 99999999999999999999}", "too big"},
+        {"{} {}", "end of file"},
+        {"{\"a\": \"\xff\"}", "decode"},
+        {"{\"a\": \"\\u0000\"}", "NUL"},
+    };
+    shoal_model *m;
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        assert_int_equal(shoal_model_parse(cases[i].text, strlen(cases[i].text), "config.json", &m),
+                         SHOAL_ERR_DATA);
+        if (!strstr(shoal_error_text(), cases[i].says))
+            fail_msg("%s: %s", cases[i].text, shoal_error_text());
+        for (const char *c = shoal_error_text(); *c; c++)
+            assert_true((unsigned char)*c >= 0x20);
+    }
+    char deep[200];
+    memset(deep, '[', sizeof deep);
+    assert_int_equal(shoal_model_parse(deep, sizeof deep, "config.json", &m), SHOAL_ERR_DATA);
+    assert_non_null(strstr(shoal_error_text(), "deeper than 32"));
+}
+
+static void unsupported_sentences(void **state)
+{
+    static const struct {
+        const char *family, *changes, *says;
+    } cases[] = {
+        {"mixtral", "{}", "experts"},
+        {"qwen3_moe", "{\"mlp_only_layers\": [0, 1, 2]}", "experts"},
+        {"gemma2", "{}", "gemma2"},
+        {"phi3", "{}", "phi3"},
+        {"llama", "{\"hidden_act\": \"gelu\"}", "gelu"},
+        {"llama", "{}", NULL},
+        {"mistral", "{\"sliding_window\": 3}", NULL},
+        {"qwen3", "{\"attention_bias\": true}", NULL},
+        {"qwen3_moe", "{\"mlp_only_layers\": [0, 1, 2, 3]}", NULL},
+        {"llama", "{\"partial_rotary_factor\": 0.5, \"mlp_bias\": true}", NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        shoal_model *m = must_parse(cases[i].family, cases[i].changes);
+        const shoal_status st = shoal_model_check_supported(m);
+        assert_int_equal(st, cases[i].says ? SHOAL_ERR_DATA : SHOAL_OK);
+        if (cases[i].says)
+            assert_non_null(strstr(shoal_error_text(), cases[i].says));
+        shoal_model_close(m);
+    }
+}
+
+/* ---- folders ---- */
+
+static shoal_model *open_folder(const shoal_maker *maker)
+{
+    shoal_model *m = NULL;
+    if (shoal_model_open(shoal_maker_path(maker), &m) != SHOAL_OK)
+        fail_msg("%s", shoal_error_text());
+    return m;
+}
+
+static shoal_maker *make_folder(const char *changes)
+{
+    shoal_maker *maker = shoal_maker_begin();
+    char *text = make_config("llama", changes);
+    shoal_maker_text(maker, "config.json", text);
+    free(text);
+    return maker;
+}
+
+static void generation_config(void **state)
+{
+    (void)state;
+    shoal_maker *maker = make_folder("{\"eos_token_id\": [2, 9]}");
+    shoal_maker_text(maker, "generation_config.json",
+                     "{\"eos_token_id\": [5, 9], \"bos_token_id\": 3, \"temperature\": 0.6}");
+    shoal_model *m = open_folder(maker);
+    assert_int_equal(m->bos, 3);
+    assert_int_equal(m->eos_count, 3);
+    assert_int_equal(m->eos[0], 5);
+    assert_int_equal(m->eos[1], 9);
+    assert_int_equal(m->eos[2], 2);
+    shoal_model_close(m);
+
+    shoal_maker_text(maker, "generation_config.json", "{}");
+    m = open_folder(maker);
+    assert_int_equal(m->bos, 1);
+    assert_int_equal(m->eos_count, 2);
+    shoal_model_close(m);
+
+    shoal_maker_text(maker, "generation_config.json", "[");
+    assert_int_equal(shoal_model_open(shoal_maker_path(maker), &m), SHOAL_ERR_DATA);
+    assert_non_null(strstr(shoal_error_text(), "generation_config.json"));
+    shoal_maker_end(maker);
+}
+
+static void quantization_files(void **state)
+{
+    (void)state;
+    shoal_maker *maker = make_folder("{}");
+    shoal_model *m = open_folder(maker);
+    assert_null(m->quantization_json);
+    shoal_model_close(m);
+
+    shoal_maker_text(maker, "quant_config.json", "{\"w_bit\": 4}");
+    m = open_folder(maker);
+    assert_string_equal(m->quantization_json, "{\"w_bit\":4}");
+    shoal_model_close(m);
+
+    shoal_maker_text(maker, "quantize_config.json", "{\"bits\": 4}");
+    m = open_folder(maker);
+    assert_string_equal(m->quantization_json, "{\"bits\":4}");
+    shoal_model_close(m);
+
+    char *text = make_config("llama", "{\"quantization_config\": {\"bits\": 8}}");
+    shoal_maker_text(maker, "config.json", text);
+    free(text);
+    m = open_folder(maker);
+    assert_string_equal(m->quantization_json, "{\"bits\":8}");
+    shoal_model_close(m);
+    shoal_maker_end(maker);
+}
+
+static void no_folder(void **state)
+{
+    char path[512];
+    shoal_model *m;
+    (void)state;
+    shoal_maker *maker = shoal_maker_begin();
+    assert_int_equal(shoal_model_open(shoal_maker_path(maker), &m), SHOAL_ERR_NOTFOUND);
+    assert_non_null(strstr(shoal_error_text(), "config.json"));
+    shoal_maker_text(maker, "model.gguf", "GGUF");
+    assert_int_equal(shoal_model_open(shoal_maker_path(maker), &m), SHOAL_ERR_DATA);
+    assert_non_null(strstr(shoal_error_text(), "GGUF"));
+    snprintf(path, sizeof path, "%s/model.gguf", shoal_maker_path(maker));
+    assert_int_equal(shoal_model_open(path, &m), SHOAL_ERR_DATA);
+    assert_non_null(strstr(shoal_error_text(), "GGUF"));
+    snprintf(path, sizeof path, "%s/none", shoal_maker_path(maker));
+    assert_int_equal(shoal_model_open(path, &m), SHOAL_ERR_NOTFOUND);
+    shoal_maker_end(maker);
+}
+
+static void memory_runs_out(void **state)
+{
+    (void)state;
+    shoal_maker *maker = make_folder("{\"quantization_config\": {\"bits\": 8}}");
+    shoal_maker_text(maker, "generation_config.json", "{}");
+    shoal_status st = SHOAL_ERR_TEMPORARY;
+    shoal_model *m = NULL;
+    const uint64_t live = shoal_mem_live(SHOAL_MEM_CHECKPOINT) + shoal_mem_live(SHOAL_MEM_OTHER);
+    for (uint64_t n = 1; st != SHOAL_OK; n++) {
+        shoal_mem_fail_nth(n);
+        st = shoal_model_open(shoal_maker_path(maker), &m);
+        shoal_mem_fail_nth(0);
+        if (st != SHOAL_OK) {
+            assert_null(m);
+            assert_int_equal(shoal_mem_live(SHOAL_MEM_CHECKPOINT) + shoal_mem_live(SHOAL_MEM_OTHER),
+                             live);
+        }
+    }
+    shoal_model_close(m);
+    shoal_maker_end(maker);
+}
+
+/* ---- powers and frequencies ---- */
+
+static double uniform(uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return (double)(*seed >> 11) * 0x1p-53;
+}
+
+static void powers(void **state)
+{
+    uint64_t seed = 7;
+    double worst_log = 0, worst_power = 0;
+    (void)state;
+    for (int i = 0; i < 300000; i++) {
+        const double base = exp(uniform(&seed) * 70 - 35), exponent = uniform(&seed) * 4 - 2;
+        const long double power = powl((long double)base, (long double)exponent);
+        const long double logarithm = logl((long double)base);
+        const double e = fabs((double)((shoal_power_double(base, exponent) - power) / power));
+        const double l = fabs((double)((shoal_log_double(base) - logarithm) / logarithm));
+        worst_power = e > worst_power ? e : worst_power;
+        worst_log = l > worst_log ? l : worst_log;
+    }
+    print_message("relative error: log %.3g, power %.3g\n", worst_log, worst_power);
+    assert_true(worst_log < 3e-16 && worst_power < 3e-16);
+    assert_true(shoal_power_double(1e4, 0) == 1 && shoal_log_double(1) == 0);
+    assert_true(shoal_power_double(1e6, 0.5) == 1000);
+    assert_true(shoal_log_double(1.0000000000000002) == 0x1.fffffffffffffp-53);
+}
+
+static void frequencies_of(shoal_rope rope, float *out)
+{
+    if (rope.attention_factor == 0)
+        rope.attention_factor = 1;
+    shoal_rope_frequencies(&rope, out);
+}
+
+static void near(float got, double want)
+{
+    if (fabs((double)got - want) > 6e-7 * want)
+        fail_msg("%.9g instead of %.9g", (double)got, want);
+}
+
+/* At most the last bits off the exact value: fp32 rounds the exponent, the power, the reciprocal.
+ */
+static void plain_frequencies(void **state)
+{
+    static const int64_t dims[] = {2, 24, 32, 48, 64, 80, 96, 128, 256, 1024};
+    static const double thetas[] = {1e4, 5e5, 1e6, 8e6};
+    float got[512], linear[512];
+    (void)state;
+    for (size_t d = 0; d < LENGTH(dims); d++)
+        for (size_t t = 0; t < LENGTH(thetas); t++) {
+            const shoal_rope rope = {
+                .kind = SHOAL_ROPE_DEFAULT, .dim = dims[d], .theta = thetas[t]};
+            shoal_rope slow = rope;
+            slow.kind = SHOAL_ROPE_LINEAR;
+            slow.factor = 3;
+            frequencies_of(rope, got);
+            frequencies_of(slow, linear);
+            assert_true(got[0] == 1);
+            for (int64_t i = 0; i < dims[d] / 2; i++) {
+                const long double exact =
+                    powl((long double)thetas[t], -2.0L * (long double)i / (long double)dims[d]);
+                /* half a unit of the exponent's last bit, times log theta, and two roundings */
+                const double bound = (16.0 * 0x1p-25 + 2 * 0x1p-24) * (double)exact;
+                assert_true(fabs((double)(got[i] - exact)) <= bound);
+                assert_true(linear[i] == got[i] / 3.0f);
+            }
+        }
+}
+
+/* Numbers of the Llama 3.1 shape: theta 5e5, 128 dimensions, 8, 1, 4, 8192. */
+static void llama3_frequencies(void **state)
+{
+    float got[64], plain[64];
+    shoal_rope rope = {.kind = SHOAL_ROPE_LLAMA3,
+                       .dim = 128,
+                       .theta = 5e5,
+                       .factor = 8,
+                       .low_freq_factor = 1,
+                       .high_freq_factor = 4,
+                       .original_context = 8192};
+    (void)state;
+    frequencies_of(rope, got);
+    rope.kind = SHOAL_ROPE_DEFAULT;
+    frequencies_of(rope, plain);
+    near(got[28], 0.003211446);
+    near(got[29], 0.002166571);
+    near(plain[29], 0.002616099);
+    near(got[32], 0.000524846);
+    for (int i = 0; i < 64; i++) {
+        const double f = (double)plain[i], wave = 2 * 3.14159265358979323846 / f;
+        const double t = (8192 / wave - 1) / 3;
+        if (i <= 28)
+            assert_true(got[i] == plain[i]);
+        else if (i >= 35)
+            assert_true(got[i] == plain[i] / 8);
+        else
+            near(got[i], (1 - t) * f / 8 + t * f);
+    }
+}
+
+static shoal_rope yarn_rope(void)
+{
+    return (shoal_rope){.kind = SHOAL_ROPE_YARN,
+                        .dim = 128,
+                        .theta = 1e6,
+                        .factor = 4,
+                        .beta_fast = 32,
+                        .beta_slow = 1,
+                        .truncate = true,
+                        .original_context = 32768};
+}
+
+/* Numbers of the Qwen2.5 shape: theta 1e6, 128 dimensions, 32768, factor 4. */
+static void yarn_frequencies(void **state)
+{
+    float got[64], plain[64];
+    shoal_rope rope = yarn_rope();
+    (void)state;
+    frequencies_of(rope, got);
+    rope.kind = SHOAL_ROPE_DEFAULT;
+    frequencies_of(rope, plain);
+    near(got[23], 6.978306e-3);
+    near(got[31], 8.029597e-4);
+    near(got[40], 4.445698e-5);
+    for (int i = 0; i < 64; i++) {
+        const double f = (double)plain[i];
+        const double ramp = i <= 23 ? 0 : i >= 40 ? 1 : (i - 23) / 17.0;
+        near(got[i], f / 4 * ramp + f * (1 - ramp));
+        if (i <= 23)
+            assert_true(got[i] == plain[i]);
+    }
+}
+
+static void yarn_without_rounding(void **state)
+{
+    float got[64], plain[64];
+    shoal_rope rope = yarn_rope();
+    const double pi = 3.14159265358979323846;
+    const double low = 128 * log(32768 / (32 * 2 * pi)) / (2 * log(1e6));
+    const double high = 128 * log(32768 / (2 * pi)) / (2 * log(1e6));
+    (void)state;
+    rope.truncate = false;
+    frequencies_of(rope, got);
+    rope.kind = SHOAL_ROPE_DEFAULT;
+    frequencies_of(rope, plain);
+    for (int i = 0; i < 64; i++) {
+        double ramp = (i - low) / (high - low);
+        ramp = ramp < 0 ? 0 : ramp > 1 ? 1 : ramp;
+        near(got[i], (double)plain[i] * (ramp / 4 + 1 - ramp));
+    }
+}
+
+/* Begin and end of the ramp may fall together; nothing may become infinite. */
+static void yarn_extremes(void **state)
+{
+    static const int64_t contexts[] = {1, 64, 16777216};
+    float got[64];
+    (void)state;
+    for (size_t i = 0; i < LENGTH(contexts); i++)
+        for (int dim = 2; dim <= 128; dim += 42) {
+            shoal_rope rope = yarn_rope();
+            rope.dim = dim;
+            rope.original_context = contexts[i];
+            rope.beta_fast = 1;
+            frequencies_of(rope, got);
+            for (int f = 0; f < dim / 2; f++)
+                assert_true(got[f] > 0 && got[f] <= 1);
+        }
+}
+
+static void yarn_magnitudes(void **state)
+{
+    static const struct {
+        const char *members;
+        double want;
+    } cases[] = {
+        {"\"factor\": 4.0", 1.138629436111989},
+        {"\"factor\": 1.0", 1},
+        {"\"factor\": 0.5", 1},
+        {"\"factor\": 4.0, \"attention_factor\": 1.5", 1.5},
+        {"\"factor\": 4.0, \"mscale\": 1.0, \"mscale_all_dim\": 1.0", 1},
+        {"\"factor\": 40, \"mscale\": 0.707, \"mscale_all_dim\": 0.0", 1.3688879454113936},
+        {"\"factor\": 40, \"mscale\": 1.0, \"mscale_all_dim\": 0.5",
+         1.3688879454113936 / 1.1844439727056968},
+    };
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        char changes[512];
+        snprintf(changes, sizeof changes, "{\"rope_scaling\": {\"rope_type\": \"yarn\", %s}}",
+                 cases[i].members);
+        shoal_model *m = must_parse("llama", changes);
+        if (fabs(m->ropes[0].attention_factor - cases[i].want) > 1e-14)
+            fail_msg("%s: %.17g", cases[i].members, m->ropes[0].attention_factor);
+        shoal_model_close(m);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(golden_configs),
+        cmocka_unit_test(golden_details),
+        cmocka_unit_test(versions_agree),
+        cmocka_unit_test(windows),
+        cmocka_unit_test(biases),
+        cmocka_unit_test(heads_and_ties),
+        cmocka_unit_test(nested_text_config),
+        cmocka_unit_test(ends_of_text),
+        cmocka_unit_test(dtypes),
+        cmocka_unit_test(refused_configs),
+        cmocka_unit_test(caps_are_inclusive),
+        cmocka_unit_test(bad_json),
+        cmocka_unit_test(unsupported_sentences),
+        cmocka_unit_test(generation_config),
+        cmocka_unit_test(quantization_files),
+        cmocka_unit_test(no_folder),
+        cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(powers),
+        cmocka_unit_test(plain_frequencies),
+        cmocka_unit_test(llama3_frequencies),
+        cmocka_unit_test(yarn_frequencies),
+        cmocka_unit_test(yarn_without_rounding),
+        cmocka_unit_test(yarn_extremes),
+        cmocka_unit_test(yarn_magnitudes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -240,6 +240,8 @@ static shoal_status gated(shoal_backend *backend, const shoal_gated_args *args)
 {
     shoal_backend_cpu *cpu = self(backend);
     const int64_t ld = shoal_round_up(args->gate->spec.n, SHOAL_PANEL);
+    if (ld == 0) /* this rank holds no unit: down gets no input */
+        return SHOAL_OK;
     const shoal_whole_job jobs[] = {
         {.linear = args->gate, .act = args->gate_act, .out = args->scratch, .ld = ld},
         {.linear = args->up, .act = args->up_act, .out = args->scratch + args->rows * ld, .ld = ld},

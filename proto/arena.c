@@ -107,7 +107,7 @@ shoal_status shoal_realloc_array(shoal_mem_tag tag, uint64_t count, uint64_t siz
 shoal_status shoal_strdup(shoal_mem_tag tag, const char *text, char **out)
 {
     const size_t bytes = strlen(text) + 1;
-    void *copy;
+    void *copy = NULL;
     SHOAL_TRY(shoal_alloc(tag, bytes, &copy));
     memcpy(copy, text, bytes);
     *out = copy;
@@ -158,7 +158,7 @@ struct shoal_arena {
 
 shoal_status shoal_arena_create(shoal_mem_tag tag, shoal_arena **out)
 {
-    void *block;
+    void *block = NULL;
     SHOAL_TRY(shoal_alloc(SHOAL_MEM_OTHER, sizeof(shoal_arena), &block));
     shoal_arena *arena = block;
     arena->tag = tag;

@@ -114,60 +114,61 @@ static shoal_status view_all(act_pool *pool, const shoal_weights *weights, shoal
                             : &unused);
 }
 
-/* One row per buffer: where its pointer goes, how many elements of what size. */
+/* Hands out one buffer after the other; without an arena it only counts. The first failure stays. */
 typedef struct {
-    void **at;
-    int64_t count;
-    size_t size;
-} buffer_row;
+    shoal_arena *arena;
+    uint64_t bytes;
+    shoal_status st;
+} supply;
 
-#define BUFFERS_MAX 32
+/* `count` elements of `size` bytes; NULL for none. */
+static void *take(supply *from, int64_t count, size_t size)
+{
+    void *block = NULL;
+    if (count == 0 || from->st != SHOAL_OK)
+        return NULL;
+    from->bytes += (uint64_t)shoal_round_up(count * (int64_t)size, 64);
+    if (from->arena)
+        from->st = shoal_arena_array(from->arena, (uint64_t)count, size, &block);
+    return block;
+}
 
-static int list_buffers(const shoal_scratch_shape *s, int64_t layers, shoal_scratch *to,
-                        buffer_row *rows)
+static void take_buffers(const shoal_scratch_shape *s, int64_t layers, supply *from,
+                         shoal_scratch *to)
 {
     const int64_t n = s->rows_max;
-    const int64_t gate = shoal_round_up(s->gate_width, SHOAL_PANEL);
-    const buffer_row fixed[] = {
-        {(void **)&to->x, n * s->hidden, sizeof(float)},
-        {(void **)&to->q, n * s->q_width, sizeof(float)},
-        {(void **)&to->k, n * s->kv_width, sizeof(float)},
-        {(void **)&to->v, n * s->kv_width, sizeof(float)},
-        {(void **)&to->attention, n * s->q_width, sizeof(float)},
-        {(void **)&to->gathered, n * s->attention_width_total, sizeof(float)},
-        {(void **)&to->branch, s->attention_width_total ? n * s->hidden : 0, sizeof(float)},
-        {(void **)&to->gate, 2 * n * gate, sizeof(float)},
-        {(void **)&to->logits, s->assembles_logits ? s->vocab : 0, sizeof(float)},
-        {(void **)&to->positions, n, sizeof(int64_t)},
-        {(void **)&to->bad, n, sizeof(int64_t)},
-        {(void **)&to->pending, n, sizeof(int64_t)},
-        {(void **)&to->failed_layer, n, sizeof(int32_t)},
-        {(void **)&to->pick, n, sizeof(int32_t)},
-        {(void **)&to->pick_sequence, n, sizeof(int32_t)},
-        {(void **)&to->sequences, s->sequences_max, sizeof(shoal_sequence_rows)},
-        {(void **)&to->views, (layers + 1) * SHOAL_STAGES, sizeof(shoal_stage_view)},
-    };
-    int used = (int)(sizeof fixed / sizeof fixed[0]);
-    memcpy(rows, fixed, sizeof fixed);
+    to->x = take(from, n * s->hidden, sizeof *to->x);
+    to->q = take(from, n * s->q_width, sizeof *to->q);
+    to->k = take(from, n * s->kv_width, sizeof *to->k);
+    to->v = take(from, n * s->kv_width, sizeof *to->v);
+    to->attention = take(from, n * s->q_width, sizeof *to->attention);
+    to->gathered = take(from, n * s->attention_width_total, sizeof *to->gathered);
+    to->branch = take(from, s->attention_width_total ? n * s->hidden : 0, sizeof *to->branch);
+    to->gate = take(from, 2 * n * shoal_round_up(s->gate_width, SHOAL_PANEL), sizeof *to->gate);
+    to->logits = take(from, s->assembles_logits ? s->vocab : 0, sizeof *to->logits);
+    to->positions = take(from, n, sizeof *to->positions);
+    to->bad = take(from, n, sizeof *to->bad);
+    to->pending = take(from, n, sizeof *to->pending);
+    to->failed_layer = take(from, n, sizeof *to->failed_layer);
+    to->pick = take(from, n, sizeof *to->pick);
+    to->pick_sequence = take(from, n, sizeof *to->pick_sequence);
+    to->sequences = take(from, s->sequences_max, sizeof *to->sequences);
+    to->views = take(from, (layers + 1) * SHOAL_STAGES, sizeof *to->views);
     for (int i = 0; i < s->rope_count; i++) {
-        rows[used++] = (buffer_row){(void **)&to->cos[i], n * s->rope_half, sizeof(float)};
-        rows[used++] = (buffer_row){(void **)&to->sin[i], n * s->rope_half, sizeof(float)};
+        to->cos[i] = take(from, n * s->rope_half, sizeof *to->cos[i]);
+        to->sin[i] = take(from, n * s->rope_half, sizeof *to->sin[i]);
     }
-    return used;
 }
 
 shoal_status shoal_scratch_measure(const shoal_scratch_shape *shape, const shoal_weights *weights,
                                    uint64_t *out)
 {
     shoal_scratch nowhere;
-    buffer_row rows[BUFFERS_MAX];
+    supply buffers = {0};
     act_pool pool = {.shape = shape};
-    uint64_t bytes = 0;
     SHOAL_TRY(view_all(&pool, weights, NULL));
-    const int count = list_buffers(shape, weights->layer_count, &nowhere, rows);
-    for (int i = 0; i < count; i++)
-        bytes += (uint64_t)shoal_round_up(rows[i].count * (int64_t)rows[i].size, 64);
-    *out = bytes + pool.bytes;
+    take_buffers(shape, weights->layer_count, &buffers, &nowhere);
+    *out = buffers.bytes + pool.bytes;
     return SHOAL_OK;
 }
 
@@ -176,14 +177,10 @@ shoal_status shoal_scratch_create(const shoal_scratch_shape *shape, const shoal_
 {
     shoal_status st = SHOAL_OK;
     shoal_scratch scratch = {0};
-    buffer_row rows[BUFFERS_MAX];
     SHOAL_TRY(shoal_arena_create(SHOAL_MEM_SCRATCH, &scratch.arena));
-    const int count = list_buffers(shape, weights->layer_count, &scratch, rows);
-    for (int i = 0; i < count; i++)
-        if (rows[i].count > 0)
-            SHOAL_TRY_GOTO(
-                shoal_arena_array(scratch.arena, (uint64_t)rows[i].count, rows[i].size, rows[i].at),
-                destroy);
+    supply buffers = {.arena = scratch.arena};
+    take_buffers(shape, weights->layer_count, &buffers, &scratch);
+    SHOAL_TRY_GOTO(buffers.st, destroy);
     act_pool pool = {.shape = shape, .arena = scratch.arena};
     SHOAL_TRY_GOTO(view_all(&pool, weights, scratch.views), destroy);
     *out = scratch;

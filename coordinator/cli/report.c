@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "coordinator/clock.h"
 #include "proto/arena.h"
 
 static shoal_status stdout_failed(void)
@@ -183,11 +184,12 @@ shoal_status shoal_table_print(const shoal_table *table)
 
 /* ---- progress -------------------------------------------------------------------------------- */
 
-#define BAR_WIDTH 40
+#define BAR_WIDTH     40
+#define QUIET_SECONDS 1.0
 
 void shoal_progress_begin(shoal_progress *progress, const char *label)
 {
-    *progress = (shoal_progress){label, -1, isatty(STDERR_FILENO) == 1};
+    *progress = (shoal_progress){label, -1, isatty(STDERR_FILENO) == 1, shoal_clock_seconds()};
 }
 
 static void draw_bar(const shoal_progress *progress)
@@ -207,6 +209,8 @@ void shoal_progress_update(shoal_progress *progress, uint64_t done, uint64_t tot
     const double part = total ? (double)done / (double)total : 1.0;
     const int percent = part >= 1.0 ? 100 : (int)(part * 100.0);
     const int step = progress->bar ? 1 : 5;
+    if (shoal_clock_seconds() - progress->begin < QUIET_SECONDS)
+        return;
     if (percent <= progress->shown || percent / step == progress->shown / step)
         if (progress->shown >= 0)
             return;

@@ -56,12 +56,14 @@ SHOAL_MUST_USE shoal_status shoal_table_cell(shoal_table *table, const char *fmt
     SHOAL_PRINTF(2, 3);
 SHOAL_MUST_USE shoal_status shoal_table_print(const shoal_table *table);
 
-/* ---- progress ---- */
+/* ---- progress: a bar on a terminal, else a line per 5 %; nothing for what is done in a second
+ * ---- */
 
 typedef struct {
     const char *label; /* "load"; borrowed */
     int shown;         /* per cent, or -1 */
     bool bar;
+    double begin; /* shoal_clock_seconds */
 } shoal_progress;
 
 void shoal_progress_begin(shoal_progress *progress, const char *label);

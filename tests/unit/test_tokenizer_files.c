@@ -115,8 +115,8 @@ static void test_normalizer(void **state)
 #define ADDED_BEGIN ADDED("11", "<s>", ",\"special\":true")
 #define ADDED_END   ADDED("12", "</s>", ",\"special\":true,\"normalized\":false")
 #define ADDED_WORD  ADDED("10", "abb", "")
-#define ADDED_STRIP ADDED("14", "<x>", ",\"special\":false,\"rstrip\":true")
-#define FOUR_ADDED  "\"added_tokens\":[" ADDED_BEGIN "," ADDED_END "," ADDED_WORD "," ADDED_STRIP "]"
+#define ADDED_X     ADDED("14", "<x>", ",\"special\":false,\"rstrip\":true")
+#define ALL_ADDED   "\"added_tokens\":[" ADDED_BEGIN "," ADDED_END "," ADDED_WORD "," ADDED_X "]"
 #define BYTES_PRE   "\"pre_tokenizer\":" BYTES("false", "true")
 /* S in front, twice E behind, inside a Sequence. */
 #define TEMPLATE                                                                                   \
@@ -131,8 +131,7 @@ static void test_normalizer(void **state)
 static void test_added_and_post(void **state)
 {
     (void)state;
-    shoal_tokenizer *t =
-        opened("{" FOUR_ADDED "," BYTES_PRE "," DECODER "," TEMPLATE "," MODEL "}");
+    shoal_tokenizer *t = opened("{" ALL_ADDED "," BYTES_PRE "," DECODER "," TEMPLATE "," MODEL "}");
     expect_pieces(t, TEXT("ab"), SHOAL_ENCODE_ADD_SPECIAL, "<s> ab </s> </s>");
     expect_pieces(t, TEXT("a</s>b"), 0, "a </s> b");
     expect_pieces(t, TEXT("a</s>b"), SHOAL_ENCODE_PLAIN, "a b"); /* <, /, s and > have no token */
@@ -397,7 +396,7 @@ done:
 static void test_out_of_memory(void **state)
 {
     (void)state;
-    static const char json[] = "{\"normalizer\":{\"type\":\"NFC\"}," FOUR_ADDED "," BYTES_PRE
+    static const char json[] = "{\"normalizer\":{\"type\":\"NFC\"}," ALL_ADDED "," BYTES_PRE
                                "," DECODER "," TEMPLATE "," MODEL "}";
     const uint64_t live = shoal_mem_live(SHOAL_MEM_TEXT);
     shoal_status st = SHOAL_ERR_TEMPORARY;

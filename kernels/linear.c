@@ -7,10 +7,6 @@
  * local k fits the int32 of a segment. */
 #define DIM_MAX (INT64_C(1) << 27)
 
-/* Input rows of a prefill call: what the prefill row is chosen for. */
-#define PREFILL_ROWS SHOAL_ROW_BLOCK
-#define DECODE_ROWS  4
-
 /* The float kind has no integer codes, so its inputs are always fp32. */
 static bool int8_inputs(const shoal_linear_spec *s)
 {
@@ -194,8 +190,8 @@ shoal_status shoal_linear_create(const shoal_linear_spec *spec, shoal_cpu_level 
     w.zeros = zeros;
     w.mins = mins;
     fill_segments(&w.spec, w.segments);
-    w.decode = shoal_linear_pick(&w, cap, DECODE_ROWS);
-    w.prefill = shoal_linear_pick(&w, cap, PREFILL_ROWS);
+    w.decode = shoal_linear_pick(&w, cap, SHOAL_DECODE_ROWS);
+    w.prefill = shoal_linear_pick(&w, cap, SHOAL_ROW_BLOCK);
     *linear = w;
     return SHOAL_OK;
 }

@@ -89,7 +89,7 @@ typedef struct {
     uint8_t *zeros;
     float *mins;
     float *bias; /* [n] or NULL; set by the owner, added by whoever the step says           */
-    const shoal_linear_row *decode; /* row for up to 4 input rows                           */
+    const shoal_linear_row *decode; /* row for up to SHOAL_DECODE_ROWS input rows           */
     const shoal_linear_row *prefill;
 } shoal_linear;
 
@@ -105,7 +105,8 @@ SHOAL_MUST_USE shoal_status shoal_linear_create(const shoal_linear_spec *spec, s
 /* Pack columns [n_begin, n_begin + block->n) from a canonical block over the whole local K;
  * n_begin is a multiple of 64 and the block ends at one or at n. SHOAL_ERR_DATA when the block
  * does not match the spec: shape, codes above the kind's, zero points outside 0..16 (int4) or
- * 0..256 (int8), scales that are not finite numbers of the spec's dtype. */
+ * 0..256 (int8), scales that are not finite numbers of the spec's dtype, minimums that are not
+ * finite. */
 SHOAL_MUST_USE shoal_status shoal_linear_pack(shoal_linear *linear, int64_t n_begin,
                                               const shoal_canonical *block);
 

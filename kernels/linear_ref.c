@@ -25,7 +25,7 @@ static int32_t zero_of(const shoal_linear *w, int64_t panel, int64_t cell)
     return shifted + 128;
 }
 
-/* The scale and the minimum (0 where there is none) of one cell [group][64]. */
+/* The scale of one cell [group][64]. */
 static float scale_of(const shoal_linear *w, int64_t panel, int64_t cell)
 {
     return shoal_load_f32(shoal_panel_scales(w, panel), w->spec.dtype, (size_t)cell);

@@ -17,6 +17,9 @@
 /* Most input rows of one call: acc is [rows][64] fp32, 64-byte aligned, read and written. */
 #define SHOAL_ROW_BLOCK 128
 
+/* Input rows up to which a linear's `decode` row is used; `prefill` beyond. */
+#define SHOAL_DECODE_ROWS 4
+
 typedef void (*shoal_linear_accumulate)(const shoal_linear *w, const shoal_act *a, int64_t row0,
                                         int64_t rows, int64_t panel, int64_t seg_begin,
                                         int64_t seg_end, float *acc);

@@ -5,16 +5,13 @@
 #include "kernels/linear_row.h"
 #include "proto/bytes.h"
 
-/* Input rows up to which the decode row is used. */
-#define DECODE_ROWS 4
-
 /* Work for every thread is worth more than long blocks: aim at this many pieces a thread. */
 #define PIECES_PER_THREAD 4
 #define ROW_BLOCK_MIN     16
 
 static const shoal_linear_row *row_for(const shoal_linear *w, int64_t rows)
 {
-    return rows <= DECODE_ROWS ? w->decode : w->prefill;
+    return rows <= SHOAL_DECODE_ROWS ? w->decode : w->prefill;
 }
 
 /* Rows per piece when `panels` panels are shared; any number gives the same bits. */

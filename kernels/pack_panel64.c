@@ -91,20 +91,27 @@ static int64_t cell(const shoal_linear *w, int64_t column, int64_t group)
     return (column / SHOAL_PANEL * w->size.groups + group) * SHOAL_PANEL + column % SHOAL_PANEL;
 }
 
+static shoal_status check_finite(const char *what, float value)
+{
+    const uint32_t bits = shoal_f32_bits(value) & 0x7fffffff;
+    if (bits >= 0x7f800000)
+        return shoal_fail(SHOAL_ERR_DATA, "a %s is %s", what,
+                          bits > 0x7f800000 ? "NaN" : "infinite");
+    return SHOAL_OK;
+}
+
 /* Scales come from a file of this type, so they must narrow without rounding. */
 static shoal_status store_scale(const shoal_linear *w, int64_t at, float scale)
 {
-    const uint32_t bits = shoal_f32_bits(scale);
-    if ((bits & 0x7fffffff) >= 0x7f800000)
-        return shoal_fail(SHOAL_ERR_DATA, "a scale is %s",
-                          (bits & 0x7fffffff) > 0x7f800000 ? "NaN" : "infinite");
+    SHOAL_TRY(check_finite("scale", scale));
     if (w->spec.dtype == SHOAL_F32) {
         memcpy(w->scales + 4 * at, &scale, 4);
         return SHOAL_OK;
     }
     const bool half = w->spec.dtype == SHOAL_F16;
     const uint16_t h = half ? shoal_f16_from_f32(scale) : shoal_bf16_from_f32(scale);
-    if (shoal_f32_bits(half ? shoal_f32_from_f16(h) : shoal_f32_from_bf16(h)) != bits)
+    if (shoal_f32_bits(half ? shoal_f32_from_f16(h) : shoal_f32_from_bf16(h)) !=
+        shoal_f32_bits(scale))
         return shoal_fail(SHOAL_ERR_DATA, "the scale %.9g is not a number of type %s",
                           (double)scale, shoal_dtype_name(w->spec.dtype));
     memcpy(w->scales + 2 * at, &h, 2);
@@ -150,6 +157,8 @@ static shoal_status pack_column(shoal_linear *w, int64_t n_begin, int64_t i,
         shoal_status st = store_scale(w, at, b->scales[from]);
         if (st == SHOAL_OK && w->spec.has_zeros)
             st = store_zero(w, at, b->zeros ? b->zeros[from] : b->zero_const);
+        if (st == SHOAL_OK && w->spec.has_mins)
+            st = check_finite("minimum", b->mins[from]);
         if (st != SHOAL_OK)
             return shoal_fail_within(st, "output %lld, group %lld", (long long)column,
                                      (long long)g);

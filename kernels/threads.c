@@ -17,8 +17,6 @@
 
 #include "proto/arena.h"
 
-#define THREADS_MAX 4096
-
 /* A wait spins (at most about a tenth of a millisecond: the gap between two fused steps), then
  * yields some times, then sleeps. */
 #define SPINS  2000
@@ -158,8 +156,9 @@ shoal_status shoal_pool_create(int threads, bool crowded, shoal_pool **out)
 {
     shoal_pool *pool = NULL;
     void *block;
-    if (threads < 1 || threads > THREADS_MAX)
-        return shoal_fail(SHOAL_ERR_USAGE, "%d threads; allowed are 1 to %d", threads, THREADS_MAX);
+    if (threads < 1 || threads > SHOAL_THREADS_MAX)
+        return shoal_fail(SHOAL_ERR_USAGE, "%d threads; allowed are 1 to %d", threads,
+                          SHOAL_THREADS_MAX);
     SHOAL_TRY(shoal_alloc(SHOAL_MEM_OTHER, sizeof *pool, &block));
     pool = block;
     pool->crowded = crowded;

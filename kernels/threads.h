@@ -14,7 +14,10 @@
 
 typedef struct shoal_pool shoal_pool;
 
-/* threads >= 1; `crowded` says that more threads than cores share this node: do not spin. */
+#define SHOAL_THREADS_MAX 4096
+
+/* threads: 1 to SHOAL_THREADS_MAX, else SHOAL_ERR_USAGE; `crowded` says that more threads than
+ * cores share this node: do not spin. */
 SHOAL_MUST_USE shoal_status shoal_pool_create(int threads, bool crowded, shoal_pool **out);
 void shoal_pool_destroy(shoal_pool *pool);
 

@@ -132,7 +132,8 @@ static shoal_status budget_rank(const shoal_budget_request *request, int rank,
 
     SHOAL_TRY(shoal_budget_weights(&request->slicing, rank, &budget.read_bytes,
                                    &budget.memory.weight_bytes));
-    if (!shoal_mul_u64(page, pages, &budget.memory.kv_bytes))
+    if (!shoal_mul_u64(page, pages, &budget.memory.kv_bytes) ||
+        budget.memory.kv_bytes > INT64_MAX) /* sums with the rest must not wrap */
         return shoal_fail(SHOAL_ERR_USAGE, "a context of %lld tokens is too long to count",
                           (long long)request->context);
     budget.memory.other_bytes = request->other_bytes ? request->other_bytes[rank] : 0;

@@ -108,6 +108,12 @@ typedef struct {
     const int32_t *order;
 } shoal_rect;
 
+/* Does the rectangle hold any weight? */
+static inline bool shoal_rect_empty(const shoal_rect *rect)
+{
+    return rect->n_end <= rect->n_begin || rect->k_end <= rect->k_begin;
+}
+
 /* Bytes that reading this rectangle takes from the checkpoint: exactly what shoal_weight_read
  * will add to the count (bias not included). */
 uint64_t shoal_weight_read_bytes(const shoal_weight *weight, const shoal_rect *rect);

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,11 +68,11 @@ shoal_status shoal_folder_join(const char *folder, const char *name, char **out)
 bool shoal_folder_has(const char *folder, const char *name)
 {
     struct stat info;
-    char *path;
-    if (shoal_folder_join(folder, name, &path) != SHOAL_OK)
+    const int dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
         return false;
-    const bool there = lstat(path, &info) == 0;
-    shoal_free(path);
+    const bool there = fstatat(dir, name, &info, AT_SYMLINK_NOFOLLOW) == 0;
+    close(dir);
     return there;
 }
 

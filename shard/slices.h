@@ -57,12 +57,6 @@ SHOAL_MUST_USE shoal_status shoal_slices_shape(const shoal_manifest *manifest,
 bool shoal_slice_rect(const shoal_slicing *slicing, int rank, int layer, shoal_role role,
                       shoal_rect *out);
 
-/* Does the rectangle hold any weight? */
-static inline bool shoal_rect_empty(const shoal_rect *rect)
-{
-    return rect->n_end <= rect->n_begin || rect->k_end <= rect->k_begin;
-}
-
 /* Shape, quantization and activation settings of the same slice; false as above. Linears only. */
 bool shoal_slice_spec(const shoal_slicing *slicing, int rank, int layer, shoal_role role,
                       shoal_linear_spec *out);

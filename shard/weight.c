@@ -6,11 +6,6 @@
 #include "proto/bytes.h"
 #include "shard/dialect.h"
 
-static bool is_empty(const shoal_rect *rect)
-{
-    return rect->n_end <= rect->n_begin || rect->k_end <= rect->k_begin;
-}
-
 /* Calls with a rectangle outside the weight are bugs of the caller, said rather than obeyed. */
 static shoal_status check_rect(const shoal_weight *weight, const shoal_rect *rect)
 {
@@ -49,7 +44,7 @@ static bool next_strip(const shoal_weight *weight, const shoal_rect *rect, int64
                        shoal_rect *strip)
 {
     const int64_t end = rect->columns ? weight->n : rect->n_end;
-    if (is_empty(rect) || begin >= end)
+    if (shoal_rect_empty(rect) || begin >= end)
         return false;
     *strip = *rect;
     strip->columns = NULL;

@@ -1,7 +1,9 @@
 /* worker/answer.h - from rows of logits to what rank 0 reports of each sequence.
  *
- * A failure here (nothing may be chosen, the caller's sink refuses) must not stop the step: the
- * other ranks are already computing it. It is remembered and returned at the end. */
+ * Where no token can be chosen (no logit is a number, the mask allows none) that sequence ends as
+ * by a row error after the last layer; the others do not notice. A sink that refuses must not stop
+ * the step either, because the other ranks are already computing it: its failure is remembered and
+ * returned at the end. */
 #ifndef SHOAL_WORKER_ANSWER_H
 #define SHOAL_WORKER_ANSWER_H
 
@@ -19,7 +21,8 @@ typedef struct {
     shoal_logits_sink sink;
     void *sink_context;
     int64_t vocab;
-    shoal_status failed;
+    int32_t layer_count;
+    shoal_status failed; /* of the sink */
     char failure[SHOAL_ERROR_MAX];
 } shoal_answer;
 
@@ -28,7 +31,7 @@ void shoal_answer_begin(shoal_answer *answer);
 /* A shoal_row_sink; `context` is the shoal_answer. */
 shoal_status shoal_answer_row(void *context, int64_t pick, const float *logits);
 
-/* Row errors into the results; the remembered failure, if any. */
+/* Row errors into the results; the sink's failure, if any. */
 SHOAL_MUST_USE shoal_status shoal_answer_end(shoal_answer *answer);
 
 #endif

@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/log.h"
-#include "worker/forward.h"
 #include "worker/probe.h"
 
 typedef struct {
@@ -15,6 +13,28 @@ typedef struct {
     void *progress_context;
     shoal_cpu_level cap;
 } job;
+
+/* --load push and --probe are phases of their own: a rank that alone has one of them would wait in
+ * it, and the others in the next, for ever. */
+static shoal_status start(job *j)
+{
+    const shoal_worker_settings *s = j->settings;
+    const uint8_t mine[] = {s->push, s->probe};
+    uint8_t first[sizeof mine];
+    memcpy(first, mine, sizeof first);
+    SHOAL_TRY(shoal_comm_broadcast(j->comm, first, sizeof first, 0));
+    shoal_status st = shoal_cpu_cap(s->cpu, &j->cap);
+    if (st == SHOAL_OK && memcmp(first, mine, sizeof mine) != 0)
+        st = shoal_fail(SHOAL_ERR_CONFIG,
+                        "--load push and --probe are for all ranks or for none: rank 0 has them "
+                        "%s and %s, this rank %s and %s",
+                        first[0] ? "on" : "off", first[1] ? "on" : "off", mine[0] ? "on" : "off",
+                        mine[1] ? "on" : "off");
+    if (st == SHOAL_OK && (s->threads < 1 || s->threads > SHOAL_THREADS_MAX))
+        st = shoal_fail(SHOAL_ERR_USAGE, "--threads %d: it is 1 to %d", s->threads,
+                        SHOAL_THREADS_MAX);
+    return shoal_comm_agree(j->comm, st);
+}
 
 static shoal_status look(const job *j)
 {
@@ -38,12 +58,12 @@ static shoal_status compare(const job *j)
 {
     uint8_t mine[16], first[16];
     shoal_status st = SHOAL_OK;
-    shoal_blueprint_digest(j->a->blueprint, mine);
+    shoal_blueprint_digest(j->settings, j->a->blueprint, mine);
     memcpy(first, mine, sizeof first);
     SHOAL_TRY(shoal_comm_broadcast(j->comm, first, sizeof first, 0));
     if (memcmp(first, mine, sizeof mine) != 0)
         st = shoal_fail(SHOAL_ERR_CONFIG,
-                        "this rank sees another model, plan or arithmetic than "
+                        "this rank sees another model, plan, arithmetic or size of steps than "
                         "rank 0 (%s)",
                         j->settings->model);
     if (st == SHOAL_OK)
@@ -113,7 +133,7 @@ shoal_status shoal_assembly_open(const shoal_worker_settings *settings, shoal_co
     job j = {settings, comm, assembly, progress, context, SHOAL_CPU_REF};
     *assembly = (shoal_assembly){.pushed = settings->push};
     shoal_fp_reset(); /* tables and quantize-at-load are arithmetic too */
-    SHOAL_TRY(shoal_comm_agree(comm, shoal_cpu_cap(settings->cpu, &j.cap)));
+    SHOAL_TRY_GOTO(start(&j), close);
     SHOAL_TRY_GOTO(look(&j), close);
     SHOAL_TRY_GOTO(compare(&j), close);
     SHOAL_TRY_GOTO(load(&j), close);
@@ -139,6 +159,24 @@ void shoal_assembly_close(shoal_assembly *a)
     shoal_blueprint_close(a->blueprint);
     shoal_push_remove(a->skeleton);
     *a = (shoal_assembly){0};
+}
+
+void shoal_assembly_forward(shoal_assembly *a, shoal_comm *comm, _Atomic uint64_t *heartbeat,
+                            shoal_forward *out)
+{
+    *out = (shoal_forward){
+        .model = a->blueprint->model,
+        .plan = &a->blueprint->plan,
+        .weights = &a->weights,
+        .kv = &a->kv,
+        .scratch = &a->scratch,
+        .backend = a->backend,
+        .comm = comm,
+        .logit_rows = a->scratch_shape.logit_rows,
+        .heartbeat = heartbeat,
+    };
+    for (int i = 0; i < SHOAL_ROPES_MAX; i++)
+        out->inv_freq[i] = a->inv_freq[i];
 }
 
 uint64_t shoal_assembly_resident(const shoal_assembly *a, const shoal_comm *comm)

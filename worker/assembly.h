@@ -1,5 +1,6 @@
 /* worker/assembly.h - from settings to a rank that is ready: every fallible phase, in agreement.
  *
+ *     start    this machine can do what is asked, and all ranks were asked for the same phases
  *     look     model, manifest, plan, budget from headers      (--load push: shared by rank 0)
  *     compare  all ranks made the same blueprint
  *     load     this rank's slices, by byte ranges
@@ -11,6 +12,7 @@
 
 #include "worker/blueprint.h"
 #include "worker/comm.h"
+#include "worker/forward.h"
 #include "worker/push.h"
 
 typedef struct {
@@ -31,6 +33,10 @@ SHOAL_MUST_USE shoal_status shoal_assembly_open(const shoal_worker_settings *set
                                                 shoal_comm *comm, shoal_load_progress progress,
                                                 void *context, shoal_assembly *assembly);
 void shoal_assembly_close(shoal_assembly *assembly);
+
+/* What a step of this rank touches; borrows everything, `heartbeat` too. */
+void shoal_assembly_forward(shoal_assembly *assembly, shoal_comm *comm, _Atomic uint64_t *heartbeat,
+                            shoal_forward *out);
 
 /* Bytes of all arenas and slots of this rank. */
 uint64_t shoal_assembly_resident(const shoal_assembly *assembly, const shoal_comm *comm);

@@ -14,8 +14,33 @@
  * least one full sequence. */
 #define POOL_TOKENS 65536
 
+/* Most tokens in the page pool: page numbers are 32 bits wide. */
+#define KV_TOKENS_MAX ((int64_t)INT32_MAX * SHOAL_PAGE)
+
 /* Slots are double-buffered (worker/comm.h). */
 #define SLOT_BUFFERS 2
+
+/* Numbers that are wrong whatever the model is. */
+static shoal_status check_settings(const shoal_worker_settings *s)
+{
+    const struct {
+        const char *name;
+        int64_t value, least, most;
+    } numbers[] = {
+        {"prefill chunk", s->prefill_chunk, 1, SHOAL_STEP_ROWS_MAX},
+        {"number of sequences", s->max_sequences, 1, SHOAL_SEQUENCES_MAX},
+        {"context", s->context, 0, SHOAL_CONTEXT_MAX},
+        {"number of KV tokens", s->kv_tokens, 0, KV_TOKENS_MAX},
+        {"KV type", s->kv, -1, SHOAL_KV_INT8},
+        {"activation mode", s->activations, SHOAL_ACTIVATIONS_AUTO, SHOAL_ACTIVATIONS_F32},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (numbers[i].value < numbers[i].least || numbers[i].value > numbers[i].most)
+            return shoal_fail(SHOAL_ERR_USAGE, "the %s is %lld; it may be %lld to %lld",
+                              numbers[i].name, (long long)numbers[i].value,
+                              (long long)numbers[i].least, (long long)numbers[i].most);
+    return SHOAL_OK;
+}
 
 static shoal_status open_parts(const shoal_worker_settings *settings, const char *folder,
                                shoal_blueprint *b)
@@ -131,6 +156,7 @@ shoal_status shoal_blueprint_open(const shoal_worker_settings *settings, const c
     shoal_status st = SHOAL_OK;
     void *block;
     shoal_plan_shape shape;
+    SHOAL_TRY(check_settings(settings));
     SHOAL_TRY(shoal_alloc(SHOAL_MEM_OTHER, sizeof(shoal_blueprint), &block));
     shoal_blueprint *b = block;
     SHOAL_TRY_GOTO(open_parts(settings, folder, b), close);
@@ -175,24 +201,87 @@ shoal_status shoal_blueprint_check_fit(const shoal_worker_settings *settings,
     return shoal_budget_check(&request, &b->budget);
 }
 
-void shoal_blueprint_digest(const shoal_blueprint *b, uint8_t out[16])
+/* ---- digest: number by number, because padding and byte order must not decide --------------- */
+
+static void add_text(shoal_xxh128_stream *s, const char *text)
+{
+    shoal_xxh128_add(s, text, strlen(text) + 1);
+}
+
+static void add_real(shoal_xxh128_stream *s, double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    shoal_xxh128_add_i64(s, (int64_t)bits);
+}
+
+static void add_model(shoal_xxh128_stream *s, const shoal_model *m)
+{
+    add_text(s, m->family);
+    add_real(s, (double)m->norm_eps);
+    add_real(s, (double)m->norm_weight_offset);
+    add_real(s, (double)m->embedding_scale);
+    add_real(s, (double)m->logits_soft_cap);
+    shoal_xxh128_add_i64(s, m->tied);
+    for (int i = 0; i < m->rope_count; i++) {
+        const shoal_rope *r = &m->ropes[i];
+        const double reals[] = {r->theta,     r->factor,    r->low_freq_factor, r->high_freq_factor,
+                                r->beta_fast, r->beta_slow, r->attention_factor};
+        for (size_t k = 0; k < sizeof reals / sizeof reals[0]; k++)
+            add_real(s, reals[k]);
+        shoal_xxh128_add_i64(s, (int64_t)r->kind);
+        shoal_xxh128_add_i64(s, r->dim);
+        shoal_xxh128_add_i64(s, r->original_context);
+        shoal_xxh128_add_i64(s, r->truncate);
+    }
+    for (int64_t i = 0; i < m->layer_count; i++) {
+        const shoal_layer *l = &m->layers[i];
+        shoal_xxh128_add_i64(s, l->window);
+        shoal_xxh128_add_i64(s, l->rope);
+        shoal_xxh128_add_i64(s, (int64_t)l->activation);
+        add_real(s, (double)l->attention_scale);
+        add_real(s, (double)l->attention_soft_cap);
+    }
+}
+
+static void add_weight(shoal_xxh128_stream *s, const shoal_weight *w)
+{
+    const int64_t numbers[] = {w->present,    (int64_t)w->kind, (int64_t)w->dtype, w->group,
+                               w->has_zeros,  w->has_mins,      w->zero_const,     w->act_order,
+                               w->row_offset, w->per_token,     w->bias != NULL};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        shoal_xxh128_add_i64(s, numbers[i]);
+}
+
+static void add_tensor(shoal_xxh128_stream *s, const shoal_tensor *t)
+{
+    add_text(s, t->name);
+    shoal_xxh128_add_i64(s, (int64_t)t->dtype);
+    shoal_xxh128_add_i64(s, t->file);
+    shoal_xxh128_add_i64(s, (int64_t)t->offset);
+    shoal_xxh128_add_i64(s, (int64_t)t->bytes);
+}
+
+void shoal_blueprint_digest(const shoal_worker_settings *settings, const shoal_blueprint *b,
+                            uint8_t out[16])
 {
     shoal_xxh128_stream s;
     uint8_t plan[16];
+    const int64_t sizes[] = {(int64_t)b->kv, b->context, b->kv_tokens, settings->prefill_chunk,
+                             settings->max_sequences};
     shoal_plan_digest(&b->plan, plan);
     shoal_xxh128_begin(&s);
     shoal_xxh128_add(&s, plan, sizeof plan);
-    shoal_xxh128_add(&s, b->arithmetic, strlen(b->arithmetic));
-    shoal_xxh128_add_i64(&s, (int64_t)b->kv);
-    shoal_xxh128_add_i64(&s, b->context);
-    shoal_xxh128_add_i64(&s, b->kv_tokens);
-    for (size_t i = 0; i < shoal_checkpoint_count(b->checkpoint); i++) {
-        const shoal_tensor *t = shoal_checkpoint_at(b->checkpoint, i);
-        shoal_xxh128_add(&s, t->name, strlen(t->name));
-        shoal_xxh128_add_i64(&s, (int64_t)t->dtype);
-        shoal_xxh128_add_i64(&s, t->file);
-        shoal_xxh128_add_i64(&s, (int64_t)t->offset);
-        shoal_xxh128_add_i64(&s, (int64_t)t->bytes);
-    }
+    add_text(&s, b->arithmetic);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        shoal_xxh128_add_i64(&s, sizes[i]);
+    add_model(&s, b->model);
+    for (int layer = 0; layer < (int)b->model->layer_count; layer++)
+        for (shoal_role role = 0; role < SHOAL_ROLE_LAYER_ALL; role++)
+            add_weight(&s, shoal_manifest_weight(b->manifest, layer, role));
+    for (shoal_role role = SHOAL_ROLE_LAYER_ALL; role < SHOAL_ROLE_COUNT; role++)
+        add_weight(&s, shoal_manifest_weight(b->manifest, -1, role));
+    for (size_t i = 0; i < shoal_checkpoint_count(b->checkpoint); i++)
+        add_tensor(&s, shoal_checkpoint_at(b->checkpoint, i));
     shoal_xxh128_finish(&s, out);
 }

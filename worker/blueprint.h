@@ -28,7 +28,8 @@ typedef struct {
     uint64_t other_bytes[SHOAL_RANKS_MAX];
 } shoal_blueprint;
 
-/* `folder` is where this process finds the model (not settings->model under --load push). */
+/* `folder` is where this process finds the model (not settings->model under --load push).
+ * SHOAL_ERR_USAGE names a setting that is out of its range; threads are not looked at here. */
 SHOAL_MUST_USE shoal_status shoal_blueprint_open(const shoal_worker_settings *settings,
                                                  const char *folder, int ranks,
                                                  shoal_blueprint **out);
@@ -43,7 +44,8 @@ void shoal_blueprint_scratch(const shoal_worker_settings *settings,
                              const shoal_blueprint *blueprint, int rank, shoal_scratch_shape *out);
 void shoal_blueprint_kv(const shoal_blueprint *blueprint, int rank, shoal_kv_shape *out);
 
-/* Everything all ranks must agree on: plan, tensors, arithmetic, sizes. */
-void shoal_blueprint_digest(const shoal_blueprint *blueprint, uint8_t out[16]);
+/* Everything all ranks must agree on: plan, model, weights and tensors, arithmetic, sizes. */
+void shoal_blueprint_digest(const shoal_worker_settings *settings, const shoal_blueprint *blueprint,
+                            uint8_t out[16]);
 
 #endif

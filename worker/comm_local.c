@@ -2,10 +2,9 @@
 #include <stdatomic.h>
 
 #include "proto/arena.h"
+#include "shard/plan.h"
 #include "worker/comm.h"
 #include "worker/comm_exchange.h"
-
-#define LOCAL_RANKS_MAX 1024
 
 typedef struct {
     shoal_comm base;
@@ -162,9 +161,9 @@ free_group:
 
 shoal_status shoal_comm_local_create(int size, int threads, shoal_comm **out)
 {
-    if (size < 1 || size > LOCAL_RANKS_MAX || threads < 1)
+    if (size < 1 || size > SHOAL_RANKS_MAX || threads < 1)
         return shoal_fail(SHOAL_ERR_USAGE, "%d ranks of %d threads in one process (1 to %d ranks)",
-                          size, threads, LOCAL_RANKS_MAX);
+                          size, threads, SHOAL_RANKS_MAX);
     local_group *group;
     SHOAL_TRY(make_group(size, &group));
     const uintptr_t at = (uintptr_t)group->region_block;

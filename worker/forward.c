@@ -251,7 +251,8 @@ static shoal_status gathered_o(const shoal_forward *f, int64_t layer, int64_t ro
         widths[r] = shoal_range_size(f->plan->rank[r].q_heads) * f->model->head_dim;
         bytes[r] = (uint64_t)(rows * widths[r]) * sizeof(float);
     }
-    memcpy(shoal_comm_slot(f->comm), s->attention, bytes[f->comm->rank]);
+    if (bytes[f->comm->rank] > 0) /* a rank without heads has no such buffer */
+        memcpy(shoal_comm_slot(f->comm), s->attention, bytes[f->comm->rank]);
     SHOAL_TRY(shoal_comm_gather(f->comm, bytes, parts));
     for (int r = 0; r < ranks; r++)
         sources[r] = parts[r];
@@ -328,13 +329,13 @@ static shoal_status layer_step(const shoal_forward *f, const shoal_step_view *st
     return mlp(f, layer, rows, b);
 }
 
-/* Final norm and lm_head for up to logit_rows picked rows; rank 0 hands whole rows to the sink. */
-static shoal_status logits_block(const shoal_forward *f, int64_t first, int64_t count,
-                                 shoal_row_sink sink, void *context)
+/* The final norm of `count` picked rows. No exchange follows that could carry a row error, but all
+ * ranks compute the same norm. */
+static shoal_status final_norm(const shoal_forward *f, int64_t first, int64_t count,
+                               shoal_stage_view *view)
 {
     shoal_scratch *s = f->scratch;
-    shoal_stage_view *view = shoal_scratch_view(s, f->weights->layer_count, SHOAL_STAGE_LM_HEAD);
-    const shoal_norm_args final = {
+    const shoal_norm_args args = {
         .x = s->x,
         .rows = count,
         .hidden = f->model->hidden,
@@ -347,7 +348,22 @@ static shoal_status logits_block(const shoal_forward *f, int64_t first, int64_t 
         .act_count = view->count,
         .pending = s->pending,
     };
-    SHOAL_TRY(f->backend->ops->norm(f->backend, &final));
+    SHOAL_TRY(f->backend->ops->norm(f->backend, &args));
+    for (int64_t i = first; i < first + count; i++) {
+        const int32_t row = s->pick[i];
+        if (s->pending[row] && s->failed_layer[row] < 0)
+            s->failed_layer[row] = (int32_t)f->weights->layer_count;
+    }
+    return SHOAL_OK;
+}
+
+/* Final norm and lm_head for up to logit_rows picked rows; rank 0 hands whole rows to the sink. */
+static shoal_status logits_block(const shoal_forward *f, int64_t first, int64_t count,
+                                 shoal_row_sink sink, void *context)
+{
+    shoal_scratch *s = f->scratch;
+    shoal_stage_view *view = shoal_scratch_view(s, f->weights->layer_count, SHOAL_STAGE_LM_HEAD);
+    SHOAL_TRY(final_norm(f, first, count, view));
     const shoal_whole_job job = {
         .linear = &f->weights->lm_head,
         .act = view->acts,
@@ -392,8 +408,5 @@ shoal_status shoal_forward_step(shoal_forward *f, const shoal_step_view *step, s
         SHOAL_TRY(logits_block(f, first, count, sink, context));
         beat(f);
     }
-    for (int64_t r = 0; r < rows; r++)
-        if (f->scratch->pending[r] && f->scratch->failed_layer[r] < 0)
-            f->scratch->failed_layer[r] = (int32_t)f->weights->layer_count;
     return SHOAL_OK;
 }

@@ -43,7 +43,7 @@ uint64_t shoal_forward_slot_bytes(const shoal_scratch_shape *shape, const shoal_
 
 /* Compute a checked step; collective. Rows that want logits are listed in scratch->pick (row) and
  * pick_sequence; rank 0 receives them through `sink` in that order. Row errors are left in
- * scratch->failed_layer. */
+ * scratch->failed_layer, for a row whose logits the sink gets before it gets them. */
 SHOAL_MUST_USE shoal_status shoal_forward_step(shoal_forward *f, const shoal_step_view *step,
                                                shoal_row_sink sink, void *context);
 

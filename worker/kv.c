@@ -2,21 +2,12 @@
 
 #include "proto/bytes.h"
 
-static uint64_t layer_bytes(const shoal_kv_shape *shape)
-{
-    return (uint64_t)shape->pages * (uint64_t)shape->kv_heads *
-           shoal_kv_head_bytes(shape->type, shape->head_dim);
-}
-
-uint64_t shoal_kv_bytes(const shoal_kv_shape *shape)
-{
-    return (uint64_t)shape->layers * layer_bytes(shape);
-}
-
 shoal_status shoal_kv_create(const shoal_kv_shape *shape, shoal_kv *out)
 {
     shoal_status st = SHOAL_OK;
-    const uint64_t stride = layer_bytes(shape);
+    /* The budget has multiplied the same numbers, and checked them. */
+    const uint64_t stride = (uint64_t)shape->pages * (uint64_t)shape->kv_heads *
+                            shoal_kv_head_bytes(shape->type, shape->head_dim);
     shoal_kv kv = {0};
     void *table = NULL, *block = NULL;
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, (uint64_t)shape->layers, sizeof(shoal_kv_layer),

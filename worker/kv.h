@@ -21,9 +21,6 @@ typedef struct {
     shoal_arena *arena;
 } shoal_kv;
 
-/* Bytes that a cache of this shape takes: what the plan says and shoal_kv_create allocates. */
-uint64_t shoal_kv_bytes(const shoal_kv_shape *shape);
-
 SHOAL_MUST_USE shoal_status shoal_kv_create(const shoal_kv_shape *shape, shoal_kv *out);
 void shoal_kv_destroy(shoal_kv *kv);
 

@@ -31,6 +31,8 @@ typedef struct {
     const shoal_linear *linear;
     shoal_stage_view *view;
     int act;
+    float *out;  /* of the linear */
+    double *got; /* what to compare  */
     shoal_rect slice;
     expectation own;   /* of the slice */
     expectation whole; /* of a cut linear over all of K, on rank 0 */
@@ -51,14 +53,20 @@ static const shoal_weight *weight_of(const probe *p)
     return shoal_manifest_weight(p->a->blueprint->manifest, p->layer, p->role);
 }
 
-/* The part of the vector that this rank's linear takes, and its act. For a linear cut along k the
- * vector counts in the order in which k is walked. */
+/* Everything that can still fail on one rank alone: buffers, and the part of the vector that this
+ * rank's linear takes as an act. For a linear cut along k the vector counts in the order in which
+ * k is walked. */
 static shoal_status make_input(probe *p)
 {
     const int64_t k = p->linear->spec.k, first = p->linear->spec.k_begin;
-    void *source, *joined;
+    const uint64_t n = (uint64_t)p->linear->spec.n;
+    void *source, *joined, *out, *got;
     SHOAL_TRY(shoal_arena_array(p->arena, (uint64_t)k, sizeof(float), &source));
     SHOAL_TRY(shoal_arena_array(p->arena, (uint64_t)k, sizeof(float), &joined));
+    SHOAL_TRY(shoal_arena_array(p->arena, n, sizeof(float), &out));
+    SHOAL_TRY(shoal_arena_array(p->arena, n, sizeof(double), &got));
+    p->out = out;
+    p->got = got;
     for (int64_t i = 0; i < k; i++)
         ((float *)source)[i] = element(p->layer, p->role, first + i);
     const float *sources[1] = {source};
@@ -160,28 +168,25 @@ static shoal_status expect_windows(const probe *p, const shoal_rect *slice, bool
     return SHOAL_OK;
 }
 
-/* Compare the local outputs `got` with what was expected. */
-static shoal_status compare(probe *p, const double *got, const expectation *e, const char *what)
+/* Compare p->got, the local outputs, with what was expected. */
+static shoal_status compare(probe *p, const expectation *e, const char *what)
 {
     for (int i = 0; i < e->count; i++)
         for (int64_t j = 0; j < e->width[i]; j++)
-            SHOAL_TRY(check(p, p->slice.n_begin + e->first[i] + j, got[e->first[i] + j],
+            SHOAL_TRY(check(p, p->slice.n_begin + e->first[i] + j, p->got[e->first[i] + j],
                             e->want[i][j], e->size[i][j], what));
     return SHOAL_OK;
 }
 
 static shoal_status run_whole(probe *p)
 {
-    void *out, *got;
     const int64_t n = p->linear->spec.n;
-    SHOAL_TRY(shoal_arena_array(p->arena, (uint64_t)n + 1, sizeof(float), &out));
-    SHOAL_TRY(shoal_arena_array(p->arena, (uint64_t)n + 1, sizeof(double), &got));
     const shoal_whole_job job = {
-        .linear = p->linear, .act = &p->view->acts[p->act], .out = out, .ld = n};
+        .linear = p->linear, .act = &p->view->acts[p->act], .out = p->out, .ld = n};
     SHOAL_TRY(p->a->backend->ops->whole(p->a->backend, &job, 1, 1));
     for (int64_t i = 0; i < n; i++)
-        ((double *)got)[i] = (double)((const float *)out)[i];
-    return compare(p, got, &p->own, "slice");
+        p->got[i] = (double)p->out[i];
+    return compare(p, &p->own, "slice");
 }
 
 static double from_fixed(int64_t sum)
@@ -195,10 +200,7 @@ static shoal_status run_cut(probe *p)
     const int64_t n = p->linear->spec.n;
     const int64_t *parts[SHOAL_RANKS_MAX];
     int part_count = 0;
-    void *block;
     int64_t *slot = shoal_comm_slot(p->comm);
-    SHOAL_TRY(shoal_arena_array(p->arena, (uint64_t)n + 1, sizeof(double), &block));
-    double *got = block;
     const shoal_cut_args args = {.linear = p->linear,
                                  .act = &p->view->acts[p->act],
                                  .rows = 1,
@@ -206,20 +208,18 @@ static shoal_status run_cut(probe *p)
                                  .pending = p->a->scratch.pending};
     shoal_status mine = p->a->backend->ops->cut(p->a->backend, &args);
     for (int64_t i = 0; i < n; i++)
-        got[i] = from_fixed(slot[i]);
+        p->got[i] = from_fixed(slot[i]);
     if (mine == SHOAL_OK)
-        mine = compare(p, got, &p->own, "partial sum");
+        mine = compare(p, &p->own, "partial sum");
     SHOAL_TRY(shoal_comm_agree(p->comm, mine));
-    slot = shoal_comm_slot(p->comm); /* agreeing was an exchange too */
-    SHOAL_TRY(p->a->backend->ops->cut(p->a->backend, &args));
     SHOAL_TRY(shoal_comm_reduce(p->comm, (uint64_t)n + 1, parts, &part_count));
     for (int64_t i = 0; i < n; i++) {
         int64_t sum = 0;
         for (int r = 0; r < part_count; r++)
             sum += parts[r][i];
-        got[i] = from_fixed(sum) + (p->linear->bias ? (double)p->linear->bias[i] : 0.0);
+        p->got[i] = from_fixed(sum) + (p->linear->bias ? (double)p->linear->bias[i] : 0.0);
     }
-    return compare(p, got, &p->whole, "reduced sum");
+    return compare(p, &p->whole, "reduced sum");
 }
 
 /* The order and the permuted columns of a slice, read afresh. */
@@ -262,8 +262,8 @@ static shoal_status read_expectations(void *context)
 
 static shoal_status probe_linear(probe *p)
 {
-    shoal_status st = SHOAL_OK;
-    SHOAL_TRY(shoal_comm_agree(p->comm, shoal_arena_create(SHOAL_MEM_CHECKPOINT, &p->arena)));
+    shoal_status st = shoal_arena_create(SHOAL_MEM_CHECKPOINT, &p->arena);
+    SHOAL_TRY_GOTO(shoal_comm_agree(p->comm, st), destroy);
     st = p->a->pushed ? shoal_push_turns(p->comm, p->a->blueprint->checkpoint, read_expectations, p)
                       : read_expectations(p);
     if (st == SHOAL_OK)

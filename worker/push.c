@@ -75,7 +75,11 @@ static shoal_status move_file(shoal_comm *comm, const file_note *note, int sourc
         if (comm->rank == 0 && pread(source, buffer, bytes, (off_t)at) != (ssize_t)bytes &&
             mine == SHOAL_OK)
             mine = shoal_fail(SHOAL_ERR_IO, "reading the head of %s", note->name);
-        SHOAL_TRY(shoal_comm_broadcast(comm, buffer, bytes, 0));
+        const shoal_status st = shoal_comm_broadcast(comm, buffer, bytes, 0);
+        if (st != SHOAL_OK) {
+            mine = st;
+            break;
+        }
         if (comm->rank != 0 && mine == SHOAL_OK)
             mine = write_at(fd, note->name, at, buffer, bytes);
     }
@@ -215,6 +219,7 @@ typedef struct {
 typedef struct {
     shoal_comm *comm;
     int asking;
+    char *buffer; /* CHUNK */
 } turn;
 
 typedef struct {
@@ -254,16 +259,14 @@ static shoal_status exchange(shoal_comm *comm, int asking, const shoal_checkpoin
 /* A run longer than a chunk becomes rows of a chunk; short rows travel together. */
 static shoal_status exchange_request(shoal_comm *comm, int asking,
                                      const shoal_checkpoint *checkpoint,
-                                     const read_request *request, char *out)
+                                     const read_request *request, char *buffer, char *out)
 {
-    void *buffer;
-    SHOAL_TRY(shoal_alloc(SHOAL_MEM_CHECKPOINT, CHUNK, &buffer));
     shoal_status st = SHOAL_OK;
     if (request->bytes <= CHUNK) {
         const uint64_t together = request->bytes ? CHUNK / request->bytes : request->rows;
-        st = exchange(comm, asking, checkpoint, request, together ? together : 1, buffer, out);
+        return exchange(comm, asking, checkpoint, request, together ? together : 1, buffer, out);
     }
-    for (uint64_t row = 0; request->bytes > CHUNK && row < request->rows && st == SHOAL_OK; row++) {
+    for (uint64_t row = 0; row < request->rows && st == SHOAL_OK; row++) {
         for (uint64_t at = 0; at < request->bytes && st == SHOAL_OK; at += CHUNK) {
             const read_request piece = {
                 .file = request->file,
@@ -275,7 +278,6 @@ static shoal_status exchange_request(shoal_comm *comm, int asking,
                           out ? out + row * request->bytes + at : NULL);
         }
     }
-    shoal_free(buffer);
     return st;
 }
 
@@ -285,37 +287,46 @@ static shoal_status ask(void *context, int file, uint64_t offset, uint64_t bytes
     turn *t = context;
     read_request request = {file, offset, bytes, stride, rows};
     SHOAL_TRY(shoal_comm_broadcast(t->comm, &request, sizeof request, t->asking));
-    return exchange_request(t->comm, t->asking, NULL, &request, out);
+    return exchange_request(t->comm, t->asking, NULL, &request, t->buffer, out);
 }
 
-static shoal_status listen_to(shoal_comm *comm, int asking, const shoal_checkpoint *checkpoint)
+static shoal_status listen_to(const turn *t, const shoal_checkpoint *checkpoint)
 {
     for (;;) {
         read_request request;
-        SHOAL_TRY(shoal_comm_broadcast(comm, &request, sizeof request, asking));
+        SHOAL_TRY(shoal_comm_broadcast(t->comm, &request, sizeof request, t->asking));
         if (request.file < 0)
             return SHOAL_OK;
-        SHOAL_TRY(exchange_request(comm, asking, checkpoint, &request, NULL));
+        SHOAL_TRY(exchange_request(t->comm, t->asking, checkpoint, &request, t->buffer, NULL));
     }
+}
+
+static shoal_status ask_for_all(turn *t, shoal_checkpoint *checkpoint, shoal_push_task task,
+                                void *context)
+{
+    shoal_checkpoint_set_source(checkpoint, ask, t);
+    const shoal_status mine = task(context);
+    shoal_checkpoint_set_source(checkpoint, NULL, NULL);
+    read_request over = {.file = -1};
+    SHOAL_TRY(shoal_comm_broadcast(t->comm, &over, sizeof over, t->asking));
+    return mine;
 }
 
 shoal_status shoal_push_turns(shoal_comm *comm, shoal_checkpoint *checkpoint, shoal_push_task task,
                               void *context)
 {
-    shoal_status mine = SHOAL_OK;
-    if (comm->rank == 0)
+    void *buffer = NULL;
+    shoal_status mine = shoal_alloc(SHOAL_MEM_CHECKPOINT, CHUNK, &buffer);
+    shoal_status st = shoal_comm_agree(comm, mine); /* nobody may miss an exchange */
+    if (st == SHOAL_OK && comm->rank == 0)
         mine = task(context);
-    for (int asking = 1; asking < comm->size; asking++) {
-        if (comm->rank != asking) {
-            SHOAL_TRY(listen_to(comm, asking, checkpoint));
-            continue;
-        }
-        turn t = {.comm = comm, .asking = asking};
-        shoal_checkpoint_set_source(checkpoint, ask, &t);
-        mine = task(context);
-        shoal_checkpoint_set_source(checkpoint, NULL, NULL);
-        read_request over = {.file = -1};
-        SHOAL_TRY(shoal_comm_broadcast(comm, &over, sizeof over, asking));
+    for (int asking = 1; asking < comm->size && st == SHOAL_OK; asking++) {
+        turn t = {comm, asking, buffer};
+        if (comm->rank == asking)
+            mine = ask_for_all(&t, checkpoint, task, context);
+        else
+            st = listen_to(&t, checkpoint);
     }
-    return mine;
+    shoal_free(buffer);
+    return st == SHOAL_OK ? mine : st;
 }

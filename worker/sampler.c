@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/mathf.h"
+#include "kernels/ops.h"
 #include "proto/arena.h"
 #include "proto/dtype.h"
 
@@ -102,10 +103,7 @@ float shoal_logits_lse(const float *logits, int64_t vocab)
     const float base = isinf(most) ? 0.0f : most;
     for (int64_t i = 0; i < vocab; i++)
         lanes[i % LANES] += shoal_expf(logits[i] - base);
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            lanes[i] += lanes[i + half];
-    return base + shoal_logf(lanes[0]);
+    return base + shoal_logf(shoal_tree_sum(lanes, LANES));
 }
 
 /* --- modified logits ------------------------------------------------------------------------- */

@@ -1,8 +1,7 @@
 /* worker/sampler.h - from a row of logits to a token: pure, seeded, the same everywhere.
  *
- * Order: logit_bias, repetition penalty, frequency and presence penalty, grammar mask, temperature,
- * top_k, top_p, min_p. (The bias comes first because that is what the reference libraries compute;
- * where docs/arithmetic.md rule 6 lists penalties before the bias, this order holds.) Definitions:
+ * Order (docs/arithmetic.md rule 6): logit_bias, repetition penalty, frequency and presence
+ * penalty, grammar mask, temperature, top_k, top_p, min_p. Definitions:
  *
  *     bias         x += b
  *     repetition   every distinct id of prompt and output: x < 0 ? x * r : x / r

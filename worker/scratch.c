@@ -114,7 +114,7 @@ static shoal_status view_all(act_pool *pool, const shoal_weights *weights, shoal
                             : &unused);
 }
 
-/* Hands out one buffer after the other; without an arena it only counts. The first failure stays. */
+/* Hands out buffers; without an arena it only counts them. The first failure stays. */
 typedef struct {
     shoal_arena *arena;
     uint64_t bytes;

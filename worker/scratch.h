@@ -54,7 +54,7 @@ typedef struct {
     float *cos[SHOAL_ROPES_MAX], *sin[SHOAL_ROPES_MAX]; /* [rows][rope_half]                   */
     float *logits;                                      /* [vocab], rank 0                     */
     int64_t *positions, *bad, *pending;                 /* [rows]                              */
-    int32_t *failed_layer;                              /* [rows], -1: fine                    */
+    int32_t *failed_layer;                              /* [rows], -1: fine (worker/step.h)    */
     int32_t *pick, *pick_sequence;                      /* [rows]: rows that want logits       */
     shoal_sequence_rows *sequences;                     /* [sequences_max]                     */
     shoal_stage_view *views;                            /* [layer_count + 1][SHOAL_STAGES]     */

@@ -114,8 +114,9 @@ typedef struct {
     int32_t top_count; /* filled entries below                                           */
     int32_t top_ids[SHOAL_LOGPROBS_MAX];
     float top_logprobs[SHOAL_LOGPROBS_MAX];
-    int32_t failed_layer; /* -1: fine; else a row error ended the sequence: layer and row   */
-    int32_t failed_row;   /*   (position within the sequence's rows)                        */
+    int32_t failed_layer; /* -1: fine; else a row error ended the sequence, in this layer (the */
+    int32_t failed_row;   /*   number of layers: after the last), at this one of its rows; then */
+                          /*   nothing else is reported                                      */
     double nll;           /* WANT_NLL: sum over the rows                                    */
 } shoal_sequence_result;
 

@@ -140,15 +140,13 @@ static shoal_status load_linear(const loader *l, int layer, shoal_role role, sho
 static shoal_status load_norm(const loader *l, int layer, shoal_role role, const float **out)
 {
     const shoal_weight *weight = shoal_manifest_weight(l->slicing->manifest, layer, role);
-    void *vector;
+    float *vector;
     if (!weight->present)
         return SHOAL_OK;
-    SHOAL_TRY(shoal_arena_array(l->w->arena, (uint64_t)weight->n, sizeof(float), &vector));
-    SHOAL_TRY(
-        shoal_vector_read(l->slicing->manifest, weight->parts[0], 0, weight->n, NULL, vector));
+    SHOAL_TRY(shoal_load_vector(l->slicing->manifest, weight, l->w->arena, &vector));
     const float offset = model_of(l->slicing)->norm_weight_offset;
     for (int64_t i = 0; i < weight->n && offset != 0.0f; i++)
-        ((float *)vector)[i] += offset;
+        vector[i] += offset;
     *out = vector;
     return SHOAL_OK;
 }

@@ -1,13 +1,11 @@
 #include "worker/worker.h"
 
 #include <stdatomic.h>
-#include <string.h>
-#include <time.h>
 
 #include "kernels/linear_row.h"
 #include "worker/answer.h"
 #include "worker/assembly.h"
-#include "worker/forward.h"
+#include "worker/comm_exchange.h"
 
 /* A block larger than this is no step. */
 #define STEP_BYTES_MAX (64u << 20)
@@ -33,31 +31,6 @@ void shoal_worker_defaults(shoal_worker_settings *settings)
         .prefill_chunk = 256,
         .max_sequences = 8,
     };
-}
-
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void wire_forward(shoal_worker *w)
-{
-    shoal_assembly *p = &w->parts;
-    w->forward = (shoal_forward){
-        .model = p->blueprint->model,
-        .plan = &p->blueprint->plan,
-        .weights = &p->weights,
-        .kv = &p->kv,
-        .scratch = &p->scratch,
-        .backend = p->backend,
-        .comm = w->comm,
-        .logit_rows = p->scratch_shape.logit_rows,
-        .heartbeat = &w->heartbeat,
-    };
-    for (int i = 0; i < p->blueprint->model->rope_count; i++)
-        w->forward.inv_freq[i] = p->inv_freq[i];
 }
 
 static void state_facts(shoal_worker *w, double load_seconds)
@@ -90,18 +63,18 @@ static void state_facts(shoal_worker *w, double load_seconds)
 shoal_status shoal_worker_open(const shoal_worker_settings *settings, shoal_comm *comm,
                                shoal_load_progress progress, void *context, shoal_worker **out)
 {
-    shoal_status st = SHOAL_OK;
-    void *block;
-    const double begin = seconds_now();
-    SHOAL_TRY(shoal_comm_agree(comm, shoal_alloc(SHOAL_MEM_OTHER, sizeof(shoal_worker), &block)));
+    void *block = NULL;
+    const double begin = shoal_seconds_now();
+    shoal_status st = shoal_alloc(SHOAL_MEM_OTHER, sizeof(shoal_worker), &block);
     shoal_worker *w = block;
+    SHOAL_TRY_GOTO(shoal_comm_agree(comm, st), free_worker);
     w->comm = comm;
     SHOAL_TRY_GOTO(shoal_assembly_open(settings, comm, progress, context, &w->parts), free_worker);
-    wire_forward(w);
+    shoal_assembly_forward(&w->parts, comm, &w->heartbeat, &w->forward);
     if (comm->rank == 0)
         st = shoal_sampler_create(w->parts.blueprint->model->vocab, &w->sampler);
     SHOAL_TRY_GOTO(shoal_comm_agree(comm, st), close_parts);
-    state_facts(w, seconds_now() - begin);
+    state_facts(w, shoal_seconds_now() - begin);
     *out = w;
     return SHOAL_OK;
 
@@ -159,9 +132,7 @@ static shoal_status compute(shoal_worker *w, const shoal_step_view *view, shoal_
 {
     shoal_fp_reset();
     atomic_fetch_add_explicit(&w->heartbeat, 1, memory_order_relaxed);
-    const shoal_status st = shoal_forward_step(&w->forward, view, sink, context);
-    w->comm->broken |= st != SHOAL_OK; /* the others may be waiting for this rank */
-    return st;
+    return shoal_forward_step(&w->forward, view, sink, context);
 }
 
 shoal_status shoal_worker_step(shoal_worker *worker, const void *block, uint64_t bytes,
@@ -170,6 +141,9 @@ shoal_status shoal_worker_step(shoal_worker *worker, const void *block, uint64_t
 {
     shoal_step_view view;
     SHOAL_TRY(shoal_step_open(block, bytes, &worker->limits, &view));
+    if (view.step->kind != SHOAL_STEP_FORWARD || bytes > STEP_BYTES_MAX)
+        return shoal_fail(SHOAL_ERR_DATA, "a step of kind %d and %llu bytes (at most %u)",
+                          view.step->kind, (unsigned long long)bytes, STEP_BYTES_MAX);
     shoal_step head = *view.step;
     SHOAL_TRY(shoal_comm_broadcast(worker->comm, &head, sizeof head, 0));
     if (worker->comm->size > 1)
@@ -183,10 +157,12 @@ shoal_status shoal_worker_step(shoal_worker *worker, const void *block, uint64_t
         .sink = sink,
         .sink_context = context,
         .vocab = worker->limits.vocab,
+        .layer_count = (int32_t)worker->parts.weights.layer_count,
     };
     shoal_answer_begin(&answer);
-    SHOAL_TRY(compute(worker, &view, shoal_answer_row, &answer));
-    return shoal_answer_end(&answer);
+    const shoal_status st = compute(worker, &view, shoal_answer_row, &answer);
+    worker->comm->broken |= st != SHOAL_OK; /* as in shoal_worker_follow */
+    return st == SHOAL_OK ? shoal_answer_end(&answer) : st;
 }
 
 static shoal_status receive_step(shoal_worker *w, shoal_step *head)
@@ -204,17 +180,25 @@ static shoal_status receive_step(shoal_worker *w, shoal_step *head)
     return shoal_comm_broadcast(w->comm, w->block, head->bytes, 0);
 }
 
+static shoal_status follow_step(shoal_worker *w, bool *bye)
+{
+    shoal_step head;
+    shoal_step_view view;
+    SHOAL_TRY(receive_step(w, &head));
+    *bye = head.kind == SHOAL_STEP_BYE;
+    if (*bye)
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_step_open(w->block, head.bytes, &w->limits, &view));
+    return compute(w, &view, NULL, NULL);
+}
+
 shoal_status shoal_worker_follow(shoal_worker *worker)
 {
-    for (;;) {
-        shoal_step head;
-        shoal_step_view view;
-        SHOAL_TRY(receive_step(worker, &head));
-        if (head.kind == SHOAL_STEP_BYE)
-            return SHOAL_OK;
-        SHOAL_TRY(shoal_step_open(worker->block, head.bytes, &worker->limits, &view));
-        SHOAL_TRY(compute(worker, &view, NULL, NULL));
-    }
+    shoal_status st = SHOAL_OK;
+    for (bool bye = false; !bye && st == SHOAL_OK;)
+        st = follow_step(worker, &bye);
+    worker->comm->broken |= st != SHOAL_OK; /* the others may be waiting for this rank */
+    return st;
 }
 
 shoal_status shoal_worker_bye(shoal_worker *worker)

@@ -25,10 +25,10 @@ DENSE = ["tiny-llama"] + ["arch/" + name for name in (
     "mistral-sw16", "llama-rope-llama3", "llama-rope-yarn", "qwen2-yarn-v4", "qwen2-tied", "qwen3",
     "llama-odd-h6kv2", "llama-odd-kv1", "pico-bias-2shards")]
 QUANTIZED = ["quant/" + name for name in (
-    "gptq-tiny-4b-g128", "gptq-2b-g32", "gptq-3b-g128", "gptq-4b-channel", "gptq-4b-g128-asym-v1", "gptq-4b-g32-actorder",
-    "gptq-4b-g64-asym-v2-bias", "gptq-4b-g64-sym-v2-actorder-bias", "gptq-8b-g128",
-    "gptq-autogptq-4b-g128-bias", "gptq-autogptq-4b-g64-asym", "awq-gemm-g128-autoawq",
-    "awq-gemm-gptqmodel-bias")]
+    "gptq-tiny-4b-g128", "gptq-2b-g32", "gptq-3b-g128", "gptq-4b-channel", "gptq-4b-g128-asym-v1",
+    "gptq-4b-g32-actorder", "gptq-4b-g64-asym-v2-bias", "gptq-4b-g64-sym-v2-actorder-bias",
+    "gptq-8b-g128", "gptq-autogptq-4b-g128-bias", "gptq-autogptq-4b-g64-asym",
+    "awq-gemm-g128-autoawq", "awq-gemm-gptqmodel-bias")]
 
 LOGIT_BOUND = 2e-5
 COSINE_BOUND = 0.9995

@@ -274,6 +274,17 @@ static void test_refused_blocks(void **state)
     t->block.scales[1] = 1.0f;
     assert_int_equal(shoal_linear_pack(&t->linear, 0, &t->block), SHOAL_OK);
     case_free(t);
+
+    s.has_mins = true;
+    t = case_create(s, 1);
+    const float minimum = t->block.mins[1];
+    t->block.mins[1] = NAN;
+    refuse(t, &t->block, 0);
+    t->block.mins[1] = -INFINITY;
+    refuse(t, &t->block, 0);
+    t->block.mins[1] = minimum;
+    assert_int_equal(shoal_linear_pack(&t->linear, 0, &t->block), SHOAL_OK);
+    case_free(t);
 }
 
 static void test_layout_names(void **state)

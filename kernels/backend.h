@@ -33,6 +33,9 @@
 #define SHOAL_PAGE  16
 #define SHOAL_CHUNK 256
 
+/* Longest head; also keeps an int8 dot product below 2^24, where fp32 is exact. */
+#define SHOAL_HEAD_DIM_MAX 1024
+
 typedef enum { SHOAL_KV_F32, SHOAL_KV_F16, SHOAL_KV_INT8 } shoal_kv_type;
 
 /* Pages of one layer on one rank. Page p of kv head h starts at

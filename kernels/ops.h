@@ -14,9 +14,6 @@
 #include "kernels/cpu.h"
 #include "kernels/quantize_rows.h"
 
-/* Longest head; also keeps an int8 dot product below 2^24, where fp32 is exact. */
-#define SHOAL_HEAD_DIM_MAX 1024
-
 /* Lanes of the sum of squares, and of the sum of attention weights. */
 #define SHOAL_NORM_LANES 64
 #define SHOAL_SUM_LANES  16

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/backend.h" /* SHOAL_HEAD_DIM_MAX */
 #include "proto/arena.h"
 #include "proto/dtype.h"
 #include "proto/status.h"
@@ -18,7 +19,6 @@
 #define SHOAL_LAYERS_MAX       1024
 #define SHOAL_HIDDEN_MAX       131072
 #define SHOAL_HEADS_MAX        4096
-#define SHOAL_HEAD_DIM_MAX     1024
 #define SHOAL_INTERMEDIATE_MAX 1048576
 #define SHOAL_VOCAB_MAX        4194304
 #define SHOAL_CONTEXT_MAX      16777216

@@ -150,21 +150,24 @@ static shoal_status dispatch(int argc, char *const *argv)
 }
 
 /* Ranks that fail together would say the same sentence many times: rank 0 speaks, and any other
- * rank only when the fault is its own. */
+ * rank only when the fault is its own. `verb` is NULL when no known verb was named. */
 static void print_failure(const char *verb, shoal_status st)
 {
+    const char *space = verb ? " " : "";
     int rank = 0, size = 1;
     const char *text = shoal_error_text();
+    verb = verb ? verb : "";
     const bool launched = shoal_comm_mpi_launched(&rank, &size);
     if (launched && rank > 0 && (st == SHOAL_ERR_USAGE || strncmp(text, "rank ", 5) == 0))
         return;
     (void)fflush(stdout);
     if (launched && rank > 0)
-        (void)fprintf(stderr, "shoal %s: on rank %d: %s\n", verb, rank, text);
+        (void)fprintf(stderr, "shoal%s%s: on rank %d: %s\n", space, verb, rank, text);
     else
-        (void)fprintf(stderr, "shoal %s: %s\n", verb, text[0] ? text : shoal_status_name(st));
+        (void)fprintf(stderr, "shoal%s%s: %s\n", space, verb,
+                      text[0] ? text : shoal_status_name(st));
     if (st == SHOAL_ERR_USAGE)
-        (void)fprintf(stderr, "'shoal %s --help' shows what can be said\n", verb);
+        (void)fprintf(stderr, "'shoal%s%s --help' shows what can be said\n", space, verb);
 }
 
 int shoal_cli_main(int argc, char *const *argv)
@@ -179,7 +182,7 @@ int shoal_cli_main(int argc, char *const *argv)
     if (st == SHOAL_OK)
         st = shoal_report_flush();
     if (st != SHOAL_OK)
-        print_failure(find_verb(argv[1]) == SHOAL_VERB_COUNT ? "" : argv[1], st);
+        print_failure(find_verb(argv[1]) == SHOAL_VERB_COUNT ? NULL : argv[1], st);
     shoal_interrupt_finish();
     return (int)st;
 }

@@ -1,5 +1,6 @@
 #include "coordinator/engine.h"
 
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -123,6 +124,52 @@ shoal_status shoal_engine_step(shoal_engine *engine, const void *block, uint64_t
     const shoal_status st = engine->ops->step(engine, block, bytes, results, sink, context);
     engine->broken = st != SHOAL_OK;
     return st;
+}
+
+shoal_status shoal_engine_idle(shoal_engine *engine, int fd, double seconds)
+{
+    if (engine->broken)
+        return shoal_fail(SHOAL_ERR_INTERNAL, "waiting on an engine that has failed");
+    const shoal_status st = engine->ops->idle(engine, fd, seconds);
+    engine->broken = st != SHOAL_OK;
+    return st;
+}
+
+shoal_status shoal_engine_wait(shoal_engine *engine, int fd, double seconds)
+{
+    struct pollfd one = {.fd = fd, .events = POLLIN};
+    (void)engine;
+    (void)poll(&one, 1, (int)(seconds * 1000));
+    return SHOAL_OK;
+}
+
+shoal_status shoal_engine_make_reports(shoal_engine *engine)
+{
+    shoal_status st = SHOAL_OK;
+    const uint64_t ranks = (uint64_t)engine->ranks;
+    void *array;
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, ranks, sizeof *engine->memory, &array));
+    engine->memory = array;
+    SHOAL_TRY_GOTO(shoal_alloc_array(SHOAL_MEM_OTHER, ranks, sizeof *engine->timing, &array), fail);
+    engine->timing = array;
+    SHOAL_TRY_GOTO(shoal_alloc_array(SHOAL_MEM_OTHER, ranks, sizeof *engine->identities, &array),
+                   fail);
+    engine->identities = array;
+    return SHOAL_OK;
+
+fail:
+    shoal_engine_free_reports(engine);
+    return st;
+}
+
+void shoal_engine_free_reports(shoal_engine *engine)
+{
+    shoal_free(engine->memory);
+    shoal_free(engine->timing);
+    shoal_free(engine->identities);
+    engine->memory = NULL;
+    engine->timing = NULL;
+    engine->identities = NULL;
 }
 
 shoal_status shoal_engine_close(shoal_engine *engine)

@@ -16,12 +16,23 @@
 
 #include "worker/worker.h"
 
+/* How long a cluster may be silent or stand still, in seconds; 0: the default. A step's deadline
+ * adds 20 times the moving average of such steps. */
 typedef struct {
-    shoal_worker_settings settings;  /* threads 0: allowed cores / ranks on the node */
-    int ranks;                       /* -n */
-    bool ranks_given;                /* said by the user, not the default */
-    int emulate;                     /* --emulate-ranks; 0: not asked for */
-    bool force_network;              /* --comm network */
+    double start, load, decode, prefill; /* 30, 30 (without progress), 2, 5 */
+} shoal_deadlines;
+
+typedef struct {
+    shoal_worker_settings settings; /* threads 0: allowed cores / ranks on the node */
+    int ranks;                      /* -n */
+    bool ranks_given;               /* said by the user, not the default */
+    int emulate;                    /* --emulate-ranks; 0: not asked for */
+    bool force_network;             /* --comm network */
+    bool supervised;                /* one rank, too, gets a process of its own under mpirun */
+    uint32_t generation;            /* which start this is, from 1; 0 means 1 */
+    int stop_fd; /* 0: Ctrl-C and its relatives end the engine's work; else a descriptor that
+                    does so once it is readable */
+    shoal_deadlines deadlines;       /* 0s: the defaults */
     const char *hostfile, *mpi_args; /* NULL: none */
     shoal_load_progress progress;    /* bytes read by all ranks together; may be NULL */
     void *progress_context;
@@ -39,12 +50,27 @@ typedef struct {
     uint64_t planned_read, measured_read, planned_resident, measured_resident;
 } shoal_rank_memory;
 
+/* Sums since the start of a rank, in seconds: whole steps, and of these the time inside exchanges
+ * (waiting included) and the waiting for other ranks alone. Compute is step - exchange. */
+typedef struct {
+    uint64_t steps, exchanges;
+    double step_seconds, exchange_seconds, waited_seconds;
+} shoal_rank_timing;
+
+/* Who a rank is. */
+typedef struct {
+    int64_t pid;
+    char host[64], level[16];
+} shoal_rank_identity;
+
 typedef struct shoal_engine shoal_engine;
 
 typedef struct {
     const char *name; /* "local", "world", "cluster" */
     shoal_status (*step)(shoal_engine *, const void *block, uint64_t bytes,
                          shoal_sequence_result *results, shoal_logits_sink sink, void *context);
+    /* Wait until `fd` is readable or `seconds` are over; notice meanwhile what happens to ranks. */
+    shoal_status (*idle)(shoal_engine *, int fd, double seconds);
     shoal_status (*close)(shoal_engine *); /* frees the engine whatever it returns */
 } shoal_engine_ops;
 
@@ -59,7 +85,9 @@ struct shoal_engine {
     char arithmetic[32]; /* what facts.arithmetic points to */
     shoal_engine_kernel kernels[SHOAL_ENGINE_KERNELS_MAX];
     int kernel_count;
-    shoal_rank_memory *memory; /* [ranks]; freed by close */
+    shoal_rank_memory *memory;       /* [ranks]; freed by close */
+    shoal_rank_timing *timing;       /* [ranks]; as last heard, half a second old at most */
+    shoal_rank_identity *identities; /* [ranks] */
 };
 
 SHOAL_MUST_USE shoal_status shoal_engine_open(const shoal_engine_request *request,
@@ -70,6 +98,10 @@ SHOAL_MUST_USE shoal_status shoal_engine_step(shoal_engine *engine, const void *
                                               uint64_t bytes, shoal_sequence_result *results,
                                               shoal_logits_sink sink, void *context);
 
+/* Wait for `fd` to become readable, at most `seconds`, with an eye on the ranks. A failure means
+ * that one is lost; the engine can only be closed then. */
+SHOAL_MUST_USE shoal_status shoal_engine_idle(shoal_engine *engine, int fd, double seconds);
+
 /* SHOAL_OK only when every rank ended well. NULL is allowed. */
 SHOAL_MUST_USE shoal_status shoal_engine_close(shoal_engine *engine);
 
@@ -79,6 +111,13 @@ bool shoal_engine_is_follower(void);
 
 /* For fillings. Copy facts, limits and kernel rows of an open worker into the engine. */
 void shoal_engine_describe(shoal_engine *engine, const shoal_worker *worker);
+
+/* For fillings: the arrays of `ranks` records in the engine. */
+SHOAL_MUST_USE shoal_status shoal_engine_make_reports(shoal_engine *engine);
+void shoal_engine_free_reports(shoal_engine *engine);
+
+/* For fillings whose ranks need no watching: the `idle` that only waits. */
+shoal_status shoal_engine_wait(shoal_engine *engine, int fd, double seconds);
 
 /* For fillings. Collective, after shoal_worker_open: every rank shows its memory to all;
  * `all` has room for one record per rank, or is NULL. */

@@ -86,7 +86,7 @@ static void join_ranks(local_engine *e)
 
 static void release(local_engine *e)
 {
-    shoal_free(e->base.memory);
+    shoal_engine_free_reports(&e->base);
     shoal_free(e->ranks);
     shoal_free(e->comms);
     shoal_free(e);
@@ -124,7 +124,7 @@ static shoal_status local_close(shoal_engine *engine)
     return SHOAL_OK;
 }
 
-static const shoal_engine_ops local_ops = {"local", local_step, local_close};
+static const shoal_engine_ops local_ops = {"local", local_step, shoal_engine_wait, local_close};
 
 static shoal_status allocate(int ranks, local_engine **out)
 {
@@ -138,11 +138,9 @@ static shoal_status allocate(int ranks, local_engine **out)
     SHOAL_TRY_GOTO(shoal_alloc_array(SHOAL_MEM_OTHER, (uint64_t)ranks, sizeof *e->comms, &array),
                    fail);
     e->comms = array;
-    SHOAL_TRY_GOTO(
-        shoal_alloc_array(SHOAL_MEM_OTHER, (uint64_t)ranks, sizeof *e->base.memory, &array), fail);
-    e->base.memory = array;
     e->base.ops = &local_ops;
     e->base.ranks = ranks;
+    SHOAL_TRY_GOTO(shoal_engine_make_reports(&e->base), fail);
     *out = e;
     return SHOAL_OK;
 

@@ -33,12 +33,12 @@ static shoal_status world_close(shoal_engine *engine)
     SHOAL_TRY(shoal_worker_bye(e->worker));
     shoal_worker_close(e->worker);
     shoal_comm_close(e->comm);
-    shoal_free(e->base.memory);
+    shoal_engine_free_reports(&e->base);
     shoal_free(e);
     return SHOAL_OK;
 }
 
-static const shoal_engine_ops world_ops = {"world", world_step, world_close};
+static const shoal_engine_ops world_ops = {"world", world_step, shoal_engine_wait, world_close};
 
 static void follow_and_exit(world_engine *e)
 {
@@ -49,7 +49,7 @@ static void follow_and_exit(world_engine *e)
     }
     shoal_worker_close(e->worker);
     shoal_comm_close(e->comm);
-    shoal_free(e->base.memory);
+    shoal_engine_free_reports(&e->base);
     shoal_free(e);
     exit(0);
 }
@@ -74,15 +74,12 @@ static shoal_status open_worker(const shoal_engine_request *request, int threads
 {
     shoal_worker_settings settings = request->settings;
     settings.threads = threads;
-    void *array;
     const bool first = e->comm->rank == 0;
     if (request->ranks_given && request->ranks != e->comm->size)
         return shoal_fail(SHOAL_ERR_USAGE, "-n %d inside an MPI launch of %d ranks", request->ranks,
                           e->comm->size);
-    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, (uint64_t)e->comm->size, sizeof *e->base.memory,
-                                &array));
-    e->base.memory = array;
     e->base.ranks = e->comm->size;
+    SHOAL_TRY(shoal_engine_make_reports(&e->base));
     SHOAL_TRY(share_sizes(e->comm, &settings));
     SHOAL_TRY(shoal_worker_open(&settings, e->comm, first ? request->progress : NULL,
                                 request->progress_context, &e->worker));
@@ -113,7 +110,7 @@ shoal_status shoal_engine_world_open(const shoal_engine_request *request, int ra
 close_comm:
     shoal_comm_close(e->comm);
 free_engine:
-    shoal_free(e->base.memory);
+    shoal_engine_free_reports(&e->base);
     shoal_free(e);
     return st;
 }

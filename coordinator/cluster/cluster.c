@@ -195,7 +195,7 @@ static void destroy(shoal_cluster *c, double grace)
     shoal_listener_close(c->listener);
     shoal_launch_stop(&c->launch, grace);
     shoal_run_folder_remove(&c->folder);
-    shoal_free(c->base.memory);
+    shoal_engine_free_reports(&c->base);
     shoal_free(c->ranks);
     shoal_free(c->polls);
     shoal_free(c);
@@ -273,7 +273,8 @@ static shoal_status cluster_step(shoal_engine *engine, const void *block, uint64
     return finish_step(c);
 }
 
-static const shoal_engine_ops cluster_ops = {"cluster", cluster_step, cluster_close};
+static const shoal_engine_ops cluster_ops = {"cluster", cluster_step, shoal_engine_wait,
+                                             cluster_close};
 
 /* ---- the engine ------------------------------------------------------------------------------ */
 
@@ -302,8 +303,7 @@ static shoal_status allocate(const shoal_engine_request *request, shoal_cluster 
     c->ranks = block;
     SHOAL_TRY_GOTO(shoal_alloc_array(SHOAL_MEM_OTHER, ranks + 3, sizeof *c->polls, &block), fail);
     c->polls = block;
-    SHOAL_TRY_GOTO(shoal_alloc_array(SHOAL_MEM_OTHER, ranks, sizeof *c->base.memory, &block), fail);
-    c->base.memory = block;
+    SHOAL_TRY_GOTO(shoal_engine_make_reports(&c->base), fail);
     SHOAL_TRY_GOTO(check_hostfile(request->hostfile), fail);
     SHOAL_TRY_GOTO(shoal_interrupt_listen(&c->signals), fail);
     SHOAL_TRY_GOTO(shoal_run_folder_create(&c->folder), fail);

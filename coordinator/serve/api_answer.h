@@ -1,0 +1,63 @@
+/* coordinator/serve/api_answer.h - answers as JSON text: whole ones and the chunks of a stream.
+ *
+ * Shapes, names, nulls and order of events are OpenAI's. All functions append to a text and fail
+ * only for want of memory (SHOAL_ERR_TEMPORARY). Pure. */
+#ifndef SHOAL_COORDINATOR_SERVE_API_ANSWER_H
+#define SHOAL_COORDINATOR_SERVE_API_ANSWER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "coordinator/serve/api_error.h"
+#include "coordinator/serve/choice.h"
+#include "coordinator/text/growable.h"
+
+/* What all parts of one answer share. */
+typedef struct {
+    const char *id;          /* "chatcmpl-..." or "cmpl-..." */
+    const char *model;       /* the served name */
+    const char *fingerprint; /* "fp_..." */
+    int64_t created;         /* seconds since 1970 */
+    bool chat;
+    const shoal_tokenizer *tokenizer; /* for the text of tokens in logprobs; may be NULL */
+} shoal_answer_head;
+
+typedef struct {
+    int64_t prompt_tokens, completion_tokens, cached_tokens;
+} shoal_usage;
+
+/* A choice as collected for a whole answer. */
+typedef struct {
+    int index;
+    const char *text;
+    size_t bytes;
+    const shoal_choice_token *tokens; /* for logprobs; NULL: they were not asked for */
+    int token_count;
+    int top_logprobs;
+    int64_t text_offset; /* completions: characters before this text */
+    shoal_finish finish;
+} shoal_answer_choice;
+
+SHOAL_MUST_USE shoal_status shoal_answer_whole(const shoal_answer_head *head,
+                                               const shoal_answer_choice *choices, int count,
+                                               const shoal_usage *usage, shoal_strbuf *out);
+
+/* One SSE event, "data: {...}\n\n". `first` (chat): the role, with empty content. Otherwise a
+ * piece of text; `finish` other than NONE makes the empty delta that ends the choice. With
+ * `usage_null` every chunk carries "usage": null (include_usage was asked for). */
+SHOAL_MUST_USE shoal_status shoal_answer_first(const shoal_answer_head *head, int index,
+                                               bool usage_null, shoal_strbuf *out);
+SHOAL_MUST_USE shoal_status shoal_answer_piece(const shoal_answer_head *head,
+                                               const shoal_answer_choice *piece, bool usage_null,
+                                               shoal_strbuf *out);
+SHOAL_MUST_USE shoal_status shoal_answer_usage(const shoal_answer_head *head,
+                                               const shoal_usage *usage, shoal_strbuf *out);
+SHOAL_MUST_USE shoal_status shoal_answer_stream_error(const shoal_api_error *error,
+                                                      shoal_strbuf *out);
+SHOAL_MUST_USE shoal_status shoal_answer_stream_done(shoal_strbuf *out);
+
+/* /v1/models and /v1/models/ID. */
+SHOAL_MUST_USE shoal_status shoal_answer_models(const char *name, int64_t created, int64_t context,
+                                                bool list, shoal_strbuf *out);
+
+#endif

@@ -1,0 +1,62 @@
+/* coordinator/serve/choice.h - one choice of an answer: from tokens to text that may be sent.
+ *
+ * Feeds tokens to the incremental detokenizer, holds back what could be the beginning of a stop
+ * string, and cuts at the earliest match. Log-probabilities stay with their tokens and are let go
+ * with the text of the token. Belongs to one thread. */
+#ifndef SHOAL_COORDINATOR_SERVE_CHOICE_H
+#define SHOAL_COORDINATOR_SERVE_CHOICE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "coordinator/serve/api_request.h"
+#include "coordinator/text/tokenizer.h"
+#include "worker/step.h"
+
+typedef enum {
+    SHOAL_FINISH_NONE,
+    SHOAL_FINISH_STOP,   /* a stop token or a stop string */
+    SHOAL_FINISH_LENGTH, /* max_tokens, or the context */
+    SHOAL_FINISH_ERROR
+} shoal_finish;
+
+/* A token and what is known of its probability. */
+typedef struct {
+    int32_t token;
+    float logprob;
+    int top_count;
+    int32_t top_ids[SHOAL_LOGPROBS_MAX];
+    float top_logprobs[SHOAL_LOGPROBS_MAX];
+} shoal_choice_token;
+
+typedef struct shoal_choice shoal_choice;
+
+/* `request` and `tokenizer` (may be NULL: no text, only ids) are borrowed. `prompt_text_chars`:
+ * where text_offset starts counting (completions). */
+SHOAL_MUST_USE shoal_status shoal_choice_create(const shoal_api_request *request,
+                                                const shoal_tokenizer *tokenizer, int index,
+                                                int64_t prompt_text_chars, shoal_choice **out);
+void shoal_choice_destroy(shoal_choice *choice);
+
+/* Take a sampled token. `hidden`: a stop token, which ends the choice and has no text. True in
+ * *stopped when a stop string is complete: the choice is finished (STOP), the caller cancels the
+ * sequence and feeds no more. */
+SHOAL_MUST_USE shoal_status shoal_choice_push(shoal_choice *choice, const shoal_choice_token *token,
+                                              bool hidden, bool *stopped);
+
+/* The sequence has ended by itself: what was held back is let go. */
+SHOAL_MUST_USE shoal_status shoal_choice_finish(shoal_choice *choice, shoal_finish finish);
+
+/* What may be sent and was not taken yet: text [*text, *bytes) and the tokens whose text it is
+ * (count of *tokens, for logprobs). Borrowed until the next call. Everything counts as taken. */
+void shoal_choice_take(shoal_choice *choice, const char **text, size_t *bytes,
+                       const shoal_choice_token **tokens, int *count);
+
+int shoal_choice_index(const shoal_choice *choice);
+shoal_finish shoal_choice_finished(const shoal_choice *choice);
+
+/* Tokens sampled so far, the stop token included; and the sum of their log-probabilities. */
+int64_t shoal_choice_tokens(const shoal_choice *choice);
+double shoal_choice_logprob_sum(const shoal_choice *choice);
+
+#endif

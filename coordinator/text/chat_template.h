@@ -1,0 +1,35 @@
+/* coordinator/text/chat_template.h - a chat as the text its model was trained on.
+ *
+ * A template is a program in the Jinja of model files; rendering runs it over the messages with
+ * limits on steps, memory and output (coordinator/text/template.h). It comes from the model alone:
+ * chat_template.jinja, or "chat_template" of tokenizer_config.json (a string, or a list of named
+ * ones of which "default" is taken). Requests never bring templates. Read-only once open: any
+ * number of threads may render. */
+#ifndef SHOAL_COORDINATOR_TEXT_CHAT_TEMPLATE_H
+#define SHOAL_COORDINATOR_TEXT_CHAT_TEMPLATE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "coordinator/text/growable.h"
+
+typedef struct shoal_chat_template shoal_chat_template;
+
+/* From a model folder. SHOAL_ERR_NOTFOUND when the model carries none, SHOAL_ERR_DATA with file and
+ * line when it cannot be understood. bos_token, eos_token and their like of tokenizer_config.json
+ * become variables. */
+SHOAL_MUST_USE shoal_status shoal_chat_template_open(const char *folder, shoal_chat_template **out);
+
+/* From the text of a template; no variables of a model. `name` stands for the file in sentences. */
+SHOAL_MUST_USE shoal_status shoal_chat_template_parse(const char *text, size_t bytes,
+                                                      const char *name, shoal_chat_template **out);
+void shoal_chat_template_close(shoal_chat_template *chat);
+
+/* Append the rendered prompt to *out. `variables`: an object whose entries the template sees
+ * (messages, tools, add_generation_prompt, ...; borrowed). SHOAL_ERR_DATA: the template raised an
+ * exception, or cannot handle this input; the sentence is its message, with the line. */
+SHOAL_MUST_USE shoal_status shoal_chat_template_render(const shoal_chat_template *chat,
+                                                       const json_t *variables, shoal_strbuf *out);
+
+#endif

@@ -78,7 +78,6 @@ static shoal_status add_rows(shoal_bench_rows *rows, const char *prefix, const s
 
 /* ---- loads ----------------------------------------------------------------------------------- */
 
-/* Run one load; failures of requests go to the log as well as into their row. */
 static shoal_status run_load(bench *b, shoal_bench_load *load, shoal_bench_tally *tally)
 {
     const shoal_bench_serve_plan *plan = b->plan;
@@ -88,10 +87,6 @@ static shoal_status run_load(bench *b, shoal_bench_load *load, shoal_bench_tally
     load->begin_seconds = SHOAL_BENCH_BEGIN_SECONDS;
     load->end_seconds = SHOAL_BENCH_END_SECONDS;
     SHOAL_TRY(shoal_bench_load_run(load, tally));
-    if (tally->failed)
-        shoal_log(SHOAL_LOG_WARN, "bench", "%s: %lld of %lld requests failed; the first: %s",
-                  load->label, (long long)tally->failed, (long long)tally->begun,
-                  tally->first_failure);
     return plan->server ? shoal_bench_child_check(plan->server) : SHOAL_OK;
 }
 
@@ -128,13 +123,12 @@ static shoal_status closed_loop(bench *b, int streams)
 
 static shoal_status open_loop(bench *b)
 {
-    const double rate = b->plan->rate > 0 ? b->plan->rate : SHOAL_BENCH_OPEN_PART * b->best_rate;
+    const double rate =
+        isfinite(b->plan->rate) ? b->plan->rate : SHOAL_BENCH_OPEN_PART * b->best_rate;
     shoal_bench_load load = {.label = "serve.open", .rate = rate, .requests = b->plan->requests};
     shoal_bench_tally tally = {0};
-    if (!(rate > 0)) {
-        shoal_log(SHOAL_LOG_WARN, "bench", "no request finished, so there is no rate to arrive at");
+    if (rate <= 0)
         return SHOAL_OK;
-    }
     shoal_status st = run_load(b, &load, &tally);
     if (st == SHOAL_OK)
         st = shoal_bench_rows_add(b->rows, rate, "requests/s", NAN, "serve.open.rate");

@@ -6,7 +6,7 @@
  *
  *     rate                            requests/s that arrive (open only)
  *     throughput                      tokens/s of all streams together; limit of a closed loop of
- *                                     S > 1 streams: S times what one stream gets
+ *                                     S > 1 streams: S times that of one, if measured before
  *     requests                        requests/s that finish
  *     ttft.p50 .p90 .p99              ms
  *     itl.p50 .p90 .p99 .max          ms
@@ -46,7 +46,7 @@ typedef struct {
     shoal_bench_child *server; /* ours, watched between loads; NULL: somebody else's */
     shoal_bench_prompts prompts;
     shoal_bench_streams streams;
-    double rate;      /* of the open loop, requests/s; 0: from the closed ones */
+    double rate;      /* of the open loop, requests/s; NAN: from the closed ones; 0: none */
     int64_t requests; /* per load; 0: as many as begin in time */
 } shoal_bench_serve_plan;
 

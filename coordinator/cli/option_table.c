@@ -161,11 +161,12 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
     [SHOAL_OPT_RATE] = {.name = "rate",
                         .metavar = "R",
                         .type = SHOAL_TYPE_FLOAT,
-                        .min = 0.001,
+                        .min = 0,
                         .max = 100000,
                         .verbs = V(BENCH),
-                        .help = "Open loop with R arrivals per second (default: 70 % of what the "
-                                "best closed loop finished)."},
+                        .help =
+                            "Open loop with R arrivals per second, 0 for none (default: 70 % of "
+                            "what the best closed loop finished)."},
     [SHOAL_OPT_REQUESTS] = {.name = "requests",
                             .metavar = "K",
                             .type = SHOAL_TYPE_INT,

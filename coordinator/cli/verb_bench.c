@@ -127,7 +127,7 @@ static shoal_status vocabulary(const shoal_options *o, uint32_t *out)
 static shoal_status plan_from(const shoal_options *o, shoal_bench_serve_plan *out)
 {
     shoal_bench_serve_plan plan = {
-        .rate = shoal_option_float(o, SHOAL_OPT_RATE),
+        .rate = shoal_option_given(o, SHOAL_OPT_RATE) ? shoal_option_float(o, SHOAL_OPT_RATE) : NAN,
         .requests = shoal_option_int(o, SHOAL_OPT_REQUESTS),
         .prompts = {.text = shoal_option_int(o, SHOAL_OPT_PROMPTS) == 1,
                     .prompt_tokens = shoal_option_int(o, SHOAL_OPT_PROMPT_TOKENS),

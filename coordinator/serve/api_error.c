@@ -1,37 +1,38 @@
 #include "coordinator/serve/api_error.h"
 
-#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
+#include "coordinator/serve/json_write.h"
 #include "coordinator/text/utf8.h"
 
-/* JSON holds only whole characters: a text cut to fit its field loses what was cut in half. */
-static void end_whole(char *text)
+/* A text that did not fit may end inside a character. */
+static void end_at_character(char *text, size_t bytes)
 {
-    text[shoal_utf8_valid(text, strlen(text))] = '\0';
+    text[shoal_utf8_valid(text, bytes)] = '\0';
 }
 
-static void copy_name(char *field, size_t room, const char *name)
+static void fill(char *out, size_t room, const char *text)
 {
-    (void)snprintf(field, room, "%s", name ? name : "");
-    end_whole(field);
+    const int wanted = snprintf(out, room, "%s", text ? text : "");
+    if (wanted > 0)
+        end_at_character(out, (size_t)wanted < room ? (size_t)wanted : room - 1);
 }
 
 bool shoal_api_refuse(shoal_api_error *error, int status, const char *code, const char *param,
                       const char *fmt, ...)
 {
-    if (error->status)
-        return false;
+    char message[sizeof error->message];
     va_list args;
+    if (error->status != 0)
+        return false;
     va_start(args, fmt);
-    (void)vsnprintf(error->message, sizeof error->message, fmt, args);
+    vsnprintf(message, sizeof message, fmt, args);
     va_end(args);
-    end_whole(error->message);
     error->status = status;
-    copy_name(error->code, sizeof error->code, code);
-    copy_name(error->param, sizeof error->param, param);
+    fill(error->code, sizeof error->code, code);
+    fill(error->param, sizeof error->param, param);
+    fill(error->message, sizeof error->message, message);
     return false;
 }
 
@@ -44,24 +45,24 @@ static const char *type_of(int status)
     return status >= 500 ? "server_error" : "invalid_request_error";
 }
 
-static const char *or_null(const char *text)
+static void word_or_null(shoal_json_writer *w, const char *key, const char *text)
 {
-    return *text ? text : NULL;
-}
-
-static int append(const char *text, size_t bytes, void *out)
-{
-    return shoal_strbuf_append(out, text, bytes) == SHOAL_OK ? 0 : -1;
+    if (text[0])
+        shoal_write_key_word(w, key, text);
+    else
+        shoal_write_key_null(w, key);
 }
 
 shoal_status shoal_api_error_write(const shoal_api_error *error, shoal_strbuf *out)
 {
-    json_t *answer = json_pack("{s:{s:s, s:s, s:s?, s:s?}}", "error", "message", error->message,
-                               "type", type_of(error->status), "param", or_null(error->param),
-                               "code", or_null(error->code));
-    const int written = answer ? json_dump_callback(answer, append, out, JSON_COMPACT) : -1;
-    json_decref(answer);
-    if (written != 0)
-        return shoal_fail(SHOAL_ERR_TEMPORARY, "no memory for an error answer");
-    return SHOAL_OK;
+    shoal_json_writer w = shoal_write_begin(out);
+    shoal_write_open(&w, '{');
+    shoal_write_key_open(&w, "error", '{');
+    shoal_write_key_word(&w, "message", error->message);
+    shoal_write_key_word(&w, "type", type_of(error->status));
+    word_or_null(&w, "param", error->param);
+    word_or_null(&w, "code", error->code);
+    shoal_write_close(&w, '}');
+    shoal_write_close(&w, '}');
+    return shoal_write_end(&w);
 }

@@ -39,6 +39,7 @@ static struct {
     shoal_http_exchange *pending[PENDING]; /* of /wait and /events, answered on release */
     int pending_count;                     /* the server's thread only, as `pending` */
     atomic_int waiting, gone, done, last_status, heads;
+    atomic_int held; /* by /shared */
     atomic_bool release;
     char *block; /* BIG bytes */
 } fixture;
@@ -59,6 +60,19 @@ static bool on_head(void *context, shoal_http_exchange *exchange, const shoal_ht
         return false;
     }
     return strcmp(request->path, "/silent-no") != 0;
+}
+
+/* A second descriptor of the server's end of the connection from a port: what a child process has
+ * between fork and exec. */
+static int share_connection(int port)
+{
+    struct sockaddr_in peer;
+    for (int fd = 3; fd < 1000; fd++) {
+        socklen_t bytes = sizeof peer;
+        if (getpeername(fd, (struct sockaddr *)&peer, &bytes) == 0 && ntohs(peer.sin_port) == port)
+            return dup(fd);
+    }
+    return -1;
 }
 
 static void flood(shoal_http_exchange *exchange)
@@ -85,6 +99,9 @@ static void on_request(void *context, shoal_http_exchange *exchange,
         flood(exchange);
     } else if (strcmp(request->path, "/big") == 0) {
         shoal_http_reply(exchange, 200, "text/plain", NULL, fixture.block, BIG);
+    } else if (strcmp(request->path, "/shared") == 0) {
+        atomic_store(&fixture.held, share_connection(atoi(request->query)));
+        shoal_http_reply(exchange, 200, "text/plain", NULL, "", 0);
     } else if (strcmp(request->path, "/taken") == 0) {
         size_t bytes;
         char *body = shoal_http_take_body(exchange, &bytes);
@@ -581,31 +598,20 @@ static void departures(void **state)
     finish(0);
 }
 
-/* A second descriptor of the server's end of a connection: what a child process has between fork
- * and exec. */
-static int share_other_end(int fd)
-{
-    struct sockaddr_in mine, peer;
-    socklen_t bytes = sizeof mine;
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&mine, &bytes), 0);
-    for (int other = 3; other < 1000; other++) {
-        bytes = sizeof peer;
-        if (getpeername(other, (struct sockaddr *)&peer, &bytes) == 0 &&
-            peer.sin_port == mine.sin_port)
-            return dup(other);
-    }
-    fail_msg("no descriptor has the other end");
-    return -1;
-}
-
 /* A closed connection is forgotten even if somebody else holds its socket. */
 static void shared_sockets(void **state)
 {
     (void)state;
     start();
-    const int fd = ask(GET("/") "\r\n");
+    struct sockaddr_in mine;
+    socklen_t bytes = sizeof mine;
+    char request[100];
+    const int fd = dial();
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&mine, &bytes), 0);
+    (void)sprintf(request, "GET /shared?%d HTTP/1.1\r\n" HOST "\r\n", ntohs(mine.sin_port));
+    say(fd, request);
     expect(fd, "\r\n\r\n", "200 OK", END);
-    const int held = share_other_end(fd);
+    const int held = atomic_load(&fixture.held);
     assert_true(held >= 0);
     (void)close(fd);
     await_connections(0);

@@ -76,6 +76,9 @@ void shoal_http_connection_cut(shoal_http_connection *connection)
         return;
     if (connection->exchange)
         shoal_http_exchange_lose(connection->exchange);
+    /* A child process between fork and exec still holds the socket: closing alone would leave it
+     * among the watched ones, to be reported after its memory is gone. */
+    (void)epoll_ctl(shared->poll, EPOLL_CTL_DEL, connection->fd, NULL);
     (void)close(connection->fd);
     connection->phase = SHOAL_HTTP_PHASE_CLOSED;
     if (connection->previous)

@@ -14,6 +14,8 @@
 #ifndef SHOAL_COORDINATOR_SERVE_HTTP_CONNECTION_H
 #define SHOAL_COORDINATOR_SERVE_HTTP_CONNECTION_H
 
+#include <stdatomic.h>
+
 #include "coordinator/serve/http_message.h"
 #include "coordinator/serve/http_output.h"
 #include "coordinator/serve/http_server.h"
@@ -30,7 +32,7 @@ typedef struct {
     bool stopping;
     uint32_t id_prefix; /* random, of the request ids made here */
     uint64_t ids;
-    int count;                     /* open connections */
+    atomic_int count;              /* open connections; read from any thread */
     shoal_http_connection *first;  /* of the open ones */
     shoal_http_connection *ready;  /* to be served before the loop waits again */
     shoal_http_connection *closed; /* to be freed */

@@ -207,6 +207,8 @@ static void begin_stop(shoal_http_server *server, double seconds)
     shoal_http_connection *next;
     shared->stopping = true;
     server->stop_deadline = shoal_clock_seconds() + seconds;
+    if (server->listener >= 0)
+        (void)epoll_ctl(shared->poll, EPOLL_CTL_DEL, server->listener, NULL);
     close_fd(&server->listener);
     for (shoal_http_connection *c = shared->first; c; c = next) {
         next = c->next;

@@ -2,7 +2,7 @@
  *
  * The server owns sockets and time; what a request means is its handlers' business. Everything
  * here, handlers included, runs on the one thread inside shoal_http_server_run; only
- * shoal_http_server_wake and shoal_http_server_stop may be called from others.
+ * shoal_http_server_wake, _stop and _connections may be called from others.
  *
  * An *exchange* is one request and its answer. It lives from on_head until its answer has been
  * handed over completely (shoal_http_reply or shoal_http_stream_end) or on_gone; after either the
@@ -99,7 +99,7 @@ void shoal_http_server_close(shoal_http_server *server);
 void shoal_http_server_wake(shoal_http_server *server);
 void shoal_http_server_stop(shoal_http_server *server, double seconds);
 
-/* Open connections, for metrics. */
+/* Open connections, for metrics. From any thread. */
 int shoal_http_server_connections(const shoal_http_server *server);
 
 /* ---- exchanges ---- */

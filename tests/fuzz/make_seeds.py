@@ -73,8 +73,22 @@ def safetensors_seeds():
     yield struct.pack("<Q", len(text)) + text + bytes(24)
 
 
-SEEDS = {"fuzz_tokenizer": tokenizer_seeds, "fuzz_config": config_seeds, "fuzz_index": index_seeds,
-         "fuzz_safetensors": safetensors_seeds}
+def http_seeds():
+    host = b"Host: h\r\n"
+    get = b"GET /v1/models?a=b HTTP/1.1\r\n" + host + b"Connection: close\r\n\r\n"
+    post = b"POST /v1/completions HTTP/1.1\r\n" + host + b"Expect: 100-continue\r\n"
+    whole = post + b"Content-Length: 5\r\n\r\nhello"
+    chunked = post + b"Transfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\n\r\n"
+    old = b"GET /%2e/.. HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+    yield get
+    yield whole
+    yield chunked
+    yield old
+    yield whole + chunked + get
+
+
+SEEDS = {"fuzz_tokenizer": tokenizer_seeds, "fuzz_config": config_seeds, "fuzz_http": http_seeds,
+         "fuzz_index": index_seeds, "fuzz_safetensors": safetensors_seeds}
 
 
 def main():

@@ -27,7 +27,7 @@
 #define PATIENCE  5000 /* ms until a test gives up waiting */
 #define PENDING   512
 #define FLOOD     (64u << 20)
-#define BIG       (4u << 20)
+#define BIG       (8u << 20)
 #define HOST      "Host: h\r\n"
 #define GET(path) "GET " path " HTTP/1.1\r\n" HOST
 
@@ -39,6 +39,7 @@ static struct {
     shoal_http_exchange *pending[PENDING]; /* of /wait and /events, answered on release */
     int pending_count;                     /* the server's thread only, as `pending` */
     atomic_int waiting, gone, done, last_status, heads;
+    atomic_int held; /* by /shared */
     atomic_bool release;
     char *block; /* BIG bytes */
 } fixture;
@@ -59,6 +60,19 @@ static bool on_head(void *context, shoal_http_exchange *exchange, const shoal_ht
         return false;
     }
     return strcmp(request->path, "/silent-no") != 0;
+}
+
+/* A second descriptor of the server's end of the connection from a port: what a child process has
+ * between fork and exec. */
+static int share_connection(int port)
+{
+    struct sockaddr_in peer;
+    for (int fd = 3; fd < 1000; fd++) {
+        socklen_t bytes = sizeof peer;
+        if (getpeername(fd, (struct sockaddr *)&peer, &bytes) == 0 && ntohs(peer.sin_port) == port)
+            return dup(fd);
+    }
+    return -1;
 }
 
 static void flood(shoal_http_exchange *exchange)
@@ -85,6 +99,9 @@ static void on_request(void *context, shoal_http_exchange *exchange,
         flood(exchange);
     } else if (strcmp(request->path, "/big") == 0) {
         shoal_http_reply(exchange, 200, "text/plain", NULL, fixture.block, BIG);
+    } else if (strcmp(request->path, "/shared") == 0) {
+        atomic_store(&fixture.held, share_connection(atoi(request->query)));
+        shoal_http_reply(exchange, 200, "text/plain", NULL, "", 0);
     } else if (strcmp(request->path, "/taken") == 0) {
         size_t bytes;
         char *body = shoal_http_take_body(exchange, &bytes);
@@ -201,6 +218,15 @@ static void await(atomic_int *number, int wanted)
     for (int ms = 0; atomic_load(number) != wanted; ms++) {
         if (ms == PATIENCE)
             fail_msg("waited for %d, stayed at %d", wanted, atomic_load(number));
+        (void)usleep(1000);
+    }
+}
+
+static void await_connections(int wanted)
+{
+    for (int ms = 0; shoal_http_server_connections(fixture.server) != wanted; ms++) {
+        if (ms == PATIENCE)
+            fail_msg("%d connections", shoal_http_server_connections(fixture.server));
         (void)usleep(1000);
     }
 }
@@ -345,7 +371,7 @@ static void answers_to_head(void **state)
     start();
     int fd = ask("HEAD /big HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
     size_t bytes = hear(fd, "", text, sizeof text);
-    assert_non_null(strstr(text, "Content-Length: 4194304\r\n"));
+    assert_non_null(strstr(text, "Content-Length: 8388608\r\n"));
     assert_string_equal(text + bytes - 4, "\r\n\r\n");
     (void)close(fd);
     fd = ask("HEAD /flood HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
@@ -572,6 +598,29 @@ static void departures(void **state)
     finish(0);
 }
 
+/* A closed connection is forgotten even if somebody else holds its socket. */
+static void shared_sockets(void **state)
+{
+    (void)state;
+    start();
+    struct sockaddr_in mine;
+    socklen_t bytes = sizeof mine;
+    char request[100];
+    const int fd = dial();
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&mine, &bytes), 0);
+    (void)sprintf(request, "GET /shared?%d HTTP/1.1\r\n" HOST "\r\n", ntohs(mine.sin_port));
+    say(fd, request);
+    expect(fd, "\r\n\r\n", "200 OK", END);
+    const int held = atomic_load(&fixture.held);
+    assert_true(held >= 0);
+    (void)close(fd);
+    await_connections(0);
+    for (int i = 0; i < 20; i++)
+        TALK(GET("/") "Connection: close\r\n\r\n", "200 OK");
+    (void)close(held);
+    finish(0);
+}
+
 static void slow_readers(void **state)
 {
     (void)state;
@@ -599,10 +648,7 @@ static void stuck_readers(void **state)
     start_with((shoal_http_settings){.body_seconds = 0.3});
     const int fd = ask(GET("/big") "\r\n");
     await(&fixture.done, 1);
-    for (int i = 0; shoal_http_server_connections(fixture.server) > 0; i++) {
-        assert_true(i < PATIENCE);
-        (void)usleep(1000);
-    }
+    await_connections(0);
     (void)close(fd);
     finish(0);
 }
@@ -629,10 +675,7 @@ static void too_many_clients(void **state)
     expect(b, "0\r\n\r\n", "data: 2", END);
     (void)close(a);
     (void)close(b);
-    for (int i = 0; shoal_http_server_connections(fixture.server) > 0; i++) {
-        assert_true(i < PATIENCE);
-        (void)usleep(1000);
-    }
+    await_connections(0);
     TALK(GET("/") "Connection: close\r\n\r\n", "200 OK");
     finish(0);
 }
@@ -812,16 +855,17 @@ static void stop_has_an_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_answers),    cmocka_unit_test(kept_connections),
-        cmocka_unit_test(answers_to_head),  cmocka_unit_test(pipelined_requests),
-        cmocka_unit_test(many_pipelined),   cmocka_unit_test(streams),
-        cmocka_unit_test(early_refusals),   cmocka_unit_test(expectations),
-        cmocka_unit_test(deadlines),        cmocka_unit_test(departures),
-        cmocka_unit_test(slow_readers),     cmocka_unit_test(stuck_readers),
-        cmocka_unit_test(too_many_clients), cmocka_unit_test(few_descriptors),
-        cmocka_unit_test(no_descriptors),   cmocka_unit_test(idle_streams),
-        cmocka_unit_test(no_memory),        cmocka_unit_test(addresses),
-        cmocka_unit_test(stop_flushes),     cmocka_unit_test(stop_has_an_end),
+        cmocka_unit_test(whole_answers),   cmocka_unit_test(kept_connections),
+        cmocka_unit_test(answers_to_head), cmocka_unit_test(pipelined_requests),
+        cmocka_unit_test(many_pipelined),  cmocka_unit_test(streams),
+        cmocka_unit_test(early_refusals),  cmocka_unit_test(expectations),
+        cmocka_unit_test(deadlines),       cmocka_unit_test(departures),
+        cmocka_unit_test(shared_sockets),  cmocka_unit_test(slow_readers),
+        cmocka_unit_test(stuck_readers),   cmocka_unit_test(too_many_clients),
+        cmocka_unit_test(few_descriptors), cmocka_unit_test(no_descriptors),
+        cmocka_unit_test(idle_streams),    cmocka_unit_test(no_memory),
+        cmocka_unit_test(addresses),       cmocka_unit_test(stop_flushes),
+        cmocka_unit_test(stop_has_an_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,9 +58,13 @@ static shoal_status latency_rows(shoal_bench_rows *rows, const char *prefix, con
     return quantile_row(rows, prefix, what, samples, 99);
 }
 
+/* Failures of requests go to the log as well as into their row. */
 static shoal_status add_rows(shoal_bench_rows *rows, const char *prefix, const shoal_bench_tally *t,
                              double limit)
 {
+    if (t->failed)
+        shoal_log(SHOAL_LOG_WARN, "bench", "%s: %lld of %lld requests failed; the first: %s",
+                  prefix, (long long)t->failed, (long long)t->begun, t->first_failure);
     SHOAL_TRY(shoal_bench_rows_add(rows, shoal_bench_tally_throughput(t), "tokens/s", limit,
                                    "%s.throughput", prefix));
     SHOAL_TRY(shoal_bench_rows_add(rows, shoal_bench_tally_request_rate(t), "requests/s", NAN,

@@ -89,6 +89,19 @@ def http_seeds():
 
 SEEDS = {"fuzz_tokenizer": tokenizer_seeds, "fuzz_config": config_seeds, "fuzz_http": http_seeds,
          "fuzz_index": index_seeds, "fuzz_safetensors": safetensors_seeds}
+def bench_answer_seeds():
+    events = (b": ping\n\ndata: {\"choices\":[{\"text\":\"a\"}]}\r\n\r\n"
+              b"event: x\ndata: b\ndata: c\n\ndata: [DONE]\n\n")
+    head = b"\x02HTTP/1.1 200 OK\r\n"
+    yield head + b"Content-Length: %d\r\n\r\n" % len(events) + events
+    yield head + b"\r\n" + events
+    yield (head + b"Transfer-Encoding: chunked\r\n\r\n%x;a=b\r\n" % len(events) + events +
+           b"\r\n0\r\nTrailer: x\r\n\r\n")
+
+
+SEEDS = {"fuzz_bench_answer": bench_answer_seeds, "fuzz_config": config_seeds,
+         "fuzz_index": index_seeds, "fuzz_safetensors": safetensors_seeds,
+         "fuzz_tokenizer": tokenizer_seeds}
 
 
 def main():

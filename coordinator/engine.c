@@ -9,6 +9,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "kernels/cpu.h"
+
 int shoal_default_threads(int ranks_on_node)
 {
     cpu_set_t allowed;
@@ -39,6 +41,13 @@ void shoal_die_with_parent(void)
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         (void)raise(SIGKILL);
+}
+
+void shoal_engine_identify(shoal_rank_identity *out)
+{
+    *out = (shoal_rank_identity){.pid = getpid()};
+    (void)gethostname(out->host, sizeof out->host - 1);
+    (void)snprintf(out->level, sizeof out->level, "%s", shoal_cpu_name(shoal_cpu_best()));
 }
 
 static void say_kernel(void *context, const char *role, const char *layout, const char *decode,
@@ -110,7 +119,7 @@ shoal_status shoal_engine_open(const shoal_engine_request *request, shoal_engine
                           request->ranks, request->emulate);
     if (request->emulate > 0)
         return shoal_engine_local_open(request, request->emulate, out);
-    if (request->ranks == 1)
+    if (request->ranks == 1 && !request->supervised)
         return shoal_engine_local_open(request, 1, out);
     return shoal_engine_cluster_open(request, out);
 }

@@ -7,7 +7,8 @@
  *     cluster  mpirun is started and supervised         shoal eval -n 3 ...
  *
  * In a world the ranks above 0 never return from shoal_engine_open: they follow rank 0 and exit.
- * After a failed step the engine can only be closed. An engine belongs to one thread. */
+ * After a failed step the engine can only be closed. An engine belongs to one thread; of a cluster
+ * that thread must live as long as the engine, because mpirun dies with it. */
 #ifndef SHOAL_COORDINATOR_ENGINE_H
 #define SHOAL_COORDINATOR_ENGINE_H
 
@@ -17,7 +18,8 @@
 #include "worker/worker.h"
 
 /* How long a cluster may be silent or stand still, in seconds; 0: the default. A step's deadline
- * adds 20 times the moving average of such steps. */
+ * adds 20 times the moving average of such steps, up to 30 s in all; the first of its kind gets
+ * those 30 s. */
 typedef struct {
     double start, load, decode, prefill; /* 30, 30 (without progress), 2, 5 */
 } shoal_deadlines;
@@ -34,6 +36,7 @@ typedef struct {
                     does so once it is readable */
     shoal_deadlines deadlines;       /* 0s: the defaults */
     const char *hostfile, *mpi_args; /* NULL: none */
+    const char *program;             /* what ranks run; NULL: this executable */
     shoal_load_progress progress;    /* bytes read by all ranks together; may be NULL */
     void *progress_context;
 } shoal_engine_request;
@@ -50,12 +53,8 @@ typedef struct {
     uint64_t planned_read, measured_read, planned_resident, measured_resident;
 } shoal_rank_memory;
 
-/* Sums since the start of a rank, in seconds: whole steps, and of these the time inside exchanges
- * (waiting included) and the waiting for other ranks alone. Compute is step - exchange. */
-typedef struct {
-    uint64_t steps, exchanges;
-    double step_seconds, exchange_seconds, waited_seconds;
-} shoal_rank_timing;
+/* Sums since the start of a rank. */
+typedef shoal_worker_timing shoal_rank_timing;
 
 /* Who a rank is. */
 typedef struct {
@@ -86,8 +85,9 @@ struct shoal_engine {
     shoal_engine_kernel kernels[SHOAL_ENGINE_KERNELS_MAX];
     int kernel_count;
     shoal_rank_memory *memory;       /* [ranks]; freed by close */
-    shoal_rank_timing *timing;       /* [ranks]; as last heard, half a second old at most */
-    shoal_rank_identity *identities; /* [ranks] */
+    shoal_rank_timing *timing;       /* [ranks]; as last heard, half a second old at most;
+                                        of a world only rank 0's */
+    shoal_rank_identity *identities; /* [ranks]; the same */
 };
 
 SHOAL_MUST_USE shoal_status shoal_engine_open(const shoal_engine_request *request,
@@ -112,12 +112,15 @@ bool shoal_engine_is_follower(void);
 /* For fillings. Copy facts, limits and kernel rows of an open worker into the engine. */
 void shoal_engine_describe(shoal_engine *engine, const shoal_worker *worker);
 
+/* This process as a rank. */
+void shoal_engine_identify(shoal_rank_identity *out);
+
 /* For fillings: the arrays of `ranks` records in the engine. */
 SHOAL_MUST_USE shoal_status shoal_engine_make_reports(shoal_engine *engine);
 void shoal_engine_free_reports(shoal_engine *engine);
 
 /* For fillings whose ranks need no watching: the `idle` that only waits. */
-shoal_status shoal_engine_wait(shoal_engine *engine, int fd, double seconds);
+SHOAL_MUST_USE shoal_status shoal_engine_wait(shoal_engine *engine, int fd, double seconds);
 
 /* For fillings. Collective, after shoal_worker_open: every rank shows its memory to all;
  * `all` has room for one record per rank, or is NULL. */

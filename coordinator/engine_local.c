@@ -1,3 +1,4 @@
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@ typedef struct local_engine local_engine;
 typedef struct {
     local_engine *engine;
     shoal_comm *comm;
+    shoal_worker *worker;
     pthread_t thread;
     bool started;
     _Atomic uint64_t done, total; /* bytes of the load */
@@ -22,9 +24,9 @@ struct local_engine {
     shoal_worker_settings settings;
     shoal_load_progress progress;
     void *progress_context;
-    shoal_worker *worker; /* rank 0 */
-    local_rank *ranks;    /* [ranks] */
-    shoal_comm **comms;   /* [ranks] */
+    int stop_fd;        /* of the request */
+    local_rank *ranks;  /* [ranks] */
+    shoal_comm **comms; /* [ranks] */
 };
 
 /* Every rank notes its own bytes; rank 0 also tells the sum. */
@@ -48,18 +50,17 @@ static void note_progress(void *context, uint64_t done, uint64_t total)
 static void *rank_main(void *context)
 {
     local_rank *self = context;
-    shoal_worker *worker;
     shoal_status st =
-        shoal_worker_open(&self->engine->settings, self->comm, note_progress, self, &worker);
+        shoal_worker_open(&self->engine->settings, self->comm, note_progress, self, &self->worker);
     if (st == SHOAL_OK) {
-        st = shoal_engine_gather_memory(self->comm, worker, NULL);
+        st = shoal_engine_gather_memory(self->comm, self->worker, NULL);
         if (st == SHOAL_OK)
-            st = shoal_worker_follow(worker);
+            st = shoal_worker_follow(self->worker);
         if (st != SHOAL_OK) {
             shoal_log(SHOAL_LOG_ERROR, "rank", "rank %d: %s", self->comm->rank, shoal_error_text());
             _exit((int)st);
         }
-        shoal_worker_close(worker);
+        shoal_worker_close(self->worker);
     }
     shoal_comm_close(self->comm);
     return NULL;
@@ -97,7 +98,19 @@ static shoal_status local_step(shoal_engine *engine, const void *block, uint64_t
                                void *context)
 {
     local_engine *e = (local_engine *)engine;
-    return shoal_worker_step(e->worker, block, bytes, results, sink, context);
+    SHOAL_TRY(shoal_interrupt_asked(e->stop_fd));
+    SHOAL_TRY(shoal_worker_step(e->ranks[0].worker, block, bytes, results, sink, context));
+    for (int r = 0; r < engine->ranks; r++)
+        shoal_worker_timing_get(e->ranks[r].worker, &engine->timing[r]);
+    return SHOAL_OK;
+}
+
+static shoal_status local_idle(shoal_engine *engine, int fd, double seconds)
+{
+    const local_engine *e = (const local_engine *)engine;
+    struct pollfd either[] = {{fd, POLLIN, 0}, {e->stop_fd > 0 ? e->stop_fd : -1, POLLIN, 0}};
+    (void)poll(either, 2, (int)(seconds * 1000));
+    return shoal_interrupt_asked(e->stop_fd);
 }
 
 /* What cannot be closed in order any more stays where it is until the process ends. */
@@ -114,17 +127,17 @@ static shoal_status local_close(shoal_engine *engine)
     }
     shoal_status st = SHOAL_OK;
     if (engine->ranks > 1)
-        st = shoal_worker_bye(e->worker);
+        st = shoal_worker_bye(e->ranks[0].worker);
     if (st != SHOAL_OK)
         return st;
     join_ranks(e);
-    shoal_worker_close(e->worker);
+    shoal_worker_close(e->ranks[0].worker);
     shoal_comm_close(e->comms[0]);
     release(e);
     return SHOAL_OK;
 }
 
-static const shoal_engine_ops local_ops = {"local", local_step, shoal_engine_wait, local_close};
+static const shoal_engine_ops local_ops = {"local", local_step, local_idle, local_close};
 
 static shoal_status allocate(int ranks, local_engine **out)
 {
@@ -154,9 +167,10 @@ shoal_status shoal_engine_local_open(const shoal_engine_request *request, int ra
 {
     shoal_status st = SHOAL_OK;
     local_engine *e;
-    int signals;
-    SHOAL_TRY(shoal_interrupt_listen(&signals));
+    int stop;
+    SHOAL_TRY(shoal_interrupt_source(request->stop_fd, &stop));
     SHOAL_TRY(allocate(ranks, &e));
+    e->stop_fd = request->stop_fd;
     e->settings = request->settings;
     if (e->settings.threads == 0)
         e->settings.threads = shoal_default_threads(ranks);
@@ -168,11 +182,13 @@ shoal_status shoal_engine_local_open(const shoal_engine_request *request, int ra
         e->ranks[r].comm = e->comms[r];
     }
     start_ranks(e);
+    local_rank *first = &e->ranks[0];
     SHOAL_TRY_GOTO(
-        shoal_worker_open(&e->settings, e->comms[0], note_progress, &e->ranks[0], &e->worker),
-        join);
-    shoal_engine_describe(&e->base, e->worker);
-    SHOAL_TRY(shoal_engine_gather_memory(e->comms[0], e->worker, e->base.memory));
+        shoal_worker_open(&e->settings, e->comms[0], note_progress, first, &first->worker), join);
+    shoal_engine_describe(&e->base, first->worker);
+    SHOAL_TRY(shoal_engine_gather_memory(e->comms[0], first->worker, e->base.memory));
+    for (int r = 0; r < ranks; r++)
+        shoal_engine_identify(&e->base.identities[r]);
     *out = &e->base;
     return SHOAL_OK;
 

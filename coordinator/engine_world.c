@@ -15,7 +15,9 @@ static shoal_status world_step(shoal_engine *engine, const void *block, uint64_t
                                void *context)
 {
     world_engine *e = (world_engine *)engine;
-    return shoal_worker_step(e->worker, block, bytes, results, sink, context);
+    SHOAL_TRY(shoal_worker_step(e->worker, block, bytes, results, sink, context));
+    shoal_worker_timing_get(e->worker, &e->base.timing[0]);
+    return SHOAL_OK;
 }
 
 /* What cannot be closed in order any more stays where it is until the process ends. */
@@ -104,6 +106,7 @@ shoal_status shoal_engine_world_open(const shoal_engine_request *request, int ra
     if (e->comm->rank > 0)
         follow_and_exit(e);
     shoal_engine_describe(&e->base, e->worker);
+    shoal_engine_identify(&e->base.identities[0]);
     *out = &e->base;
     return SHOAL_OK;
 

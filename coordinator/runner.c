@@ -4,6 +4,7 @@
 
 #include "coordinator/clock.h"
 #include "coordinator/cluster/interrupt.h"
+#include "coordinator/step_builder.h"
 #include "kernels/backend.h"
 #include "proto/bytes.h"
 #include "worker/pages.h"
@@ -34,9 +35,9 @@ typedef struct {
     shoal_pages *pages;
     step_part *parts; /* [sequences_max] */
     int part_count;
+    shoal_step_part *shares;        /* [sequences_max] */
     shoal_sequence_result *results; /* [sequences_max] */
-    void *block;
-    uint64_t block_room;
+    shoal_step_builder builder;
     uint64_t rows_done, rows_total;
 } runner;
 
@@ -49,11 +50,6 @@ int64_t shoal_run_tokens(const shoal_run *run)
 static int64_t known(const shoal_run *run)
 {
     return run->prompt_count + run->token_count;
-}
-
-static int32_t token_at(const shoal_run *run, int64_t index)
-{
-    return index < run->prompt_count ? run->prompt[index] : run->tokens[index - run->prompt_count];
 }
 
 /* ---- choosing what the step holds ------------------------------------------------------------ */
@@ -143,76 +139,25 @@ static shoal_status choose_parts(runner *r)
 
 /* ---- building it ----------------------------------------------------------------------------- */
 
-static bool wants_history(const shoal_sampling *s)
+static shoal_status build_step(runner *r)
 {
-    return s->repetition_penalty != 1.0f || s->frequency_penalty != 0.0f ||
-           s->presence_penalty != 0.0f;
-}
-
-static int32_t history_of(const runner *r, const step_part *part)
-{
-    const shoal_run *run = &r->runs[part->run];
-    return part->want == SHOAL_WANT_TOKEN && wants_history(&run->sampling) ? (int32_t)known(run)
-                                                                           : 0;
-}
-
-static int32_t pages_of(const step_part *part)
-{
-    return (int32_t)shoal_ceil_div(part->position + part->rows, SHOAL_PAGE);
-}
-
-static void fill_part(const runner *r, const step_part *part, shoal_step_draft *draft,
-                      shoal_step_sequence *seq, const shoal_step_sequence *at)
-{
-    const shoal_run *run = &r->runs[part->run];
-    *seq = (shoal_step_sequence){
-        .id = (uint64_t)part->run,
-        .position = part->position,
-        .rows = (int32_t)part->rows,
-        .first_token = at->first_token,
-        .first_page = at->first_page,
-        .page_count = pages_of(part),
-        .want = (int32_t)part->want,
-        .first_history = at->first_history,
-        .history_count = history_of(r, part),
-        .history_prompt = history_of(r, part) ? (int32_t)run->prompt_count : 0,
-        .allowed_first = -1,
-        .sampling = run->sampling,
-    };
-    for (int64_t k = 0; k < part->rows; k++)
-        draft->tokens[seq->first_token + k] = token_at(run, part->position + k);
-    memcpy(draft->pages + seq->first_page, r->states[part->run].pages,
-           (size_t)seq->page_count * sizeof(int32_t));
-    for (int32_t k = 0; k < seq->history_count; k++)
-        draft->history[seq->first_history + k] = token_at(run, k);
-}
-
-static shoal_status build_step(runner *r, uint64_t *bytes)
-{
-    int32_t tokens = 0, pages = 0, history = 0;
     for (int i = 0; i < r->part_count; i++) {
-        tokens += (int32_t)r->parts[i].rows;
-        pages += pages_of(&r->parts[i]);
-        history += history_of(r, &r->parts[i]);
+        const step_part *part = &r->parts[i];
+        const shoal_run *run = &r->runs[part->run];
+        r->shares[i] = (shoal_step_part){
+            .id = (uint64_t)part->run,
+            .prompt = run->prompt,
+            .output = run->tokens,
+            .prompt_count = run->prompt_count,
+            .output_count = run->token_count,
+            .position = part->position,
+            .rows = part->rows,
+            .pages = r->states[part->run].pages,
+            .want = part->want,
+            .sampling = &run->sampling,
+        };
     }
-    *bytes = shoal_step_bytes(r->part_count, tokens, pages, history, 0, 0);
-    if (*bytes > r->block_room) {
-        SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_WIRE, *bytes, 1, &r->block));
-        r->block_room = *bytes;
-    }
-    memset(r->block, 0, *bytes);
-
-    shoal_step_draft draft;
-    shoal_step_sequence at = {0};
-    shoal_step_layout(r->block, r->part_count, tokens, pages, history, 0, 0, &draft);
-    draft.step->number = ++r->engine->steps;
-    for (int i = 0; i < r->part_count; i++) {
-        fill_part(r, &r->parts[i], &draft, &draft.sequences[i], &at);
-        at.first_token += draft.sequences[i].rows;
-        at.first_page += draft.sequences[i].page_count;
-        at.first_history += draft.sequences[i].history_count;
-    }
-    return SHOAL_OK;
+    return shoal_step_build(&r->builder, r->shares, r->part_count, ++r->engine->steps);
 }
 
 /* ---- what came back -------------------------------------------------------------------------- */
@@ -280,7 +225,6 @@ static void count_time(runner *r, double seconds, int64_t rows, bool decode)
 
 static shoal_status one_step(runner *r)
 {
-    uint64_t bytes;
     int64_t rows = 0;
     bool decode = true;
     SHOAL_TRY(shoal_interrupt_check());
@@ -291,9 +235,10 @@ static shoal_status one_step(runner *r)
         rows += r->parts[i].rows;
         decode &= is_decode(r, r->parts[i].run);
     }
-    SHOAL_TRY(build_step(r, &bytes));
+    SHOAL_TRY(build_step(r));
     const double begin = shoal_clock_seconds();
-    SHOAL_TRY(shoal_engine_step(r->engine, r->block, bytes, r->results, pass_row, r));
+    SHOAL_TRY(
+        shoal_engine_step(r->engine, r->builder.block, r->builder.bytes, r->results, pass_row, r));
     count_time(r, shoal_clock_seconds() - begin, rows, decode);
     for (int i = 0; i < r->part_count; i++)
         SHOAL_TRY(take_result(r, &r->parts[i], &r->results[i]));
@@ -339,6 +284,8 @@ static shoal_status prepare(runner *r)
     r->states = array;
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, sequences, sizeof *r->parts, &array));
     r->parts = array;
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, sequences, sizeof *r->shares, &array));
+    r->shares = array;
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, sequences, sizeof *r->results, &array));
     r->results = array;
     return shoal_pages_create((int32_t)r->engine->limits.pages, &r->pages);
@@ -359,8 +306,9 @@ static void release(runner *r)
     shoal_pages_destroy(r->pages);
     shoal_free(r->states);
     shoal_free(r->parts);
+    shoal_free(r->shares);
     shoal_free(r->results);
-    shoal_free(r->block);
+    shoal_step_builder_free(&r->builder);
 }
 
 shoal_status shoal_run_all(shoal_engine *engine, int64_t chunk, shoal_run *runs, int count,

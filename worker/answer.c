@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "proto/log.h"
+#include "worker/fault.h"
 
 /* Nothing to report but, perhaps, a row error. */
 static shoal_sequence_result nothing(const shoal_answer *a, int32_t which, int32_t failed_layer,
@@ -51,7 +52,10 @@ static shoal_status answer_one(shoal_answer *a, int64_t pick, const float *logit
     if (a->scratch->failed_layer[a->scratch->pick[pick]] >= 0)
         return SHOAL_OK; /* reported at the end */
     switch ((shoal_want)seq->want) {
-    case SHOAL_WANT_TOKEN: choose(a, which, logits); return SHOAL_OK;
+    case SHOAL_WANT_TOKEN:
+        SHOAL_FAULT(SAMPLE);
+        choose(a, which, logits);
+        return SHOAL_OK;
     case SHOAL_WANT_LOGITS:
         return a->sink ? a->sink(a->sink_context, which, row, logits, a->vocab) : SHOAL_OK;
     case SHOAL_WANT_NLL: {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/fault.h"
 #include "worker/probe.h"
 
 typedef struct {
@@ -36,20 +37,26 @@ static shoal_status start(job *j)
     return shoal_comm_agree(j->comm, st);
 }
 
+static shoal_status open_blueprint(const job *j, const char *folder)
+{
+    SHOAL_FAULT(PLAN);
+    return shoal_blueprint_open(j->settings, folder, j->comm->size, &j->a->blueprint);
+}
+
 static shoal_status look(const job *j)
 {
     const shoal_worker_settings *s = j->settings;
     shoal_status st = SHOAL_OK;
     const bool sees_files = !s->push || j->comm->rank == 0;
     if (sees_files)
-        st = shoal_blueprint_open(s, s->model, j->comm->size, &j->a->blueprint);
+        st = open_blueprint(j, s->model);
     SHOAL_TRY(shoal_comm_agree(j->comm, st));
     if (!s->push)
         return SHOAL_OK;
     SHOAL_TRY(shoal_push_share(j->comm, sees_files ? j->a->blueprint->checkpoint : NULL, s->model,
                                j->a->skeleton));
     if (!sees_files)
-        st = shoal_blueprint_open(s, j->a->skeleton, j->comm->size, &j->a->blueprint);
+        st = open_blueprint(j, j->a->skeleton);
     return shoal_comm_agree(j->comm, st);
 }
 
@@ -139,7 +146,7 @@ shoal_status shoal_assembly_open(const shoal_worker_settings *settings, shoal_co
     SHOAL_TRY_GOTO(load(&j), close);
     SHOAL_TRY_GOTO(prepare(&j), close);
     if (settings->probe)
-        SHOAL_TRY_GOTO(shoal_probe_run(assembly, comm), close);
+        SHOAL_TRY_GOTO(shoal_probe_run(assembly, comm, tell_progress, &j), close);
     return SHOAL_OK;
 
 close:

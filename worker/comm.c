@@ -2,6 +2,33 @@
 
 #include <string.h>
 
+#include "worker/comm_exchange.h"
+
+shoal_status shoal_comm_gather(shoal_comm *comm, const uint64_t *bytes_of_rank, const void **parts)
+{
+    const double begin = shoal_seconds_now();
+    const shoal_status st = comm->ops->gather(comm, bytes_of_rank, parts);
+    comm->exchanged += shoal_seconds_now() - begin;
+    return st;
+}
+
+shoal_status shoal_comm_reduce(shoal_comm *comm, uint64_t count, const int64_t **parts,
+                               int *part_count)
+{
+    const double begin = shoal_seconds_now();
+    const shoal_status st = comm->ops->reduce(comm, count, parts, part_count);
+    comm->exchanged += shoal_seconds_now() - begin;
+    return st;
+}
+
+shoal_status shoal_comm_broadcast(shoal_comm *comm, void *data, uint64_t bytes, int root)
+{
+    const double begin = shoal_seconds_now();
+    const shoal_status st = comm->ops->broadcast(comm, data, bytes, root);
+    comm->exchanged += shoal_seconds_now() - begin;
+    return st;
+}
+
 /* Small and rare: one broadcast per rank keeps it independent of slots, which may not exist yet. */
 shoal_status shoal_comm_agree(shoal_comm *comm, shoal_status mine)
 {

@@ -19,6 +19,7 @@
 #ifndef SHOAL_WORKER_COMM_H
 #define SHOAL_WORKER_COMM_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -44,12 +45,13 @@ typedef struct {
 struct shoal_comm {
     const shoal_comm_ops *ops;
     int rank, size;
-    bool crowded;        /* more ranks (x threads) than cores on this node   */
-    bool broken;         /* this rank leaves alone: see below                */
-    uint64_t slot_bytes; /* capacity of a slot                               */
-    uint64_t bytes_held; /* memory this rank holds for slots and staging     */
-    uint64_t sequence;   /* exchanges done: for dumps of a hung generation   */
-    double waited;       /* seconds spent waiting for peers, for statistics  */
+    bool crowded;              /* more ranks (x threads) than cores on this node   */
+    bool broken;               /* this rank leaves alone: see below                */
+    uint64_t slot_bytes;       /* capacity of a slot                               */
+    uint64_t bytes_held;       /* memory this rank holds for slots and staging     */
+    _Atomic uint64_t sequence; /* exchanges done: for dumps of a hung generation */
+    double exchanged;          /* seconds inside gather, reduce and broadcast, for statistics */
+    double waited;             /* seconds waiting for peers: a part of them                   */
 };
 
 /* The buffer for the next exchange; NULL before shoal_comm_open_slots. */
@@ -59,25 +61,16 @@ static inline void *shoal_comm_slot(shoal_comm *comm)
 }
 
 /* bytes_of_rank: [size], known alike on every rank, each <= slot_bytes; parts: [size] pointers. */
-SHOAL_MUST_USE static inline shoal_status
-shoal_comm_gather(shoal_comm *comm, const uint64_t *bytes_of_rank, const void **parts)
-{
-    return comm->ops->gather(comm, bytes_of_rank, parts);
-}
+SHOAL_MUST_USE shoal_status shoal_comm_gather(shoal_comm *comm, const uint64_t *bytes_of_rank,
+                                              const void **parts);
 
 /* The slot holds `count` int64; parts has room for `size` pointers. */
-SHOAL_MUST_USE static inline shoal_status shoal_comm_reduce(shoal_comm *comm, uint64_t count,
-                                                            const int64_t **parts, int *part_count)
-{
-    return comm->ops->reduce(comm, count, parts, part_count);
-}
+SHOAL_MUST_USE shoal_status shoal_comm_reduce(shoal_comm *comm, uint64_t count,
+                                              const int64_t **parts, int *part_count);
 
 /* Any size; small messages and steps, not tensors. Idle ranks wait here without using CPU. */
-SHOAL_MUST_USE static inline shoal_status shoal_comm_broadcast(shoal_comm *comm, void *data,
-                                                               uint64_t bytes, int root)
-{
-    return comm->ops->broadcast(comm, data, bytes, root);
-}
+SHOAL_MUST_USE shoal_status shoal_comm_broadcast(shoal_comm *comm, void *data, uint64_t bytes,
+                                                 int root);
 
 SHOAL_MUST_USE static inline shoal_status shoal_comm_barrier(shoal_comm *comm)
 {

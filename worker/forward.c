@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "proto/bytes.h"
+#include "worker/fault.h"
 
 /* The branch that the next norm adds to the residual. */
 typedef struct {
@@ -231,6 +232,7 @@ static shoal_status cut_and_reduce(const shoal_forward *f, int64_t layer, shoal_
         .pending = f->scratch->pending,
     };
     SHOAL_TRY(f->backend->ops->cut(f->backend, &args));
+    SHOAL_FAULT(REDUCE);
     beat(f);
     b->bias = linear->bias;
     b->layer = (int)layer;

@@ -25,6 +25,8 @@ typedef struct {
 typedef struct {
     shoal_assembly *a;
     shoal_comm *comm;
+    shoal_weights_progress progress;
+    void *progress_context;
     shoal_arena *arena; /* of one linear */
     int layer;          /* -1: lm_head   */
     shoal_role role;
@@ -278,8 +280,9 @@ destroy:
     return st;
 }
 
-static shoal_status probe_stage(shoal_assembly *a, shoal_comm *comm, int layer, shoal_stage stage)
+static shoal_status probe_stage(const probe *start, int layer, shoal_stage stage)
 {
+    shoal_assembly *a = start->a;
     const bool head = stage == SHOAL_STAGE_LM_HEAD;
     const int64_t index = head ? a->weights.layer_count : layer;
     shoal_role first;
@@ -288,25 +291,27 @@ static shoal_status probe_stage(shoal_assembly *a, shoal_comm *comm, int layer, 
     for (int i = 0; i < count; i++) {
         shoal_stage_view *view = shoal_scratch_view(&a->scratch, index, stage);
         const shoal_role role = (shoal_role)((int)first + i);
-        probe p = {
-            .a = a,
-            .comm = comm,
-            .layer = layer,
-            .role = role,
-            .linear = head ? &a->weights.lm_head : &a->weights.layers[layer].linear[role],
-            .view = view,
-            .act = view->of_linear[i],
-        };
-        SHOAL_TRY(shoal_comm_agree(comm, probe_linear(&p)));
+        probe p = *start;
+        p.layer = layer;
+        p.role = role;
+        p.linear = head ? &a->weights.lm_head : &a->weights.layers[layer].linear[role];
+        p.view = view;
+        p.act = view->of_linear[i];
+        SHOAL_TRY(shoal_comm_agree(p.comm, probe_linear(&p)));
+        if (p.progress)
+            p.progress(p.progress_context);
     }
     return SHOAL_OK;
 }
 
-shoal_status shoal_probe_run(shoal_assembly *assembly, shoal_comm *comm)
+shoal_status shoal_probe_run(shoal_assembly *assembly, shoal_comm *comm,
+                             shoal_weights_progress progress, void *context)
 {
+    const probe start = {
+        .a = assembly, .comm = comm, .progress = progress, .progress_context = context};
     shoal_fp_reset();
     for (int layer = 0; layer < (int)assembly->weights.layer_count; layer++)
         for (shoal_stage stage = SHOAL_STAGE_QKV; stage < SHOAL_STAGE_LM_HEAD; stage++)
-            SHOAL_TRY(probe_stage(assembly, comm, layer, stage));
-    return probe_stage(assembly, comm, -1, SHOAL_STAGE_LM_HEAD);
+            SHOAL_TRY(probe_stage(&start, layer, stage));
+    return probe_stage(&start, -1, SHOAL_STAGE_LM_HEAD);
 }

@@ -12,7 +12,8 @@
 #include "worker/assembly.h"
 
 /* Collective. SHOAL_ERR_DATA naming layer, linear, rank, output, value and expectation. The worst
- * error of every linear is logged (event "probe"). */
-SHOAL_MUST_USE shoal_status shoal_probe_run(shoal_assembly *assembly, shoal_comm *comm);
+ * error of every linear is logged (event "probe"); `progress`, if given, is called after each. */
+SHOAL_MUST_USE shoal_status shoal_probe_run(shoal_assembly *assembly, shoal_comm *comm,
+                                            shoal_weights_progress progress, void *context);
 
 #endif

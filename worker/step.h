@@ -73,6 +73,12 @@ typedef struct {
 
 typedef enum { SHOAL_STEP_FORWARD, SHOAL_STEP_BYE } shoal_step_kind;
 
+/* Does any sequence have more than one row? Such steps take longer. */
+static inline bool shoal_step_is_prefill(const shoal_step *step)
+{
+    return step->token_count > step->sequence_count;
+}
+
 /* Views into a checked step. */
 typedef struct {
     const shoal_step *step;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "shard/load.h"
+#include "worker/fault.h"
 
 typedef struct {
     const shoal_slicing *slicing;
@@ -110,6 +111,7 @@ static shoal_status load_linear(const loader *l, int layer, shoal_role role, sho
 {
     const shoal_manifest *manifest = l->slicing->manifest;
     const shoal_weight *weight = shoal_manifest_weight(manifest, layer, role);
+    SHOAL_FAULT(READ);
     const bool down = role == SHOAL_ROLE_DOWN;
     shoal_status st = SHOAL_OK;
     shoal_linear_spec spec;
@@ -133,8 +135,10 @@ static shoal_status load_linear(const loader *l, int layer, shoal_role role, sho
     st = shoal_load_linear(manifest, weight, &rect, &spec, l->cap, l->w->arena, linear);
     if (!borrowed)
         shoal_free(order);
+    SHOAL_TRY(st);
+    SHOAL_FAULT(PACK);
     tell(l);
-    return st;
+    return SHOAL_OK;
 }
 
 static shoal_status load_norm(const loader *l, int layer, shoal_role role, const float **out)

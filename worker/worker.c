@@ -1,11 +1,13 @@
 #include "worker/worker.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "kernels/linear_row.h"
 #include "worker/answer.h"
 #include "worker/assembly.h"
 #include "worker/comm_exchange.h"
+#include "worker/fault.h"
 
 /* A block larger than this is no step. */
 #define STEP_BYTES_MAX (64u << 20)
@@ -20,6 +22,8 @@ struct shoal_worker {
     void *block; /* followers: the received step */
     uint64_t block_bytes;
     _Atomic uint64_t heartbeat;
+    pthread_mutex_t timing_lock;
+    shoal_worker_timing timing;
 };
 
 void shoal_worker_defaults(shoal_worker_settings *settings)
@@ -69,6 +73,7 @@ shoal_status shoal_worker_open(const shoal_worker_settings *settings, shoal_comm
     shoal_worker *w = block;
     SHOAL_TRY_GOTO(shoal_comm_agree(comm, st), free_worker);
     w->comm = comm;
+    (void)pthread_mutex_init(&w->timing_lock, NULL);
     SHOAL_TRY_GOTO(shoal_assembly_open(settings, comm, progress, context, &w->parts), free_worker);
     shoal_assembly_forward(&w->parts, comm, &w->heartbeat, &w->forward);
     if (comm->rank == 0)
@@ -92,6 +97,7 @@ void shoal_worker_close(shoal_worker *worker)
         return;
     shoal_sampler_destroy(worker->sampler);
     shoal_assembly_close(&worker->parts);
+    (void)pthread_mutex_destroy(&worker->timing_lock);
     shoal_free(worker->block);
     shoal_free(worker);
 }
@@ -127,10 +133,50 @@ void shoal_worker_rows(const shoal_worker *worker,
         head->decode->name, head->prefill->name);
 }
 
+uint64_t shoal_worker_exchanges(const shoal_worker *worker)
+{
+    return atomic_load_explicit(&worker->comm->sequence, memory_order_relaxed);
+}
+
+/* ---- timing ---------------------------------------------------------------------------------- */
+
+void shoal_worker_timing_get(shoal_worker *worker, shoal_worker_timing *out)
+{
+    (void)pthread_mutex_lock(&worker->timing_lock);
+    *out = worker->timing;
+    (void)pthread_mutex_unlock(&worker->timing_lock);
+}
+
+/* The clocks when a step begins. */
+typedef struct {
+    uint64_t exchanges;
+    double now, exchanged, waited;
+} mark;
+
+static mark begin_step(const shoal_worker *w)
+{
+    return (mark){w->comm->sequence, shoal_seconds_now(), w->comm->exchanged, w->comm->waited};
+}
+
+static void end_step(shoal_worker *w, const mark *begin)
+{
+    const mark end = begin_step(w);
+    (void)pthread_mutex_lock(&w->timing_lock);
+    w->timing.steps++;
+    w->timing.exchanges += end.exchanges - begin->exchanges;
+    w->timing.step_seconds += end.now - begin->now;
+    w->timing.exchange_seconds += end.exchanged - begin->exchanged;
+    w->timing.waited_seconds += end.waited - begin->waited;
+    (void)pthread_mutex_unlock(&w->timing_lock);
+}
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+
 static shoal_status compute(shoal_worker *w, const shoal_step_view *view, shoal_row_sink sink,
                             void *context)
 {
     shoal_fp_reset();
+    SHOAL_FAULT_IN_STEP(shoal_step_is_prefill(view->step), view->tokens, view->step->token_count);
     atomic_fetch_add_explicit(&w->heartbeat, 1, memory_order_relaxed);
     return shoal_forward_step(&w->forward, view, sink, context);
 }
@@ -145,6 +191,7 @@ shoal_status shoal_worker_step(shoal_worker *worker, const void *block, uint64_t
         return shoal_fail(SHOAL_ERR_DATA, "a step of kind %d and %llu bytes (at most %u)",
                           view.step->kind, (unsigned long long)bytes, STEP_BYTES_MAX);
     shoal_step head = *view.step;
+    const mark begin = begin_step(worker);
     SHOAL_TRY(shoal_comm_broadcast(worker->comm, &head, sizeof head, 0));
     if (worker->comm->size > 1)
         SHOAL_TRY(shoal_comm_broadcast(worker->comm, (void *)(uintptr_t)block, bytes, 0));
@@ -162,17 +209,22 @@ shoal_status shoal_worker_step(shoal_worker *worker, const void *block, uint64_t
     shoal_answer_begin(&answer);
     const shoal_status st = compute(worker, &view, shoal_answer_row, &answer);
     worker->comm->broken |= st != SHOAL_OK; /* as in shoal_worker_follow */
-    return st == SHOAL_OK ? shoal_answer_end(&answer) : st;
+    SHOAL_TRY(st);
+    end_step(worker, &begin);
+    return shoal_answer_end(&answer);
 }
 
-static shoal_status receive_step(shoal_worker *w, shoal_step *head)
+static shoal_status receive_head(shoal_worker *w, shoal_step *head)
 {
     SHOAL_TRY(shoal_comm_broadcast(w->comm, head, sizeof *head, 0));
     if (head->magic != SHOAL_STEP_MAGIC || head->bytes > STEP_BYTES_MAX)
         return shoal_fail(SHOAL_ERR_DATA, "rank 0 sent a step of %llu bytes, magic %08x",
                           (unsigned long long)head->bytes, head->magic);
-    if (head->kind == SHOAL_STEP_BYE)
-        return SHOAL_OK;
+    return SHOAL_OK;
+}
+
+static shoal_status receive_block(shoal_worker *w, const shoal_step *head)
+{
     if (head->bytes > w->block_bytes) {
         SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_WIRE, head->bytes, 1, &w->block));
         w->block_bytes = head->bytes;
@@ -184,12 +236,17 @@ static shoal_status follow_step(shoal_worker *w, bool *bye)
 {
     shoal_step head;
     shoal_step_view view;
-    SHOAL_TRY(receive_step(w, &head));
+    SHOAL_FAULT(IDLE);
+    SHOAL_TRY(receive_head(w, &head));
+    const mark begin = begin_step(w);
     *bye = head.kind == SHOAL_STEP_BYE;
     if (*bye)
         return SHOAL_OK;
+    SHOAL_TRY(receive_block(w, &head));
     SHOAL_TRY(shoal_step_open(w->block, head.bytes, &w->limits, &view));
-    return compute(w, &view, NULL, NULL);
+    SHOAL_TRY(compute(w, &view, NULL, NULL));
+    end_step(w, &begin);
+    return SHOAL_OK;
 }
 
 shoal_status shoal_worker_follow(shoal_worker *worker)

@@ -84,7 +84,20 @@ SHOAL_MUST_USE shoal_status shoal_worker_follow(shoal_worker *worker);
 /* Rank 0: end the others' follow. */
 SHOAL_MUST_USE shoal_status shoal_worker_bye(shoal_worker *worker);
 
-/* A number that rises with every phase of every step, for watchdogs; readable from any thread. */
+/* A number that rises with every phase of every step, and the exchanges done, for watchdogs;
+ * readable from any thread. */
 uint64_t shoal_worker_heartbeat(const shoal_worker *worker);
+uint64_t shoal_worker_exchanges(const shoal_worker *worker);
+
+/* Sums over the steps of this rank, in seconds: whole steps, of these the time inside exchanges
+ * (waiting included), and of that the waiting for other ranks alone. The wait for the next step to
+ * come is in none of them. Compute is step - exchange. */
+typedef struct {
+    uint64_t steps, exchanges;
+    double step_seconds, exchange_seconds, waited_seconds;
+} shoal_worker_timing;
+
+/* As of the last whole step; from any thread. */
+void shoal_worker_timing_get(shoal_worker *worker, shoal_worker_timing *out);
 
 #endif

@@ -1,7 +1,7 @@
 #include "coordinator/cli/options.h"
 
 #define V(name)    (1u << SHOAL_VERB_##name)
-#define STEP_VERBS (V(GENERATE) | V(EVAL))
+#define STEP_VERBS (V(GENERATE) | V(EVAL) | V(BENCH))
 #define PLAN_VERBS (STEP_VERBS | V(PLAN))
 #define ALL_VERBS  ((1u << SHOAL_VERB_COUNT) - 1u)
 
@@ -19,7 +19,7 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
     [SHOAL_OPT_IDS] = {.name = "ids",
                        .metavar = "FILE",
                        .type = SHOAL_TYPE_STRING,
-                       .verbs = STEP_VERBS | V(TOKENIZE),
+                       .verbs = V(GENERATE) | V(EVAL) | V(TOKENIZE),
                        .help = "Token ids from a JSON file, [...] or {\"prompt_ids\": [...]}, used "
                                "as they are."},
     [SHOAL_OPT_TEXT] = {.name = "text",
@@ -49,7 +49,7 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                               .min = 1,
                               .max = TOKENS_MAX,
                               .fallback = "32",
-                              .verbs = V(GENERATE),
+                              .verbs = V(GENERATE) | V(BENCH),
                               .help = "Generate at most this many tokens."},
     [SHOAL_OPT_TEMPERATURE] = {.name = "temperature",
                                .metavar = "X",
@@ -145,6 +145,62 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                        .verbs = V(HELP),
                        .flag_only = true,
                        .help = "Print the manual page as troff source."},
+
+    [SHOAL_OPT_URL] = {.name = "url",
+                       .metavar = "URL",
+                       .type = SHOAL_TYPE_STRING,
+                       .verbs = V(BENCH),
+                       .help = "Measure this server, http://HOST:PORT (default: start 'shoal "
+                               "serve MODEL')."},
+    [SHOAL_OPT_STREAMS] = {.name = "streams",
+                           .metavar = "A,B,...",
+                           .type = SHOAL_TYPE_STRING,
+                           .fallback = "1,8,32",
+                           .verbs = V(BENCH),
+                           .help = "Closed loops with so many requests under way at once."},
+    [SHOAL_OPT_RATE] = {.name = "rate",
+                        .metavar = "R",
+                        .type = SHOAL_TYPE_FLOAT,
+                        .min = 0,
+                        .max = 100000,
+                        .verbs = V(BENCH),
+                        .help =
+                            "Open loop with R arrivals per second, 0 for none (default: 70 % of "
+                            "what the best closed loop finished)."},
+    [SHOAL_OPT_REQUESTS] = {.name = "requests",
+                            .metavar = "K",
+                            .type = SHOAL_TYPE_INT,
+                            .min = 1,
+                            .max = 1000000,
+                            .verbs = V(BENCH),
+                            .help = "At most K requests per load (default: as many as begin in "
+                                    "15 s)."},
+    [SHOAL_OPT_PROMPT_TOKENS] = {.name = "prompt-tokens",
+                                 .metavar = "P",
+                                 .type = SHOAL_TYPE_INT,
+                                 .min = 1,
+                                 .max = 1048576,
+                                 .fallback = "64",
+                                 .verbs = V(BENCH),
+                                 .help = "Length of the random prompts."},
+    [SHOAL_OPT_PROMPTS] = {.name = "prompts",
+                           .metavar = "KIND",
+                           .type = SHOAL_TYPE_ENUM,
+                           .words = "ids text",
+                           .fallback = "ids",
+                           .verbs = V(BENCH),
+                           .help = "Prompts as token ids, or as letters for servers that take no "
+                                   "ids."},
+    [SHOAL_OPT_API_KEY_FILE] = {.name = "api-key-file",
+                                .metavar = "FILE",
+                                .type = SHOAL_TYPE_STRING,
+                                .verbs = V(BENCH),
+                                .help = "File whose first line is the key that the server wants."},
+    [SHOAL_OPT_PLOT] = {.name = "plot",
+                        .metavar = "DIR",
+                        .type = SHOAL_TYPE_STRING,
+                        .verbs = V(BENCH),
+                        .help = "Draw the latencies into this folder with gnuplot."},
 
     [SHOAL_OPT_RANKS] = {.name = "ranks",
                          .aliases = "n tp tensor-parallel-size",

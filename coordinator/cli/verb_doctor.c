@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "coordinator/cli/machine.h"
 #include "coordinator/cli/report.h"
 #include "coordinator/cli/run_request.h"
 #include "coordinator/cli/verbs.h"
@@ -75,23 +76,21 @@ static void check_rows(const shoal_options *o, finding *f)
 
 static void check_cores(const shoal_options *o, finding *f)
 {
+    shoal_machine machine;
     (void)o;
-    found(f, true, "", "%d usable of %ld", shoal_default_threads(1), sysconf(_SC_NPROCESSORS_ONLN));
+    shoal_machine_read(&machine);
+    found(f, true, "", "%d usable of %ld", machine.cores, machine.cores_online);
 }
 
 static void check_memory(const shoal_options *o, finding *f)
 {
+    shoal_machine machine;
+    char bytes[32];
     (void)o;
-    char line[128], bytes[32];
-    unsigned long long kib = 0;
-    FILE *file = fopen("/proc/meminfo", "re");
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
-            break;
-    if (file)
-        (void)fclose(file);
-    shoal_format_bytes(kib << 10, bytes, sizeof bytes);
-    found(f, kib > 0, "mount /proc", "%s available", kib ? bytes : "an unknown amount is");
+    shoal_machine_read(&machine);
+    const bool known = machine.memory_available > 0;
+    shoal_format_bytes(machine.memory_available, bytes, sizeof bytes);
+    found(f, known, "mount /proc", "%s available", known ? bytes : "an unknown amount is");
 }
 
 static void check_shared_memory(const shoal_options *o, finding *f)

@@ -46,7 +46,13 @@ const shoal_verb shoal_verb_table[SHOAL_VERB_COUNT] = {
                            "Started by mpirun, by hand or by a coordinator; joins the coordinator "
                            "at --coordinator with the token in --token-file.",
                            NULL, shoal_verb_worker},
-    [SHOAL_VERB_BENCH] = {"bench", "WHAT", 0, 0, "measure", "", NULL, NULL},
+    [SHOAL_VERB_BENCH] = {"bench", "serve MODEL", 1, 2, "measure what a server's clients would see",
+                          "Starts 'shoal serve MODEL' (or takes the server at --url), keeps 1, 8 "
+                          "and 32 streams busy with random prompts, then lets requests arrive at "
+                          "random times. Reports tokens per second, time to the first token, time "
+                          "between tokens, and every failure; in about a minute. Options of 'How "
+                          "it runs' are the server's.",
+                          "bench serve models/tiny -n 2 --streams 1,4", shoal_verb_bench},
     [SHOAL_VERB_DOCTOR] = {"doctor", "", 0, 0, "check this machine, or under mpirun the cluster",
                            "Every check says what it found and, where it failed, what helps.",
                            "doctor", shoal_verb_doctor},

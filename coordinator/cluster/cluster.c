@@ -13,7 +13,8 @@
 #include "proto/log.h"
 
 /* How often to look at mpirun and the clock when nothing happens. */
-#define TICK_SECONDS 0.1
+#define TICK_SECONDS      0.1
+#define IDLE_TICK_SECONDS 0.5
 
 #define SEND_MS 10000
 
@@ -23,6 +24,9 @@
 
 /* Ranks on other hosts find the token here: mpirun carries the variable. */
 #define TOKEN_VARIABLE "SHOAL_LINK_TOKEN"
+
+/* Every rank finds here which start it belongs to. */
+#define GENERATION_VARIABLE "SHOAL_GENERATION"
 
 /* ---- before the start ------------------------------------------------------------------------ */
 
@@ -83,6 +87,10 @@ static shoal_status start_mpirun(shoal_cluster *c)
                                c->address,    "--token-file",
                                c->token_file, r->force_network ? "--comm" : NULL,
                                "network",     NULL};
+    char generation[64], token[sizeof TOKEN_VARIABLE "=" + sizeof c->token];
+    const char *variables[] = {generation, c->remote ? token : NULL, NULL};
+    (void)snprintf(generation, sizeof generation, "%s=%u", GENERATION_VARIABLE, r->generation);
+    (void)snprintf(token, sizeof token, "%s=%s", TOKEN_VARIABLE, c->token);
     const shoal_launch_request request = {
         .ranks = c->base.ranks,
         .program = c->program,
@@ -91,15 +99,14 @@ static shoal_status start_mpirun(shoal_cluster *c)
         .shared_folder = c->remote || !c->folder.shared[0] ? NULL : c->folder.shared,
         .hostfile = r->hostfile,
         .mpi_args = r->mpi_args,
-        .forward = c->remote ? TOKEN_VARIABLE : NULL,
+        .variables = variables,
         .as_root = geteuid() == 0,
     };
-    shoal_own_path(c->program);
-    if (c->remote && setenv(TOKEN_VARIABLE, c->token, 1) != 0)
-        return shoal_fail(SHOAL_ERR_TEMPORARY, "no memory for a variable");
-    const shoal_status st = shoal_launch_start(&request, &c->launch);
-    (void)unsetenv(TOKEN_VARIABLE);
-    return st;
+    if (r->program)
+        (void)snprintf(c->program, sizeof c->program, "%s", r->program);
+    else
+        shoal_own_path(c->program);
+    return shoal_launch_start(&request, &c->launch);
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -187,13 +194,19 @@ static shoal_status bring_up(shoal_cluster *c)
 
 /* ---- ending ---------------------------------------------------------------------------------- */
 
-/* The recorded sentence survives. */
-static void destroy(shoal_cluster *c, double grace)
+/* The recorded sentence survives. Once it is known why a run has failed nobody waits for mpirun,
+ * unless it must tell other hosts. */
+static void destroy(shoal_cluster *c, bool fine)
 {
+    const double begin = shoal_clock_seconds();
     for (int r = 0; c->ranks && r < c->base.ranks; r++)
         shoal_link_close(c->ranks[r].link);
     shoal_listener_close(c->listener);
-    shoal_launch_stop(&c->launch, grace);
+    if (fine || c->remote)
+        shoal_launch_stop(&c->launch, fine ? GRACE_FINE : GRACE_FAILED);
+    else
+        shoal_launch_kill(&c->launch);
+    shoal_log(SHOAL_LOG_INFO, "down", "taken down in %.2f s", shoal_clock_seconds() - begin);
     shoal_run_folder_remove(&c->folder);
     shoal_engine_free_reports(&c->base);
     shoal_free(c->ranks);
@@ -225,21 +238,15 @@ static shoal_status cluster_close(shoal_engine *engine)
 {
     shoal_cluster *c = (shoal_cluster *)engine;
     if (engine->broken) {
-        destroy(c, GRACE_FAILED);
+        destroy(c, false);
         return SHOAL_OK;
     }
     const shoal_status st = say_bye(c);
-    destroy(c, st == SHOAL_OK ? GRACE_FINE : GRACE_FAILED);
+    destroy(c, st == SHOAL_OK);
     return st;
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
-
-static bool is_prefill(const void *block)
-{
-    const shoal_step *step = block;
-    return step->token_count > step->sequence_count;
-}
 
 static shoal_status finish_step(shoal_cluster *c)
 {
@@ -259,7 +266,7 @@ static shoal_status cluster_step(shoal_engine *engine, const void *block, uint64
     shoal_cluster *c = (shoal_cluster *)engine;
     const shoal_step *step = block;
     const shoal_wire_message message = {.type = SHOAL_WIRE_STEP, .step = {{block, bytes}}};
-    c->step = (shoal_cluster_step){.prefill = is_prefill(block),
+    c->step = (shoal_cluster_step){.prefill = shoal_step_is_prefill(step),
                                    .sequences = step->sequence_count,
                                    .number = step->number,
                                    .results = results,
@@ -273,8 +280,24 @@ static shoal_status cluster_step(shoal_engine *engine, const void *block, uint64
     return finish_step(c);
 }
 
-static const shoal_engine_ops cluster_ops = {"cluster", cluster_step, shoal_engine_wait,
-                                             cluster_close};
+/* ---- at rest --------------------------------------------------------------------------------- */
+
+static shoal_status cluster_idle(shoal_engine *engine, int fd, double seconds)
+{
+    shoal_cluster *c = (shoal_cluster *)engine;
+    const double end = shoal_clock_seconds() + seconds;
+    double left = seconds;
+    c->wake = fd;
+    c->woken = false;
+    do {
+        SHOAL_TRY(shoal_cluster_pump(c, left < IDLE_TICK_SECONDS ? left : IDLE_TICK_SECONDS));
+        left = end - shoal_clock_seconds();
+    } while (!c->woken && left > 0);
+    c->wake = -1;
+    return SHOAL_OK;
+}
+
+static const shoal_engine_ops cluster_ops = {"cluster", cluster_step, cluster_idle, cluster_close};
 
 /* ---- the engine ------------------------------------------------------------------------------ */
 
@@ -297,21 +320,24 @@ static shoal_status allocate(const shoal_engine_request *request, shoal_cluster 
     c->base.ops = &cluster_ops;
     c->base.ranks = c->roster.ranks = request->ranks;
     c->request = *request;
+    if (c->request.generation == 0)
+        c->request.generation = 1;
     c->remote = spans_hosts(request);
-    c->launch.output = -1;
+    c->launch.output = c->wake = -1;
+    shoal_cluster_set_deadlines(c, &request->deadlines);
     SHOAL_TRY_GOTO(shoal_alloc_array(SHOAL_MEM_OTHER, ranks, sizeof *c->ranks, &block), fail);
     c->ranks = block;
-    SHOAL_TRY_GOTO(shoal_alloc_array(SHOAL_MEM_OTHER, ranks + 3, sizeof *c->polls, &block), fail);
+    SHOAL_TRY_GOTO(shoal_alloc_array(SHOAL_MEM_OTHER, ranks + 4, sizeof *c->polls, &block), fail);
     c->polls = block;
     SHOAL_TRY_GOTO(shoal_engine_make_reports(&c->base), fail);
     SHOAL_TRY_GOTO(check_hostfile(request->hostfile), fail);
-    SHOAL_TRY_GOTO(shoal_interrupt_listen(&c->signals), fail);
+    SHOAL_TRY_GOTO(shoal_interrupt_source(request->stop_fd, &c->stop), fail);
     SHOAL_TRY_GOTO(shoal_run_folder_create(&c->folder), fail);
     *out = c;
     return SHOAL_OK;
 
 fail:
-    destroy(c, 0);
+    destroy(c, false);
     return st;
 }
 
@@ -321,7 +347,7 @@ shoal_status shoal_engine_cluster_open(const shoal_engine_request *request, shoa
     SHOAL_TRY(allocate(request, &c));
     const shoal_status st = bring_up(c);
     if (st != SHOAL_OK) {
-        destroy(c, GRACE_FAILED);
+        destroy(c, false);
         return st;
     }
     *out = &c->base;

@@ -1,13 +1,14 @@
 /* coordinator/cluster/cluster.h - the cluster engine from the inside: state, events, deadlines.
  *
  * One thread drives everything: `shoal_cluster_pump` waits a moment for whatever can happen (a
- * rank joins, a message, a closed link, the end of mpirun, a signal, a deadline) and deals with
- * it; opening, stepping and closing pump until what they want is there. The first thing that goes
- * wrong ends the run: the sentence names the rank, and the engine can only be closed.
+ * rank joins, a message, a closed link, the end of mpirun, a signal or the caller's stop_fd, a
+ * deadline) and deals with it; opening, stepping, idling and closing pump until what they want is
+ * there. The first thing that goes wrong ends the run: the sentence names the rank, and the engine
+ * can only be closed. A cluster is one generation; the next is a new engine.
  *
- * Deadlines: start 30 s until all ranks have joined; load 30 s without a byte; in a step, 5 s and
- * 20 times what such a step takes until a rank that sends no heartbeats counts as lost, and
- * another 30 s while all send heartbeats but nobody makes progress. */
+ * Deadlines (coordinator/engine.h has the numbers): until all ranks have joined; while loading,
+ * for a rank that says nothing and for all that make no progress; in a step the same two, with a
+ * share for how long such steps take; at rest for a rank that says nothing. */
 #ifndef SHOAL_COORDINATOR_CLUSTER_CLUSTER_H
 #define SHOAL_COORDINATOR_CLUSTER_CLUSTER_H
 
@@ -18,9 +19,6 @@
 #include "coordinator/cluster/run_folder.h"
 #include "coordinator/engine.h"
 #include "worker/link.h"
-
-/* The only generation of a run from the command line. */
-#define SHOAL_CLUSTER_GENERATION 1
 
 typedef enum {
     SHOAL_CLUSTER_START,
@@ -35,6 +33,7 @@ typedef struct {
     bool said_bye;        /*                                     */
     double heard;         /* when it last said anything          */
     uint64_t counter;     /* of its last heartbeat               */
+    uint64_t exchanges;   /* the same                            */
     uint64_t done, total; /* bytes of its load                   */
 } shoal_cluster_rank;
 
@@ -60,8 +59,11 @@ typedef struct {
     shoal_launch launch;
     shoal_roster roster;
     shoal_cluster_rank *ranks; /* [ranks] */
-    struct pollfd *polls;      /* [ranks + 3] */
-    int signals;
+    struct pollfd *polls;      /* [ranks + 4] */
+    int stop;                  /* readable: end; of signals, or the request's */
+    int wake;                  /* readable: idling is over; -1: nobody idles */
+    bool woken;
+    shoal_deadlines deadlines; /* the defaults filled in */
     shoal_cluster_phase phase;
     double phase_began, progressed; /* when anything last moved */
     double average[2];              /* seconds of a decode step, of a prefill step */
@@ -77,8 +79,11 @@ void shoal_cluster_enter(shoal_cluster *cluster, shoal_cluster_phase phase);
 SHOAL_MUST_USE shoal_status shoal_cluster_take(shoal_cluster *cluster, int rank,
                                                const shoal_wire_message *message);
 
-/* SHOAL_ERR_TEMPORARY when time is up for somebody. */
+/* SHOAL_ERR_TEMPORARY when time is up for somebody (coordinator/cluster/deadlines.c). */
 SHOAL_MUST_USE shoal_status shoal_cluster_check_deadlines(const shoal_cluster *cluster);
+
+/* What the request leaves open becomes the default. */
+void shoal_cluster_set_deadlines(shoal_cluster *cluster, const shoal_deadlines *given);
 
 /* A rank's link has closed, or mpirun has ended: find out what happened and say it. Closes all
  * links, so that the other ranks leave. */

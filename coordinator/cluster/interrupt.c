@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
@@ -44,6 +45,22 @@ shoal_status shoal_interrupt_check(void)
         return SHOAL_OK;
     return shoal_fail(SHOAL_ERR_TEMPORARY, "interrupted by signal %d (%s)", number,
                       strsignal(number));
+}
+
+shoal_status shoal_interrupt_source(int stop_fd, int *fd)
+{
+    if (stop_fd <= 0)
+        return shoal_interrupt_listen(fd);
+    *fd = stop_fd;
+    return SHOAL_OK;
+}
+
+shoal_status shoal_interrupt_asked(int stop_fd)
+{
+    struct pollfd one = {stop_fd, POLLIN, 0};
+    if (stop_fd <= 0)
+        return shoal_interrupt_check();
+    return poll(&one, 1, 0) > 0 ? shoal_fail(SHOAL_ERR_TEMPORARY, "stopped") : SHOAL_OK;
 }
 
 void shoal_interrupt_finish(void)

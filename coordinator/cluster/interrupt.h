@@ -15,6 +15,11 @@ SHOAL_MUST_USE shoal_status shoal_interrupt_listen(int *fd);
 /* SHOAL_ERR_TEMPORARY naming the signal once one has come. */
 SHOAL_MUST_USE shoal_status shoal_interrupt_check(void);
 
+/* The same two for work that a descriptor of the caller (`stop_fd` > 0) ends once it is readable,
+ * instead of signals (`stop_fd` 0): what to poll, and "stopped" or the signal. */
+SHOAL_MUST_USE shoal_status shoal_interrupt_source(int stop_fd, int *fd);
+SHOAL_MUST_USE shoal_status shoal_interrupt_asked(int stop_fd);
+
 /* Raise the signal that came, if any, with its default action. */
 void shoal_interrupt_finish(void);
 

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -33,73 +34,122 @@ void shoal_own_path(char out[PATH_MAX])
 
 /* What the child needs, made before the fork. */
 typedef struct {
+    char path[PATH_MAX]; /* of mpirun */
     shoal_launch_command command;
-    char **environment;
+    const char **environment;
     pid_t parent;
     int output;  /* becomes stdout and stderr */
     int failure; /* closes on exec; else takes errno */
 } child_plan;
 
-static shoal_status make_environment(char ***out)
+/* As a shell finds it. */
+static shoal_status find_mpirun(char out[PATH_MAX])
 {
-    size_t count = 0, kept = 0;
+    const char *path = getenv("PATH");
+    for (const char *at = path ? path : "/usr/bin:/bin"; *at;) {
+        const size_t n = strcspn(at, ":");
+        if (n > 0 && snprintf(out, PATH_MAX, "%.*s/mpirun", (int)n, at) < PATH_MAX &&
+            access(out, X_OK) == 0)
+            return SHOAL_OK;
+        at += n + (at[n] == ':');
+    }
+    return shoal_fail(SHOAL_ERR_UNAVAILABLE,
+                      "mpirun was not found; install Open MPI (Debian: openmpi-bin), or run the "
+                      "ranks in this process with --emulate-ranks");
+}
+
+static bool same_name(const char *a, const char *b)
+{
+    const size_t n = strcspn(a, "=");
+    return strncmp(a, b, n) == 0 && b[n] == '=';
+}
+
+static bool among(const char *variable, const char *const *list)
+{
+    for (; list && *list; list++)
+        if (same_name(*list, variable))
+            return true;
+    return false;
+}
+
+/* Ours with those of the request, which come instead of others of the same name. */
+static shoal_status make_environment(const char *const *variables, const char ***out)
+{
+    size_t count = 0, more = 0, used = 0;
     void *array;
     while (environ[count])
         count++;
-    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, count + 1, sizeof(char *), &array));
-    char **list = array;
+    while (variables && variables[more])
+        more++;
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, count + more + 1, sizeof(char *), &array));
+    const char **list = array;
     for (size_t i = 0; i < count; i++)
-        if (shoal_launch_keeps(environ[i]))
-            list[kept++] = environ[i];
+        if (shoal_launch_keeps(environ[i]) && !among(environ[i], variables))
+            list[used++] = environ[i];
+    for (size_t i = 0; i < more; i++)
+        list[used++] = variables[i];
     *out = list;
     return SHOAL_OK;
 }
 
-/* In the child: only calls that are safe after fork. */
-static void become_mpirun(const child_plan *plan)
+/* All signals are blocked here: a handler of ours must not run in the child. */
+static void reset_signals(void)
 {
     sigset_t none;
-    const int null = open("/dev/null", O_RDONLY);
+    for (int number = 1; number < NSIG; number++)
+        (void)signal(number, SIG_DFL);
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    (void)signal(SIGPIPE, SIG_DFL);
+}
+
+/* In the child: only calls that are safe after fork, and plain system calls. */
+static void become_mpirun(const child_plan *plan)
+{
+    const int null = open("/dev/null", O_RDONLY);
+    reset_signals();
     (void)setsid();
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() == plan->parent && null >= 0 && dup2(null, STDIN_FILENO) >= 0 &&
-        dup2(plan->output, STDOUT_FILENO) >= 0 && dup2(plan->output, STDERR_FILENO) >= 0)
-        (void)execvpe(plan->command.words[0], (char *const *)(uintptr_t)plan->command.words,
-                      plan->environment);
+        dup2(plan->output, STDOUT_FILENO) >= 0 && dup2(plan->output, STDERR_FILENO) >= 0) {
+        (void)close_range(STDERR_FILENO + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
+        (void)execve(plan->path, (char *const *)(uintptr_t)plan->command.words,
+                     (char *const *)(uintptr_t)plan->environment);
+    }
     const int error = errno;
     if (write(plan->failure, &error, sizeof error) < 0)
         _exit(126);
     _exit(127);
 }
 
-static shoal_status exec_failed(pid_t pid, int error)
+static pid_t fork_with_signals_blocked(const child_plan *plan)
 {
-    (void)waitpid(pid, NULL, 0);
-    if (error == ENOENT)
-        return shoal_fail(SHOAL_ERR_UNAVAILABLE,
-                          "mpirun was not found; install Open MPI (Debian: openmpi-bin), or run "
-                          "the ranks in this process with --emulate-ranks");
-    return shoal_fail(SHOAL_ERR_UNAVAILABLE, "mpirun cannot be started: %s", strerror(error));
+    sigset_t all, before;
+    sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    const pid_t pid = fork();
+    if (pid == 0)
+        become_mpirun(plan);
+    const int error = errno;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return pid;
 }
 
 static shoal_status fork_mpirun(child_plan *plan, const int failure[2], shoal_launch *launch)
 {
-    int error;
-    const pid_t pid = fork();
+    int error = 0;
+    const pid_t pid = fork_with_signals_blocked(plan);
     if (pid < 0)
         return shoal_fail(SHOAL_ERR_TEMPORARY, "fork: %s", strerror(errno));
-    if (pid == 0)
-        become_mpirun(plan);
     (void)close(failure[1]);
     ssize_t n;
     do
         n = read(failure[0], &error, sizeof error);
     while (n < 0 && errno == EINTR);
-    if (n == (ssize_t)sizeof error)
-        return exec_failed(pid, error);
+    if (n == (ssize_t)sizeof error) {
+        (void)waitpid(pid, NULL, 0);
+        return shoal_fail(SHOAL_ERR_UNAVAILABLE, "mpirun cannot be started: %s", strerror(error));
+    }
     launch->pid = pid;
     return SHOAL_OK;
 }
@@ -133,8 +183,9 @@ shoal_status shoal_launch_start(const shoal_launch_request *request, shoal_launc
 {
     child_plan plan = {.parent = getpid()};
     *out = (shoal_launch){.output = -1};
+    SHOAL_TRY(find_mpirun(plan.path));
     SHOAL_TRY(shoal_launch_compose(request, &plan.command));
-    SHOAL_TRY(make_environment(&plan.environment));
+    SHOAL_TRY(make_environment(request->variables, &plan.environment));
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
         shoal_log(SHOAL_LOG_WARN, "launch", "cannot become a subreaper: %s", strerror(errno));
     const shoal_status st = start_with_pipes(&plan, out);
@@ -261,7 +312,8 @@ static bool process_session(const char *pid, long *session, char *state)
     return end && sscanf(end + 1, " %c %*d %*d %ld", state, session) == 2;
 }
 
-/* Send a signal to every living process of the session; how many there were. */
+/* Send a signal to every living process of the session, stopped ones too; how many there were. The
+ * dead among them are our children, once mpirun is gone (see shoal_launch_start): bury them. */
 static int signal_session(pid_t session, int number)
 {
     int alive = 0;
@@ -272,54 +324,58 @@ static int signal_session(pid_t session, int number)
         long owner;
         char state;
         if (!isdigit((unsigned char)e->d_name[0]) || !process_session(e->d_name, &owner, &state) ||
-            owner != (long)session || state == 'Z')
+            owner != (long)session)
             continue;
-        alive++;
-        if (number)
-            (void)kill((pid_t)strtol(e->d_name, NULL, 10), number);
+        const pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
+        if (state != 'Z') {
+            alive++;
+            (void)kill(pid, number);
+        } else if (pid != session) { /* mpirun's end is for shoal_launch_poll */
+            (void)waitpid(pid, NULL, WNOHANG);
+        }
     }
     (void)closedir(proc);
     return alive;
 }
 
-/* Wait until mpirun has ended (and, `all`, its whole session), at most `seconds`. */
-static bool wait_gone(shoal_launch *launch, double seconds, bool all)
+/* Wait a moment for output or an end. */
+static void pause_briefly(shoal_launch *launch)
 {
-    const double end = shoal_clock_seconds() + seconds;
-    for (;;) {
-        shoal_launch_poll(launch);
-        if (launch->ended && (!all || signal_session(launch->pid, 0) == 0))
-            return true;
-        const double left = end - shoal_clock_seconds();
-        if (left <= 0)
-            return false;
-        struct pollfd fd = {launch->output, POLLIN, 0};
-        (void)poll(&fd, 1, TICK_MILLIS);
-    }
+    struct pollfd fd = {launch->output, POLLIN, 0};
+    (void)poll(&fd, 1, TICK_MILLIS);
+    shoal_launch_poll(launch);
 }
 
-/* Orphans of the session are our children now (see shoal_launch_start). */
-static void reap_orphans(void)
+static bool wait_ended(shoal_launch *launch, double seconds)
 {
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        ;
+    const double until = shoal_clock_seconds() + seconds;
+    shoal_launch_poll(launch);
+    while (!launch->ended && shoal_clock_seconds() < until)
+        pause_briefly(launch);
+    return launch->ended;
+}
+
+void shoal_launch_kill(shoal_launch *launch)
+{
+    if (launch->pid <= 0)
+        return;
+    const double until = shoal_clock_seconds() + KILL_SECONDS;
+    while ((signal_session(launch->pid, SIGKILL) > 0 || !launch->ended) &&
+           shoal_clock_seconds() < until)
+        pause_briefly(launch);
+    if (launch->output >= 0)
+        (void)close(launch->output);
+    launch->output = -1;
+    launch->pid = 0;
 }
 
 void shoal_launch_stop(shoal_launch *launch, double grace)
 {
     if (launch->pid <= 0)
         return;
-    if (!wait_gone(launch, grace, false)) {
+    if (!wait_ended(launch, grace)) {
         (void)kill(launch->pid, SIGTERM);
-        if (!wait_gone(launch, TERM_SECONDS, false))
-            (void)kill(-launch->pid, SIGKILL);
+        (void)wait_ended(launch, TERM_SECONDS);
     }
-    if (signal_session(launch->pid, SIGKILL) > 0)
-        (void)wait_gone(launch, KILL_SECONDS, true);
-    (void)wait_gone(launch, KILL_SECONDS, false);
-    reap_orphans();
-    if (launch->output >= 0)
-        (void)close(launch->output);
-    launch->output = -1;
-    launch->pid = 0;
+    shoal_launch_kill(launch);
 }

@@ -6,8 +6,13 @@
  *
  * Nothing survives: mpirun gets SIGTERM when this process dies, the ranks die with mpirun (the
  * kernel's parent-death signal, set by the ranks) and when their control link closes; and stop
- * ends whatever still runs in the session. The exit code of mpirun is a hint, never a proof.
- * Not here: the control link (coordinator/cluster/cluster.h). */
+ * ends whatever still runs in the session, stopped processes too. The exit code of mpirun is a
+ * hint, never a proof. Not here: the control link (coordinator/cluster/cluster.h).
+ *
+ * The kernel ties a parent-death signal to the *thread* that forked: the thread that starts a
+ * launch must live as long as the launch. Other threads may run; the child makes only calls that
+ * are safe after fork, inherits no descriptor but its output, and begins with all signals at their
+ * defaults. */
 #ifndef SHOAL_COORDINATOR_CLUSTER_LAUNCH_H
 #define SHOAL_COORDINATOR_CLUSTER_LAUNCH_H
 
@@ -29,11 +34,12 @@ typedef struct {
     const char *shared_folder;    /* private, in shared memory, for the ranks' segments; or NULL */
     const char *hostfile;         /* or NULL                                                  */
     const char *mpi_args;         /* or NULL                                                  */
-    const char *forward;          /* variable to hand on to other hosts; or NULL              */
+    const char *const *variables; /* "NAME=value" for the ranks, NULL at the end; or NULL     */
     bool as_root;
 } shoal_launch_request;
 
-/* The words of the command line, for execvp. */
+/* The words of the command line, for execve. Values of variables are not among them: everybody can
+ * read those words. */
 typedef struct {
     const char *words[SHOAL_LAUNCH_WORDS_MAX + 1]; /* NULL at the end */
     int count;
@@ -87,5 +93,8 @@ void shoal_launch_show_tail(const shoal_launch *launch);
 /* Let mpirun end by itself for `grace` seconds, then TERM, after a second KILL, and everything
  * that is left of its session; reap all. */
 void shoal_launch_stop(shoal_launch *launch, double grace);
+
+/* The same at once. Where ranks run on other hosts, stop is better: mpirun then tells them. */
+void shoal_launch_kill(shoal_launch *launch);
 
 #endif

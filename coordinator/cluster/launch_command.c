@@ -52,15 +52,21 @@ static shoal_status split(shoal_launch_command *c, const char *args)
     return SHOAL_OK;
 }
 
+/* A word of the first `length` characters. */
+static shoal_status add_copy(shoal_launch_command *c, const char *from, size_t length)
+{
+    char *word = c->text + c->text_used;
+    for (size_t i = 0; i < length; i++)
+        SHOAL_TRY(add_char(c, from[i]));
+    SHOAL_TRY(add_char(c, '\0'));
+    return add_word(c, word);
+}
+
 static shoal_status add_number(shoal_launch_command *c, int number)
 {
     char digits[16];
-    char *word = c->text + c->text_used;
     (void)snprintf(digits, sizeof digits, "%d", number);
-    for (const char *d = digits; *d; d++)
-        SHOAL_TRY(add_char(c, *d));
-    SHOAL_TRY(add_char(c, '\0'));
-    return add_word(c, word);
+    return add_copy(c, digits, strlen(digits));
 }
 
 static shoal_status add_all(shoal_launch_command *c, const char *const *words, size_t count)
@@ -90,8 +96,10 @@ shoal_status shoal_launch_compose(const shoal_launch_request *request, shoal_lau
             "osc_sm_backing_directory", request->shared_folder);
     if (request->hostfile)
         ADD(c, "--hostfile", request->hostfile);
-    if (request->forward)
-        ADD(c, "-x", request->forward);
+    for (const char *const *v = request->variables; v && *v; v++) {
+        ADD(c, "-x");
+        SHOAL_TRY(add_copy(c, *v, strcspn(*v, "=")));
+    }
     if (request->mpi_args)
         SHOAL_TRY(split(c, request->mpi_args));
     ADD(c, "-n");

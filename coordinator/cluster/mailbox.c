@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include "coordinator/clock.h"
+#include "coordinator/cluster/stats.h"
 #include "proto/arena.h"
 #include "proto/log.h"
+#include "worker/fault.h"
 
 #define BEAT_SECONDS 0.5
 
@@ -21,7 +23,8 @@ struct shoal_mailbox {
     pthread_cond_t arrived;
     shoal_wire_message queue[QUEUE_MAX];
     int first, count;
-    const shoal_worker *worker;
+    shoal_worker *worker;
+    shoal_worker_timing told; /* last, by the thread */
     _Atomic int phase;
     _Atomic bool leaving;
 };
@@ -62,15 +65,27 @@ static void take_all(shoal_mailbox *m)
     }
 }
 
+/* Timing follows a heartbeat when it has changed. */
 static void beat(shoal_mailbox *m)
 {
+    shoal_worker_timing timing = m->told;
+    shoal_stats_page page;
+    shoal_wire_message stats;
     shoal_wire_message message = {.type = SHOAL_WIRE_HEARTBEAT,
                                   .heartbeat.phase = (shoal_wire_phase)atomic_load(&m->phase)};
     (void)pthread_mutex_lock(&m->lock);
-    if (m->worker)
+    if (m->worker) {
         message.heartbeat.counter = shoal_worker_heartbeat(m->worker);
+        message.heartbeat.exchanges = shoal_worker_exchanges(m->worker);
+        shoal_worker_timing_get(m->worker, &timing);
+    }
     (void)pthread_mutex_unlock(&m->lock);
     shoal_mailbox_send(m, &message);
+    if (timing.steps == m->told.steps)
+        return;
+    m->told = timing;
+    shoal_stats_write(&timing, &page, &stats);
+    shoal_mailbox_send(m, &stats);
 }
 
 static void *watch_link(void *context)
@@ -80,6 +95,7 @@ static void *watch_link(void *context)
     for (;;) {
         struct pollfd fd = {shoal_link_fd(m->link), POLLIN, 0};
         const double left = next - shoal_clock_seconds();
+        SHOAL_FAULT_HUSH();
         if (left <= 0) {
             beat(m);
             next = shoal_clock_seconds() + BEAT_SECONDS;
@@ -141,7 +157,7 @@ void shoal_mailbox_phase(shoal_mailbox *m, shoal_wire_phase phase)
     atomic_store(&m->phase, (int)phase);
 }
 
-void shoal_mailbox_watch(shoal_mailbox *m, const shoal_worker *worker)
+void shoal_mailbox_watch(shoal_mailbox *m, shoal_worker *worker)
 {
     (void)pthread_mutex_lock(&m->lock);
     m->worker = worker;

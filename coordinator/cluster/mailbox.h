@@ -23,9 +23,9 @@ void shoal_mailbox_next(shoal_mailbox *mailbox, shoal_wire_message *out);
 /* Send. A coordinator that cannot be told anything is gone: the process ends. */
 void shoal_mailbox_send(shoal_mailbox *mailbox, const shoal_wire_message *message);
 
-/* What heartbeats say: the phase, and the worker's own counter once there is one. */
+/* What heartbeats say: the phase, and the worker's counters and timing once there is one. */
 void shoal_mailbox_phase(shoal_mailbox *mailbox, shoal_wire_phase phase);
-void shoal_mailbox_watch(shoal_mailbox *mailbox, const shoal_worker *worker);
+void shoal_mailbox_watch(shoal_mailbox *mailbox, shoal_worker *worker);
 
 /* No heartbeat looks at the worker after this returns. */
 void shoal_mailbox_unwatch(shoal_mailbox *mailbox);

@@ -4,6 +4,7 @@
 
 #include "coordinator/clock.h"
 #include "coordinator/cluster/cluster.h"
+#include "coordinator/cluster/stats.h"
 #include "proto/log.h"
 
 static void tell_progress(shoal_cluster *c)
@@ -21,8 +22,7 @@ static void tell_progress(shoal_cluster *c)
 
 static shoal_status take_progress(shoal_cluster *c, int rank, const shoal_wire_message *m)
 {
-    if (m->load_progress.done != c->ranks[rank].done)
-        c->progressed = shoal_clock_seconds();
+    c->progressed = shoal_clock_seconds();
     c->ranks[rank].done = m->load_progress.done;
     c->ranks[rank].total = m->load_progress.total;
     tell_progress(c);
@@ -84,6 +84,7 @@ static shoal_status take_heartbeat(shoal_cluster *c, int rank, const shoal_wire_
     if (m->heartbeat.counter != c->ranks[rank].counter)
         c->progressed = shoal_clock_seconds();
     c->ranks[rank].counter = m->heartbeat.counter;
+    c->ranks[rank].exchanges = m->heartbeat.exchanges;
     return SHOAL_OK;
 }
 
@@ -150,6 +151,8 @@ static shoal_status take_error(shoal_cluster *c, int rank, const shoal_wire_mess
 
 static shoal_status take_bye(shoal_cluster *c, int rank, const shoal_wire_message *m)
 {
+    if (c->phase != SHOAL_CLUSTER_CLOSE)
+        return shoal_fail(SHOAL_ERR_DATA, "rank %d said Bye before its time", rank);
     c->ranks[rank].said_bye = true;
     if (m->bye.status != SHOAL_OK)
         return shoal_fail(m->bye.status, "rank %d ended with code %d", rank, (int)m->bye.status);
@@ -158,10 +161,7 @@ static shoal_status take_bye(shoal_cluster *c, int rank, const shoal_wire_messag
 
 static shoal_status take_stats(shoal_cluster *c, int rank, const shoal_wire_message *m)
 {
-    (void)c;
-    for (size_t i = 0; i < m->stats.count; i++)
-        shoal_log(SHOAL_LOG_DEBUG, "stats", "rank %d: %s = %g", rank, m->stats.names[i],
-                  m->stats.values[i]);
+    shoal_stats_read(&m->stats, &c->base.timing[rank]);
     return SHOAL_OK;
 }
 

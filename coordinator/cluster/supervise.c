@@ -1,4 +1,4 @@
-/* Events, deadlines and deaths. Declared in cluster.h. */
+/* Events and deaths. Declared in cluster.h. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -8,14 +8,6 @@
 #include "coordinator/cluster/cluster.h"
 #include "coordinator/cluster/interrupt.h"
 #include "proto/log.h"
-
-#define START_SECONDS   30.0
-#define LOAD_SECONDS    30.0
-#define PREPARE_SECONDS 600.0 /* from the last byte to Ready: packing, probe */
-#define CLOSE_SECONDS   10.0
-#define SILENCE_SECONDS 5.0
-#define STALL_SECONDS   30.0
-#define AVERAGES        20.0
 
 /* After a death: mpirun gets this long to see it, then so long to end once the other ranks leave.
  */
@@ -62,13 +54,17 @@ static shoal_status mpirun_ended(shoal_cluster *c)
     return shoal_fail(SHOAL_ERR_TEMPORARY, "%s; the ranks are gone with it", end);
 }
 
+/* The rank that mpirun saw die by a signal, if it named one. */
+static bool has_victim(const shoal_cluster *c)
+{
+    const shoal_launch *l = &c->launch;
+    return l->victim_known && l->victim.rank >= 0 && l->victim.rank < c->base.ranks;
+}
+
 shoal_status shoal_cluster_lost_mpirun(shoal_cluster *c)
 {
     close_links(c);
-    if (c->launch.victim_known && c->launch.victim.rank >= 0 &&
-        c->launch.victim.rank < c->base.ranks)
-        return shoal_cluster_lost_rank(c, c->launch.victim.rank);
-    return mpirun_ended(c);
+    return has_victim(c) ? shoal_cluster_lost_rank(c, c->launch.victim.rank) : mpirun_ended(c);
 }
 
 /* Another rank may have said what went wrong, and its words be waiting. */
@@ -86,96 +82,38 @@ static shoal_status last_words(shoal_cluster *c)
     return SHOAL_OK;
 }
 
-/* Only mpirun sees a rank's signal. It waits a second for the other ranks, unless they leave: they
- * do when their links close. */
+/* Only mpirun sees a rank's signal, and which died first. It waits a second for the other ranks,
+ * unless they leave: they do when their links close. */
 shoal_status shoal_cluster_lost_rank(shoal_cluster *c, int rank)
 {
     char name[128];
-    const shoal_launch_victim *v = &c->launch.victim;
     wait_for_mpirun(c, NOTICE_SECONDS);
     const shoal_status said = last_words(c);
     close_links(c);
     wait_for_mpirun(c, VICTIM_SECONDS);
     SHOAL_TRY(said);
-    shoal_roster_name(&c->roster, rank, name, sizeof name);
-    if (c->launch.victim_known && v->rank == rank)
-        return shoal_fail(SHOAL_ERR_TEMPORARY, "%s was killed by signal %d (%s)", name, v->signal,
-                          strsignal(v->signal));
+    const bool by_signal = has_victim(c);
+    const int signal = c->launch.victim.signal;
+    shoal_roster_name(&c->roster, by_signal ? c->launch.victim.rank : rank, name, sizeof name);
+    if (by_signal)
+        return shoal_fail(SHOAL_ERR_TEMPORARY, "%s was killed by signal %d (%s)", name, signal,
+                          strsignal(signal));
     if (c->launch.ended && !WIFEXITED(c->launch.wait_status))
         return mpirun_ended(c);
     shoal_launch_show_tail(&c->launch);
     return shoal_fail(SHOAL_ERR_TEMPORARY, "%s ended without saying why", name);
 }
 
-/* ---- deadlines ------------------------------------------------------------------------------- */
-
-static shoal_status too_late(const shoal_cluster *c, const char *what, double seconds)
-{
-    shoal_launch_show_tail(&c->launch);
-    return shoal_fail(SHOAL_ERR_TEMPORARY, "%s for %.1f s", what, seconds);
-}
-
-static shoal_status check_silence(const shoal_cluster *c, double limit)
-{
-    const double now = shoal_clock_seconds();
-    char name[128];
-    for (int r = 0; r < c->base.ranks; r++) {
-        const shoal_cluster_rank *rank = &c->ranks[r];
-        if (!rank->link || rank->said_bye || now - rank->heard <= limit)
-            continue;
-        shoal_roster_name(&c->roster, r, name, sizeof name);
-        return shoal_fail(SHOAL_ERR_TEMPORARY, "%s has said nothing for %.1f s", name,
-                          now - rank->heard);
-    }
-    return SHOAL_OK;
-}
-
-static shoal_status check_start(const shoal_cluster *c, double now)
-{
-    if (now - c->phase_began <= START_SECONDS)
-        return SHOAL_OK;
-    shoal_launch_show_tail(&c->launch);
-    return shoal_fail(SHOAL_ERR_TEMPORARY, "only %d of %d ranks have come after %.0f s",
-                      c->roster.joined, c->base.ranks, now - c->phase_began);
-}
-
-static shoal_status check_load(const shoal_cluster *c, double now)
-{
-    bool reading = false;
-    for (int r = 0; r < c->base.ranks; r++)
-        reading |= c->ranks[r].total == 0 || c->ranks[r].done < c->ranks[r].total;
-    SHOAL_TRY(check_silence(c, LOAD_SECONDS));
-    if (now - c->progressed > (reading ? LOAD_SECONDS : PREPARE_SECONDS))
-        return too_late(c, "the load has made no progress", now - c->progressed);
-    return SHOAL_OK;
-}
-
-static shoal_status check_step(const shoal_cluster *c, double now)
-{
-    const double silence = SILENCE_SECONDS + AVERAGES * c->average[c->step.prefill];
-    SHOAL_TRY(check_silence(c, silence));
-    if (now - c->progressed > silence + STALL_SECONDS)
-        return too_late(c, "the step has made no progress", now - c->progressed);
-    return SHOAL_OK;
-}
-
-shoal_status shoal_cluster_check_deadlines(const shoal_cluster *c)
-{
-    const double now = shoal_clock_seconds();
-    switch (c->phase) {
-    case SHOAL_CLUSTER_START: return check_start(c, now);
-    case SHOAL_CLUSTER_LOAD: return check_load(c, now);
-    case SHOAL_CLUSTER_STEP: return check_step(c, now);
-    case SHOAL_CLUSTER_CLOSE:
-        if (now - c->phase_began > CLOSE_SECONDS)
-            return too_late(c, "the ranks have not ended", now - c->phase_began);
-        return SHOAL_OK;
-    case SHOAL_CLUSTER_IDLE: return SHOAL_OK;
-    }
-    return SHOAL_OK;
-}
-
 /* ---- events ---------------------------------------------------------------------------------- */
+
+static void identify(shoal_cluster *c, int rank)
+{
+    const shoal_member *m = &c->roster.members[rank];
+    shoal_rank_identity *id = &c->base.identities[rank];
+    id->pid = m->pid;
+    memcpy(id->host, m->host, sizeof id->host);
+    memcpy(id->level, m->level, sizeof id->level);
+}
 
 /* Who does not hold the token is turned away and forgotten. */
 static shoal_status let_in(shoal_cluster *c)
@@ -185,7 +123,7 @@ static shoal_status let_in(shoal_cluster *c)
     if (shoal_link_accept(c->listener, 0, &link) != SHOAL_OK)
         return SHOAL_OK;
     shoal_status st =
-        shoal_link_challenge(link, c->token, strlen(c->token), SHOAL_CLUSTER_GENERATION, &hello);
+        shoal_link_challenge(link, c->token, strlen(c->token), c->request.generation, &hello);
     if (st != SHOAL_OK) {
         shoal_log(SHOAL_LOG_WARN, "join", "turned away: %s", shoal_error_text());
         shoal_link_close(link);
@@ -200,6 +138,7 @@ static shoal_status let_in(shoal_cluster *c)
     }
     c->ranks[rank].link = link;
     c->ranks[rank].heard = c->progressed = shoal_clock_seconds();
+    identify(c, rank);
     return SHOAL_OK;
 }
 
@@ -227,7 +166,7 @@ static shoal_status hear(shoal_cluster *c, int rank)
     return SHOAL_OK;
 }
 
-/* Places in polls: a rank's link at its number, then the three below. */
+/* Places in polls: a rank's link at its number, then the four below. */
 static void fill_polls(shoal_cluster *c)
 {
     const int n = c->base.ranks;
@@ -237,20 +176,22 @@ static void fill_polls(shoal_cluster *c)
     const bool open = c->listener && c->roster.joined < n;
     c->polls[n] = (struct pollfd){open ? shoal_listener_fd(c->listener) : -1, POLLIN, 0};
     c->polls[n + 1] = (struct pollfd){c->launch.output, POLLIN, 0};
-    c->polls[n + 2] = (struct pollfd){c->signals, POLLIN, 0};
+    c->polls[n + 2] = (struct pollfd){c->stop, POLLIN, 0};
+    c->polls[n + 3] = (struct pollfd){c->wake, POLLIN, 0};
 }
 
 shoal_status shoal_cluster_pump(shoal_cluster *c, double seconds)
 {
     const int n = c->base.ranks;
     fill_polls(c);
-    (void)poll(c->polls, (nfds_t)n + 3, (int)(seconds * 1000));
-    SHOAL_TRY(shoal_interrupt_check());
+    (void)poll(c->polls, (nfds_t)n + 4, (int)(seconds * 1000) + 1);
+    SHOAL_TRY(shoal_interrupt_asked(c->request.stop_fd));
     if (c->polls[n].revents)
         SHOAL_TRY(let_in(c));
     for (int r = 0; r < n; r++)
         if (c->polls[r].revents)
             SHOAL_TRY(hear(c, r));
+    c->woken = c->polls[n + 3].revents != 0;
     const bool had_ended = c->launch.ended;
     shoal_launch_poll(&c->launch);
     /* What ranks said before mpirun ended is worth more than its end: one more round for them. */

@@ -11,9 +11,9 @@
 #include "coordinator/cluster/hello.h"
 #include "coordinator/cluster/mailbox.h"
 #include "coordinator/engine.h"
-#include "kernels/cpu.h"
 #include "proto/arena.h"
 #include "proto/log.h"
+#include "worker/fault.h"
 
 #define CONNECT_MS       10000
 #define PROGRESS_SECONDS 0.05
@@ -70,21 +70,22 @@ static int local_slot(void)
 
 static shoal_status join(worker_program *p, const char *address, const char *token_file)
 {
-    char token[SHOAL_LINK_TOKEN_MAX + 2], host[64] = "", build[SHOAL_BUILD_MAX];
+    char token[SHOAL_LINK_TOKEN_MAX + 2], build[SHOAL_BUILD_MAX];
+    shoal_rank_identity me;
     static const uint32_t order = 0x01020304;
     shoal_link *link;
     shoal_build_name(build);
-    (void)gethostname(host, sizeof host - 1);
+    shoal_engine_identify(&me);
     SHOAL_TRY(read_token(token_file, token, sizeof token));
     SHOAL_TRY(shoal_link_connect(address, CONNECT_MS, &link));
     const shoal_wire_hello hello = {
         .rank = p->rank,
         .size = p->size,
         .slot = local_slot(),
-        .pid = getpid(),
-        .host = host,
+        .pid = me.pid,
+        .host = me.host,
         .build = build,
-        .kernel_level = shoal_cpu_name(shoal_cpu_best()),
+        .kernel_level = me.level,
         .byte_order = {(const uint8_t *)&order, sizeof order},
     };
     shoal_status st = shoal_link_introduce(link, token, strlen(token), &hello, CONNECT_MS);
@@ -188,6 +189,7 @@ static shoal_status open_worker(worker_program *p)
 {
     SHOAL_TRY(await_load(p));
     shoal_mailbox_phase(p->mailbox, SHOAL_PHASE_LOAD);
+    SHOAL_FAULT(COMM_INIT);
     SHOAL_TRY(shoal_comm_mpi_open(p->settings.threads, p->force_network, &p->comm));
     if (p->comm->size != p->load.load.ranks || p->comm->rank != p->rank)
         return shoal_fail(SHOAL_ERR_CONFIG, "MPI says rank %d of %d, the coordinator rank %d of %d",
@@ -195,6 +197,7 @@ static shoal_status open_worker(worker_program *p)
     SHOAL_TRY(shoal_worker_open(&p->settings, p->comm, tell_progress, p, &p->worker));
     shoal_mailbox_watch(p->mailbox, p->worker);
     shoal_mailbox_phase(p->mailbox, SHOAL_PHASE_IDLE);
+    SHOAL_FAULT(READY);
     say_ready(p);
     return SHOAL_OK;
 }
@@ -304,6 +307,7 @@ static shoal_status lead(worker_program *p)
     for (;;) {
         shoal_wire_message message;
         shoal_status st = SHOAL_OK;
+        SHOAL_FAULT(IDLE);
         shoal_mailbox_next(p->mailbox, &message);
         const shoal_wire_type type = message.type;
         if (type == SHOAL_WIRE_STEP)
@@ -322,9 +326,11 @@ static shoal_status lead(worker_program *p)
 
 static shoal_status serve(worker_program *p)
 {
+    SHOAL_FAULT(HELLO);
     SHOAL_TRY(open_worker(p));
     SHOAL_TRY(p->rank == 0 ? lead(p) : shoal_worker_follow(p->worker));
     shoal_mailbox_phase(p->mailbox, SHOAL_PHASE_CLOSE);
+    SHOAL_FAULT(FINALIZE);
     shoal_mailbox_unwatch(p->mailbox);
     shoal_worker_close(p->worker);
     shoal_comm_close(p->comm);
@@ -352,6 +358,8 @@ shoal_status shoal_worker_main(const char *address, const char *token_file, bool
     if (!shoal_comm_mpi_launched(&p.rank, &p.size))
         p.rank = 0, p.size = 1;
     shoal_log_speaker("rank", p.rank);
+    SHOAL_FAULT_JOIN(p.rank);
+    SHOAL_FAULT(START);
     SHOAL_TRY(join(&p, address, token_file));
     const shoal_status st = serve(&p);
     say_farewell(&p, st);

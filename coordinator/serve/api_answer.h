@@ -34,7 +34,6 @@ typedef struct {
     const shoal_choice_token *tokens; /* for logprobs; NULL: they were not asked for */
     int token_count;
     int top_logprobs;
-    int64_t text_offset; /* completions: characters before this text */
     shoal_finish finish;
 } shoal_answer_choice;
 
@@ -56,7 +55,7 @@ SHOAL_MUST_USE shoal_status shoal_answer_stream_error(const shoal_api_error *err
                                                       shoal_strbuf *out);
 SHOAL_MUST_USE shoal_status shoal_answer_stream_done(shoal_strbuf *out);
 
-/* /v1/models and /v1/models/ID. */
+/* /v1/models (`list`) and /v1/models/ID. `context` is told as max_model_len, unless it is 0. */
 SHOAL_MUST_USE shoal_status shoal_answer_models(const char *name, int64_t created, int64_t context,
                                                 bool list, shoal_strbuf *out);
 

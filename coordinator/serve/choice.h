@@ -22,6 +22,7 @@ typedef enum {
 
 /* A token and what is known of its probability. */
 typedef struct {
+    int64_t text_offset; /* characters of prompt and text before it; filled in by the choice */
     int32_t token;
     float logprob;
     int top_count;
@@ -32,23 +33,27 @@ typedef struct {
 typedef struct shoal_choice shoal_choice;
 
 /* `request` and `tokenizer` (may be NULL: no text, only ids) are borrowed. `prompt_text_chars`:
- * where text_offset starts counting (completions). */
+ * where text_offset starts counting (completions). Tokens are kept only if the request shows
+ * log-probabilities. */
 SHOAL_MUST_USE shoal_status shoal_choice_create(const shoal_api_request *request,
                                                 const shoal_tokenizer *tokenizer, int index,
                                                 int64_t prompt_text_chars, shoal_choice **out);
 void shoal_choice_destroy(shoal_choice *choice);
 
 /* Take a sampled token. `hidden`: a stop token, which ends the choice and has no text. True in
- * *stopped when a stop string is complete: the choice is finished (STOP), the caller cancels the
- * sequence and feeds no more. */
+ * *stopped when the choice is finished now (STOP), by that or because a stop string is complete:
+ * the caller cancels the sequence and feeds no more. A stop string counts when it is complete with
+ * a token behind the first min_tokens. */
 SHOAL_MUST_USE shoal_status shoal_choice_push(shoal_choice *choice, const shoal_choice_token *token,
                                               bool hidden, bool *stopped);
 
-/* The sequence has ended by itself: what was held back is let go. */
+/* The sequence has ended by itself: what was held back is let go. The first end stands: once
+ * finished, nothing happens. */
 SHOAL_MUST_USE shoal_status shoal_choice_finish(shoal_choice *choice, shoal_finish finish);
 
 /* What may be sent and was not taken yet: text [*text, *bytes) and the tokens whose text it is
- * (count of *tokens, for logprobs). Borrowed until the next call. Everything counts as taken. */
+ * (count of *tokens, for logprobs). A token without text goes with the text that follows. Borrowed
+ * until the next call. Everything counts as taken. */
 void shoal_choice_take(shoal_choice *choice, const char **text, size_t *bytes,
                        const shoal_choice_token **tokens, int *count);
 

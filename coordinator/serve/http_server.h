@@ -8,12 +8,13 @@
  * handed over completely (shoal_http_reply or shoal_http_stream_end) or on_gone; after either the
  * pointer is dead. Requests of one connection are answered one after the other.
  *
- * Framing is strict (coordinator/serve/http_message.h): what is ambiguous gets 400 and a closed
- * connection. Limits live here, for all routes alike: head 16 KiB, 100 headers, target 8 KiB, body
- * as configured, 65 536 chunks; 10 s for a head, 30 s for a body, both from its first byte;
- * keep-alive 60 s. A reader that leaves more than SHOAL_HTTP_UNSENT_MAX bytes waiting is cut off.
- * Above `connections_max` a newcomer gets 503 and is closed; when descriptors run out accepting
- * pauses. Error answers made here have OpenAI's shape (coordinator/serve/api_error.h). */
+ * Framing and the limits of a message are coordinator/serve/http_message.h: what is ambiguous gets
+ * an error and a closed connection. Limits of time hold for all routes alike: 10 s for a head, from
+ * its first byte (the first head of a connection: from accept); 30 s for a body, from the end of
+ * its head; 60 s of silence between requests; 30 s without progress in taking a complete answer. A
+ * reader that leaves more than SHOAL_HTTP_UNSENT_MAX bytes of a stream waiting is cut off. Above
+ * `connections_max` a newcomer gets 503 and is closed; when descriptors run out accepting pauses.
+ * Error answers made here have OpenAI's shape (coordinator/serve/api_error.h). */
 #ifndef SHOAL_COORDINATOR_SERVE_HTTP_SERVER_H
 #define SHOAL_COORDINATOR_SERVE_HTTP_SERVER_H
 
@@ -21,13 +22,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "coordinator/serve/api_error.h"
 #include "proto/status.h"
 
-#define SHOAL_HTTP_HEAD_MAX    16384
-#define SHOAL_HTTP_HEADERS_MAX 100
-#define SHOAL_HTTP_TARGET_MAX  8192
-#define SHOAL_HTTP_CHUNKS_MAX  65536
-#define SHOAL_HTTP_UNSENT_MAX  (256u << 10)
+#define SHOAL_HTTP_UNSENT_MAX (256u << 10)
 
 #define SHOAL_HTTP_HEAD_SECONDS 10.0
 #define SHOAL_HTTP_BODY_SECONDS 30.0
@@ -45,26 +43,31 @@ typedef struct {
     const char *method; /* "GET" */
     const char *path;   /* the target up to '?', as sent; starts with '/' */
     const char *query;  /* after '?'; "" if none */
-    const char *body;   /* NULL in on_head */
+    const char *body;   /* NULL but in on_request */
     size_t body_bytes;
 } shoal_http_request;
 
+/* All of them are set. */
 typedef struct {
     /* The head is here and sound. Return true to go on (a body, if any, is then received, then
-     * on_request comes), or answer with shoal_http_reply and return false: the body is not read
-     * and the connection closes. */
+     * on_request comes), or answer with shoal_http_reply and return false: a body is not read,
+     * and the connection closes if there is one. */
     bool (*on_head)(void *context, shoal_http_exchange *exchange,
                     const shoal_http_request *request);
     void (*on_request)(void *context, shoal_http_exchange *exchange,
                        const shoal_http_request *request);
-    /* The client left (closed, half-closed or reset the connection), or was cut off, before its
-     * answer was complete. Not called for answers that are only being flushed. */
+    /* The client left (closed, half-closed or reset the connection), was cut off, or sent a body
+     * that the server had to refuse, before its answer was complete. Not called for answers that
+     * are only being flushed. */
     void (*on_gone)(void *context, shoal_http_exchange *exchange);
     /* After shoal_http_server_wake: once or more per call. */
     void (*on_wake)(void *context);
     /* About ten times a second. */
     void (*on_tick)(void *context);
-    /* An answer has been handed over: for the access log and counters. `status` 0: client gone. */
+    /* An answer has been handed over: for the access log and counters. `status` 0: client gone.
+     * Also for errors answered by the server itself; method, path and query are "" when the head
+     * could not be read. `seconds` since the first byte of the head; `bytes_sent` with heads and
+     * framing. */
     void (*on_done)(void *context, const shoal_http_request *request, const char *request_id,
                     int status, double seconds, uint64_t bytes_sent);
     void *context;
@@ -112,7 +115,7 @@ const char *shoal_http_request_id(const shoal_http_exchange *exchange);
 void shoal_http_set_user(shoal_http_exchange *exchange, void *user);
 void *shoal_http_user(const shoal_http_exchange *exchange);
 
-/* Take the body over (free with shoal_free); only in on_request. */
+/* Take the body over (free with shoal_free; NULL if it is empty); only in on_request. */
 char *shoal_http_take_body(shoal_http_exchange *exchange, size_t *bytes);
 
 /* The whole answer; copied. `headers`: further lines, each "Name: value\r\n", or NULL. Consumes
@@ -120,9 +123,12 @@ char *shoal_http_take_body(shoal_http_exchange *exchange, size_t *bytes);
 void shoal_http_reply(shoal_http_exchange *exchange, int status, const char *content_type,
                       const char *headers, const char *body, size_t bytes);
 
+/* The same for an error, with its Retry-After. */
+void shoal_http_reply_error(shoal_http_exchange *exchange, const shoal_api_error *error);
+
 /* A streamed answer (chunked; for HTTP/1.0 until close): status 200 now, then any number of
- * writes, then the end. A write to a reader that is too slow ends the exchange: on_gone is called
- * before it returns false. */
+ * writes, then the end. Not before on_request. A write to a reader that is too slow ends the
+ * exchange: on_gone is called before it returns false. */
 void shoal_http_stream_begin(shoal_http_exchange *exchange, const char *content_type,
                              const char *headers);
 bool shoal_http_stream_write(shoal_http_exchange *exchange, const char *bytes, size_t count);

@@ -44,16 +44,20 @@ typedef enum {
     SHOAL_HISTOGRAM_END
 } shoal_histogram;
 
+/* `model_name` is UTF-8 and is copied. */
 SHOAL_MUST_USE shoal_status shoal_metrics_create(const char *model_name, shoal_metrics **out);
 void shoal_metrics_destroy(shoal_metrics *metrics);
 
 void shoal_metrics_add(shoal_metrics *metrics, shoal_counter counter, uint64_t more);
 void shoal_metrics_observe(shoal_metrics *metrics, shoal_histogram histogram, double value);
 
-/* shoal_request_success_total{finished_reason}. */
+/* shoal_request_success_total{finished_reason}: "stop", "length", "error", and "abort" (vLLM's
+ * word) for SHOAL_FINISH_NONE, a request that its client gave up. */
 void shoal_metrics_finished(shoal_metrics *metrics, shoal_finish finish);
 
-/* shoal_http_requests_total{handler, method, status}; `handler` is a route's path or "other". */
+/* shoal_http_requests_total{handler, method, status}; `handler` is a route's path or "other", never
+ * what a client made up; `status` 0: the client left before its answer. Methods that no route has
+ * are counted as "other". */
 void shoal_metrics_http(shoal_metrics *metrics, const char *handler, const char *method,
                         int status);
 
@@ -79,6 +83,8 @@ typedef struct {
     double load_fraction;
 } shoal_metrics_gauges;
 
+/* Append the whole text (Content-Type "text/plain; version=0.0.4; charset=utf-8"). Fails only for
+ * want of memory. */
 SHOAL_MUST_USE shoal_status shoal_metrics_write(shoal_metrics *metrics,
                                                 const shoal_metrics_gauges *gauges,
                                                 shoal_strbuf *out);

@@ -15,20 +15,26 @@ struct shoal_detok {
     shoal_strbuf text;    /* what the last call returned */
 };
 
+shoal_status shoal_tokenizer_bytes(const shoal_tokenizer *tokenizer, int64_t id, shoal_strbuf *out)
+{
+    size_t bytes;
+    const char *piece = shoal_vocab_piece(tokenizer->vocab, id, &bytes);
+    if (!piece)
+        return SHOAL_OK;
+    if (tokenizer->decoder == SHOAL_DECODER_BYTE_LEVEL)
+        return shoal_byte_level_decode(piece, bytes, out);
+    return shoal_strbuf_append(out, piece, bytes);
+}
+
 static shoal_status append_token(shoal_detok *d, int64_t id)
 {
-    const shoal_vocab *vocab = d->tokenizer->vocab;
-    size_t bytes;
-    const char *piece = shoal_vocab_piece(vocab, id, &bytes);
-    if (!piece || (d->skip_special && shoal_vocab_kind(vocab, id) & SHOAL_TOKEN_SPECIAL))
+    const unsigned kind = shoal_vocab_kind(d->tokenizer->vocab, id);
+    if (!kind || (d->skip_special && kind & SHOAL_TOKEN_SPECIAL))
         return SHOAL_OK;
-    const bool first = !d->started;
-    d->started = true;
-    if (d->tokenizer->decoder == SHOAL_DECODER_BYTE_LEVEL)
-        return shoal_byte_level_decode(piece, bytes, &d->pending);
-    if (!first)
+    if (d->started && d->tokenizer->decoder == SHOAL_DECODER_JOIN)
         SHOAL_TRY(shoal_strbuf_append(&d->pending, " ", 1));
-    return shoal_strbuf_append(&d->pending, piece, bytes);
+    d->started = true;
+    return shoal_tokenizer_bytes(d->tokenizer, id, &d->pending);
 }
 
 static shoal_status release(shoal_detok *d, bool final, const char **text, size_t *bytes)

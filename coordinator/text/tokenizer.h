@@ -52,6 +52,11 @@ SHOAL_MUST_USE shoal_status shoal_tokenizer_decode(const shoal_tokenizer *tokeni
                                                    const int32_t *ids, size_t count,
                                                    bool skip_special, shoal_strbuf *text);
 
+/* Append the bytes that one token stands for, which need not be UTF-8 by themselves; nothing when
+ * there is no such token. */
+SHOAL_MUST_USE shoal_status shoal_tokenizer_bytes(const shoal_tokenizer *tokenizer, int64_t id,
+                                                  shoal_strbuf *out);
+
 /* The vocabulary's own string of an id ("Ġhello"), borrowed; NULL when there is no such token. */
 const char *shoal_tokenizer_piece(const shoal_tokenizer *tokenizer, int64_t id, size_t *bytes);
 

@@ -20,6 +20,7 @@
 #include "coordinator/cluster/run_folder.h"
 
 static const char *const arguments[] = {"worker", "--coordinator", "unix:/x", NULL};
+static const char *const variables[] = {"VAR=secret", "PATH_OF=a=b", NULL};
 
 static void join(const shoal_launch_command *c, char *out, size_t room)
 {
@@ -47,15 +48,16 @@ static void test_the_command_line(void **state)
                                .folder = "/t",
                                .shared_folder = "/s",
                                .hostfile = "hosts",
-                               .forward = "VAR",
+                               .variables = variables,
                                .mpi_args = "--mca btl  'tcp,self' a\\ b \"c d\"",
                                .as_root = true};
     assert_int_equal(shoal_launch_compose(&r, &c), SHOAL_OK);
     join(&c, line, sizeof line);
-    assert_string_equal(line, "mpirun|--allow-run-as-root|--oversubscribe|--bind-to|none|--mca|"
-                              "orte_tmpdir_base|/t|--mca|btl_vader_backing_directory|/s|--mca|"
-                              "osc_sm_backing_directory|/s|--hostfile|hosts|-x|VAR|--mca|btl|"
-                              "tcp,self|a b|c d|-n|12|shoal|worker|--coordinator|unix:/x");
+    assert_string_equal(line,
+                        "mpirun|--allow-run-as-root|--oversubscribe|--bind-to|none|--mca|"
+                        "orte_tmpdir_base|/t|--mca|btl_vader_backing_directory|/s|--mca|"
+                        "osc_sm_backing_directory|/s|--hostfile|hosts|-x|VAR|-x|PATH_OF|--mca|btl|"
+                        "tcp,self|a b|c d|-n|12|shoal|worker|--coordinator|unix:/x");
 }
 
 static void test_bad_mpi_args(void **state)

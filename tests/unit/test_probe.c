@@ -38,7 +38,7 @@ static void *rank_main(void *context)
     if (job->opened == SHOAL_OK) {
         if (job->injure)
             job->injure(&assembly, job->comm->rank);
-        job->probed = shoal_probe_run(&assembly, job->comm);
+        job->probed = shoal_probe_run(&assembly, job->comm, NULL, NULL);
     }
     memcpy(job->text, shoal_error_text(), sizeof job->text);
     if (job->opened == SHOAL_OK)

@@ -150,6 +150,11 @@ def made_up_ids(count, vocab):
     return ids
 
 
+def option(options, name, default=None):
+    """The word behind `name`."""
+    return options[options.index(name) + 1] if name in options else default
+
+
 def main(check):
     """check(shoal_binary, scratch_folder, other_arguments) -> exit code."""
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):

@@ -16,97 +16,15 @@ a small model, which is over almost before it can be hit.
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
-import uuid
 
 import harness
+import processes
 
-MARK = "SHOAL_TEST_MARK"
 RANKS = 3
 GONE_SECONDS = 2.0
-END_SECONDS = 20
 PROMPT = "Once upon a time there was"
-
-
-def living(mark):
-    """{pid: command line} of the processes that carry the mark; the dead but unburied not."""
-    found = {}
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/environ", "rb") as f:
-                if f"{MARK}={mark}".encode() not in f.read():
-                    continue
-            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as f:
-                if f.read().rpartition(")")[2].split()[0] == "Z":
-                    continue
-            with open(f"/proc/{name}/cmdline", encoding="utf-8", errors="replace") as f:
-                found[int(name)] = f.read().split("\0")
-        except OSError:
-            continue
-    return found
-
-
-class Run:
-    """One started shoal, its output read as it comes."""
-
-    def __init__(self, shoal, args, env):
-        self.mark = uuid.uuid4().hex
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("SHOAL_")}
-        clean.update(env)
-        clean[MARK] = self.mark
-        self.err_path = os.path.join(env["TMPDIR"], "stderr")
-        self.out_path = os.path.join(env["TMPDIR"], "stdout")
-        with open(self.err_path, "wb") as err, open(self.out_path, "wb") as out:
-            self.process = subprocess.Popen([shoal.binary] + [str(a) for a in args], env=clean,
-                                            cwd=harness.ROOT, stdin=subprocess.DEVNULL,
-                                            stdout=out, stderr=err)
-
-    def err(self):
-        with open(self.err_path, encoding="utf-8", errors="replace") as f:
-            return f.read()
-
-    def workers(self):
-        """Worker pids by rank (their order of ids is the order of ranks)."""
-        return sorted(pid for pid, words in living(self.mark).items() if "worker" in words
-                      and "--token-file" in words and "mpirun" not in words[0])
-
-    def mpirun(self):
-        return [pid for pid, words in living(self.mark).items() if words[0] == "mpirun"]
-
-    def shared_folder(self):
-        """Where the ranks' shared memory segments lie; mpirun was told."""
-        words = [w for line in living(self.mark).values() for w in line]
-        places = [words[i + 1] for i, w in enumerate(words[:-1])
-                  if w == "btl_vader_backing_directory"]
-        return places[0] if places else None
-
-    def wait_until(self, ready, seconds=30.0):
-        end = time.monotonic() + seconds
-        while not ready():
-            if self.process.poll() is not None:
-                raise harness.Stop(f"ended too early ({self.process.returncode}): {self.err()}")
-            if time.monotonic() > end:
-                raise harness.Stop(f"not ready after {seconds} s: {self.err()}")
-            time.sleep(0.005)
-
-    def end(self):
-        try:
-            return self.process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            return None
-
-    def sweep(self):
-        """Leave nothing to the next case."""
-        for pid in living(self.mark):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except OSError:
-                pass
-        self.process.wait()
 
 
 def loading(run):
@@ -146,7 +64,7 @@ class Faults:
                ":handle_segv=0"}  # a segmentation fault must look like one
         if phase == "compute":
             env["SHOAL_CPU"] = "ref"
-        run = Run(self.shoal, self.arguments(phase), env)
+        run = processes.Run(self.shoal, self.arguments(phase), env)
         run.wait_until(lambda: {"load": loading, "compute": computing}[phase](run))
         return run, folder
 
@@ -160,7 +78,7 @@ class Faults:
         rest = GONE_SECONDS - (time.monotonic() - killed_at)
         if rest > 0:
             time.sleep(rest)
-        left = living(run.mark)
+        left = processes.living(run.mark)
         check(not left, f"{label}: still alive after {GONE_SECONDS} s: {left}")
         if files_gone:
             names = [n for n in os.listdir(folder) if n not in ("stderr", "stdout")]
@@ -198,7 +116,8 @@ class Faults:
             self.report.check("rank 2" in run.err() and "said nothing" in run.err(),
                               f"stopped worker: {run.err()}")
             time.sleep(0.5)
-            self.report.check(not living(run.mark), f"stopped worker: {living(run.mark)}")
+            left = processes.living(run.mark)
+            self.report.check(not left, f"stopped worker: {left}")
         finally:
             run.sweep()
 

@@ -40,8 +40,11 @@ const shoal_verb shoal_verb_table[SHOAL_VERB_COUNT] = {
     [SHOAL_VERB_PACK] = {"pack", "MODEL OUT", 0, 0, "write a pack file", "", NULL, NULL},
     [SHOAL_VERB_CONVERT] = {"convert", "SRC DST", 0, 0, "convert between dialects", "", NULL, NULL},
     [SHOAL_VERB_QUANTIZE] = {"quantize", "MODEL OUT", 0, 0, "quantize a model", "", NULL, NULL},
-    [SHOAL_VERB_SERVE] = {"serve", "MODEL", 0, 0, "answer OpenAI clients over HTTP", "", NULL,
-                          NULL},
+    [SHOAL_VERB_SERVE] = {"serve", "MODEL", 1, 1, "answer OpenAI clients over HTTP",
+                          "Starts and watches its own workers; when one dies, the others are "
+                          "started anew and every live request goes on. Prints "
+                          "'ready http://HOST:PORT' once the model is loaded.",
+                          "serve models/tiny -n 2 --port 8000", shoal_verb_serve},
     [SHOAL_VERB_WORKER] = {"worker", "", 0, 0, "one rank of a cluster: the MPI program",
                            "Started by mpirun, by hand or by a coordinator; joins the coordinator "
                            "at --coordinator with the token in --token-file.",

@@ -29,6 +29,7 @@ shoal_status shoal_verb_inspect(const shoal_options *options);
 shoal_status shoal_verb_generate(const shoal_options *options);
 shoal_status shoal_verb_eval(const shoal_options *options);
 shoal_status shoal_verb_tokenize(const shoal_options *options);
+shoal_status shoal_verb_serve(const shoal_options *options);
 shoal_status shoal_verb_worker(const shoal_options *options);
 shoal_status shoal_verb_bench(const shoal_options *options);
 shoal_status shoal_verb_doctor(const shoal_options *options);

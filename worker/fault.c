@@ -121,6 +121,7 @@ shoal_status shoal_fault_join(int rank)
 {
     const char *text = getenv("SHOAL_FAULT"), *generation = getenv("SHOAL_GENERATION");
     armed = false;
+    reached = 0;
     if (!text)
         return SHOAL_OK;
     SHOAL_TRY(shoal_fault_parse(text, &fault));

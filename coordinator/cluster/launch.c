@@ -182,7 +182,7 @@ static shoal_status start_with_pipes(child_plan *plan, shoal_launch *launch)
 shoal_status shoal_launch_start(const shoal_launch_request *request, shoal_launch *out)
 {
     child_plan plan = {.parent = getpid()};
-    *out = (shoal_launch){.output = -1};
+    *out = (shoal_launch){.output = -1, .victim.rank = -1};
     SHOAL_TRY(find_mpirun(plan.path));
     SHOAL_TRY(shoal_launch_compose(request, &plan.command));
     SHOAL_TRY(make_environment(request->variables, &plan.environment));

@@ -58,11 +58,13 @@ bool shoal_launch_keeps(const char *variable);
 /* Path of this executable, as ranks on this host can start it. */
 void shoal_own_path(char out[PATH_MAX]);
 
-/* What mpirun says about the first rank that died: "rank R ... exited on signal S". Pure. */
+/* What mpirun says about the first rank that died: by which signal, or (signal 0) with which code.
+ * It needs several lines for that: give them one by one to the same record, which begins with rank
+ * -1. True once all is said. Pure. */
 typedef struct {
-    int rank, signal;
+    int rank, signal, code;
 } shoal_launch_victim;
-bool shoal_launch_parse_victim(const char *line, shoal_launch_victim *out);
+bool shoal_launch_parse_victim(const char *line, shoal_launch_victim *victim);
 
 typedef struct {
     pid_t pid;  /* of mpirun; also its session. 0: none */

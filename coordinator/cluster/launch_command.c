@@ -80,7 +80,9 @@ static shoal_status add_all(shoal_launch_command *c, const char *const *words, s
     SHOAL_TRY(add_all(command, (const char *const[]){__VA_ARGS__},                                 \
                       sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *)))
 
-/* Ranks may exceed cores, and threads of a rank spread over cores: binding is not mpirun's job. */
+/* Ranks may exceed cores, and threads of a rank spread over cores: binding is not mpirun's job.
+ * Nor is patience: when one rank dies the others are of no use, and mpirun would sleep a second
+ * before it says who it was. */
 shoal_status shoal_launch_compose(const shoal_launch_request *request, shoal_launch_command *c)
 {
     c->count = 0;
@@ -88,7 +90,7 @@ shoal_status shoal_launch_compose(const shoal_launch_request *request, shoal_lau
     ADD(c, "mpirun");
     if (request->as_root)
         ADD(c, "--allow-run-as-root");
-    ADD(c, "--oversubscribe", "--bind-to", "none");
+    ADD(c, "--oversubscribe", "--bind-to", "none", "--mca", "odls_base_sigkill_timeout", "0");
     if (request->folder)
         ADD(c, "--mca", "orte_tmpdir_base", request->folder);
     if (request->shared_folder)
@@ -137,14 +139,16 @@ bool shoal_launch_keeps(const char *variable)
     return begins(variable, "OMPI_MCA_") || !begins(variable, "OMPI_");
 }
 
-bool shoal_launch_parse_victim(const char *line, shoal_launch_victim *out)
+bool shoal_launch_parse_victim(const char *line, shoal_launch_victim *v)
 {
-    const char *rank = strstr(line, "process rank ");
     const char *signal = strstr(line, "exited on signal ");
-    shoal_launch_victim v;
-    if (!rank || !signal || sscanf(rank, "process rank %d", &v.rank) != 1 ||
-        sscanf(signal, "exited on signal %d", &v.signal) != 1)
+    const char *rank = strstr(line, "process rank ");
+    if (sscanf(line, " Process name: [[%*u,%*u],%d]", &v->rank) == 1)
         return false;
-    *out = v;
-    return true;
+    if (v->rank >= 0 && sscanf(line, " Exit code: %d", &v->code) == 1)
+        return true;
+    if (sscanf(line, "mpirun has exited due to process rank %d", &v->rank) == 1)
+        return true; /* "exiting improperly": with 0, but without the end of MPI */
+    return signal && rank && sscanf(signal, "exited on signal %d", &v->signal) == 1 &&
+           sscanf(rank, "process rank %d", &v->rank) == 1;
 }

@@ -1,4 +1,5 @@
 /* Events and deaths. Declared in cluster.h. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -10,9 +11,11 @@
 #include "proto/log.h"
 
 /* After a death: mpirun gets this long to see it, then so long to end once the other ranks leave.
- */
-#define NOTICE_SECONDS 0.05
-#define VICTIM_SECONDS 1.5
+ * Of a rank on another host nobody here can tell when mpirun has seen it. */
+#define NOTICE_SECONDS        0.5
+#define NOTICE_REMOTE_SECONDS 0.05
+#define VICTIM_SECONDS        1.5
+#define TICK_MICROS           2000
 
 void shoal_cluster_enter(shoal_cluster *c, shoal_cluster_phase phase)
 {
@@ -32,39 +35,72 @@ static void close_links(shoal_cluster *c)
     }
 }
 
-static void wait_for_mpirun(shoal_cluster *c, double seconds)
+/* Has mpirun taken note of this rank's death? Then it has buried the process. */
+static bool is_buried(const shoal_cluster *c, int rank)
 {
-    const double end = shoal_clock_seconds() + seconds;
+    const pid_t pid = c->roster.members[rank].pid;
+    return !c->remote && pid > 0 && kill(pid, 0) != 0;
+}
+
+static void wait_for_notice(shoal_cluster *c, int rank)
+{
+    const double until =
+        shoal_clock_seconds() + (c->remote ? NOTICE_REMOTE_SECONDS : NOTICE_SECONDS);
     shoal_launch_poll(&c->launch);
-    while (!c->launch.ended && shoal_clock_seconds() < end) {
-        (void)usleep(2000);
+    while (!c->launch.ended && !is_buried(c, rank) && shoal_clock_seconds() < until) {
+        (void)usleep(TICK_MICROS);
         shoal_launch_poll(&c->launch);
     }
 }
 
-static shoal_status mpirun_ended(shoal_cluster *c)
+static void wait_for_mpirun(shoal_cluster *c)
+{
+    const double until = shoal_clock_seconds() + VICTIM_SECONDS;
+    shoal_launch_poll(&c->launch);
+    while (!c->launch.ended && shoal_clock_seconds() < until) {
+        (void)usleep(TICK_MICROS);
+        shoal_launch_poll(&c->launch);
+    }
+}
+
+/* The rank that mpirun saw die first, else `otherwise`. */
+static int victim_or(const shoal_cluster *c, int otherwise)
+{
+    const shoal_launch *l = &c->launch;
+    const bool known = l->victim_known && l->victim.rank >= 0 && l->victim.rank < c->base.ranks;
+    return known ? l->victim.rank : otherwise;
+}
+
+static shoal_status too_early(const shoal_cluster *c, shoal_status code, const char *end)
+{
+    return shoal_fail(code, "%s before all ranks had come (%d of %d)", end, c->roster.joined,
+                      c->base.ranks);
+}
+
+static shoal_status mpirun_ended(const shoal_cluster *c)
 {
     char end[128];
     shoal_launch_describe_end(&c->launch, end, sizeof end);
-    if (c->phase == SHOAL_CLUSTER_START) {
-        shoal_launch_show_tail(&c->launch);
-        return shoal_fail(SHOAL_ERR_UNAVAILABLE, "%s before all ranks had come (%d of %d)", end,
-                          c->roster.joined, c->base.ranks);
-    }
-    return shoal_fail(SHOAL_ERR_TEMPORARY, "%s; the ranks are gone with it", end);
+    if (c->phase != SHOAL_CLUSTER_START)
+        return shoal_fail(SHOAL_ERR_TEMPORARY, "%s; the ranks are gone with it", end);
+    shoal_launch_show_tail(&c->launch);
+    return too_early(c, SHOAL_ERR_UNAVAILABLE, end);
 }
 
-/* The rank that mpirun saw die by a signal, if it named one. */
-static bool has_victim(const shoal_cluster *c)
+/* No signal is known of. Who leaves with a code before anything has begun will do so again. */
+static shoal_status rank_ended(const shoal_cluster *c, int rank)
 {
-    const shoal_launch *l = &c->launch;
-    return l->victim_known && l->victim.rank >= 0 && l->victim.rank < c->base.ranks;
-}
-
-shoal_status shoal_cluster_lost_mpirun(shoal_cluster *c)
-{
-    close_links(c);
-    return has_victim(c) ? shoal_cluster_lost_rank(c, c->launch.victim.rank) : mpirun_ended(c);
+    char name[128], end[192];
+    const bool by_code = c->launch.victim_known;
+    shoal_roster_name(&c->roster, rank, name, sizeof name);
+    if (by_code)
+        (void)snprintf(end, sizeof end, "%s ended with code %d", name, c->launch.victim.code);
+    else
+        (void)snprintf(end, sizeof end, "%s ended", name);
+    shoal_launch_show_tail(&c->launch);
+    if (c->phase == SHOAL_CLUSTER_START)
+        return too_early(c, by_code ? SHOAL_ERR_UNAVAILABLE : SHOAL_ERR_TEMPORARY, end);
+    return shoal_fail(SHOAL_ERR_TEMPORARY, "%s without saying why", end);
 }
 
 /* Another rank may have said what went wrong, and its words be waiting. */
@@ -82,26 +118,34 @@ static shoal_status last_words(shoal_cluster *c)
     return SHOAL_OK;
 }
 
-/* Only mpirun sees a rank's signal, and which died first. It waits a second for the other ranks,
- * unless they leave: they do when their links close. */
+/* Only mpirun sees how a rank dies, and which died first: so the other ranks may leave, as they do
+ * when their links close, only after it has taken note. */
 shoal_status shoal_cluster_lost_rank(shoal_cluster *c, int rank)
 {
     char name[128];
-    wait_for_mpirun(c, NOTICE_SECONDS);
+    wait_for_notice(c, rank);
     const shoal_status said = last_words(c);
     close_links(c);
-    wait_for_mpirun(c, VICTIM_SECONDS);
+    wait_for_mpirun(c);
     SHOAL_TRY(said);
-    const bool by_signal = has_victim(c);
+    const int victim = victim_or(c, rank);
     const int signal = c->launch.victim.signal;
-    shoal_roster_name(&c->roster, by_signal ? c->launch.victim.rank : rank, name, sizeof name);
-    if (by_signal)
+    shoal_roster_name(&c->roster, victim, name, sizeof name);
+    if (c->launch.victim_known && signal)
         return shoal_fail(SHOAL_ERR_TEMPORARY, "%s was killed by signal %d (%s)", name, signal,
                           strsignal(signal));
     if (c->launch.ended && !WIFEXITED(c->launch.wait_status))
         return mpirun_ended(c);
-    shoal_launch_show_tail(&c->launch);
-    return shoal_fail(SHOAL_ERR_TEMPORARY, "%s ended without saying why", name);
+    return rank_ended(c, victim);
+}
+
+shoal_status shoal_cluster_lost_mpirun(shoal_cluster *c)
+{
+    const int victim = victim_or(c, -1);
+    if (victim >= 0)
+        return shoal_cluster_lost_rank(c, victim);
+    close_links(c);
+    return mpirun_ended(c);
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */

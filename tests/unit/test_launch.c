@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -38,8 +39,10 @@ static void test_the_command_line(void **state)
     shoal_launch_request r = {.ranks = 3, .program = "/bin/shoal", .arguments = arguments};
     assert_int_equal(shoal_launch_compose(&r, &c), SHOAL_OK);
     join(&c, line, sizeof line);
-    assert_string_equal(line, "mpirun|--oversubscribe|--bind-to|none|-n|3|/bin/shoal|worker|"
-                              "--coordinator|unix:/x");
+    assert_string_equal(line,
+                        "mpirun|--oversubscribe|--bind-to|none|--mca|odls_base_sigkill_timeout|0|"
+                        "-n|3|/bin/shoal|worker|"
+                        "--coordinator|unix:/x");
     assert_null(c.words[c.count]);
 
     r = (shoal_launch_request){.ranks = 12,
@@ -55,6 +58,7 @@ static void test_the_command_line(void **state)
     join(&c, line, sizeof line);
     assert_string_equal(line,
                         "mpirun|--allow-run-as-root|--oversubscribe|--bind-to|none|--mca|"
+                        "odls_base_sigkill_timeout|0|--mca|"
                         "orte_tmpdir_base|/t|--mca|btl_vader_backing_directory|/s|--mca|"
                         "osc_sm_backing_directory|/s|--hostfile|hosts|-x|VAR|-x|PATH_OF|--mca|btl|"
                         "tcp,self|a b|c d|-n|12|shoal|worker|--coordinator|unix:/x");
@@ -94,14 +98,28 @@ static void test_which_variables_survive(void **state)
 static void test_what_mpirun_says_of_a_dead_rank(void **state)
 {
     (void)state;
-    shoal_launch_victim v = {-1, -1};
+    shoal_launch_victim v = {.rank = -1};
+    assert_false(shoal_launch_parse_victim("a non-zero exit code", &v));
+    assert_false(shoal_launch_parse_victim("process rank x exited on signal y", &v));
+    assert_false(shoal_launch_parse_victim("  Exit code:    5", &v)); /* whose? */
     assert_true(shoal_launch_parse_victim(
         "mpirun noticed that process rank 2 with PID 0 on node vm exited on signal 9 (Killed).",
         &v));
     assert_int_equal(v.rank, 2);
     assert_int_equal(v.signal, 9);
-    assert_false(shoal_launch_parse_victim("a non-zero exit code", &v));
-    assert_false(shoal_launch_parse_victim("process rank x exited on signal y", &v));
+
+    v = (shoal_launch_victim){.rank = -1};
+    assert_false(shoal_launch_parse_victim("  Process name: [[15063,1],7]", &v));
+    assert_true(shoal_launch_parse_victim("  Exit code:    3", &v));
+    assert_int_equal(v.rank, 7);
+    assert_int_equal(v.signal, 0);
+    assert_int_equal(v.code, 3);
+
+    v = (shoal_launch_victim){.rank = -1};
+    assert_true(
+        shoal_launch_parse_victim("mpirun has exited due to process rank 1 with PID 0 on", &v));
+    assert_int_equal(v.rank, 1);
+    assert_int_equal(v.signal + v.code, 0);
 }
 
 /* ---- with a script that plays mpirun --------------------------------------------------------- */
@@ -255,6 +273,80 @@ static void test_stop_ends_the_stubborn_and_their_children(void **state)
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* all reaped */
 }
 
+/* A process that is stopped does not hear TERM, and its parent may be gone before it. */
+static void test_stop_ends_the_stopped(void **state)
+{
+    (void)state;
+    shoal_launch launch;
+    play("sleep 60 & kill -STOP $!; (sleep 60 & kill -STOP $!) & wait %2; echo up; exit 7");
+    start(&launch);
+    const pid_t session = launch.pid;
+    wait_end(&launch); /* both sleepers are orphans now */
+    assert_int_equal(living(session), 2);
+    const double begin = now();
+    shoal_launch_stop(&launch, 0);
+    assert_true(now() - begin < 0.5);
+    assert_int_equal(living(session), 0);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+}
+
+static void test_kill_does_not_wait(void **state)
+{
+    (void)state;
+    shoal_launch launch;
+    play("trap '' TERM; echo up; while :; do sleep 1; done");
+    start(&launch);
+    const pid_t session = launch.pid;
+    const double begin = now();
+    shoal_launch_kill(&launch);
+    assert_true(now() - begin < 0.5);
+    assert_int_equal(living(session), 0);
+    shoal_launch_kill(&launch); /* nothing left to do */
+}
+
+/* What this process has open, ignores or blocks is no business of mpirun's. */
+static void test_nothing_is_inherited(void **state)
+{
+    (void)state;
+    shoal_launch launch;
+    sigset_t some, before;
+    const int stray = open("/dev/null", O_RDONLY); /* without O_CLOEXEC */
+    assert_true(stray > 2);
+    sigemptyset(&some);
+    sigaddset(&some, SIGTERM);
+    assert_int_equal(sigprocmask(SIG_BLOCK, &some, &before), 0);
+    assert_true(signal(SIGUSR1, SIG_IGN) != SIG_ERR);
+    play("for f in /proc/$$/fd/*; do [ \"$(readlink $f)\" = /dev/null ] && echo \"null ${f##*/}\"; "
+         "done; exec grep -E 'Sig(Blk|Ign)' /proc/self/status");
+    start(&launch);
+    wait_end(&launch);
+    assert_string_equal(launch.tail, "null 0\nSigBlk:\t0000000000000000\n"
+                                     "SigIgn:\t0000000000000000\n");
+    shoal_launch_stop(&launch, 0);
+    (void)signal(SIGUSR1, SIG_DFL);
+    assert_int_equal(sigprocmask(SIG_SETMASK, &before, NULL), 0);
+    (void)close(stray);
+}
+
+/* Variables of the request come instead of ours, and their values are not on the command line. */
+static void test_variables_reach_mpirun(void **state)
+{
+    (void)state;
+    static const char *const mine[] = {"SHOAL_TEST_A=new", "SHOAL_TEST_B=b=c", NULL};
+    shoal_launch launch;
+    const shoal_launch_request r = {
+        .ranks = 2, .program = "p", .arguments = arguments, .variables = mine};
+    assert_int_equal(setenv("SHOAL_TEST_A", "old", 1), 0);
+    play("env | grep SHOAL_TEST | sort; echo \"$@\"");
+    assert_int_equal(shoal_launch_start(&r, &launch), SHOAL_OK);
+    wait_end(&launch);
+    assert_non_null(strstr(launch.tail, "SHOAL_TEST_A=new\nSHOAL_TEST_B=b=c\n"));
+    assert_null(strstr(launch.tail, "old"));
+    assert_non_null(strstr(launch.tail, "-x SHOAL_TEST_A -x SHOAL_TEST_B -n 2 p"));
+    shoal_launch_stop(&launch, 0);
+    assert_int_equal(unsetenv("SHOAL_TEST_A"), 0);
+}
+
 static void test_mpirun_dies_with_us(void **state)
 {
     (void)state;
@@ -351,6 +443,10 @@ int main(void)
         cmocka_unit_test(test_much_output_does_not_block),
         cmocka_unit_test(test_stop_is_quick_when_told),
         cmocka_unit_test(test_stop_ends_the_stubborn_and_their_children),
+        cmocka_unit_test(test_stop_ends_the_stopped),
+        cmocka_unit_test(test_kill_does_not_wait),
+        cmocka_unit_test(test_nothing_is_inherited),
+        cmocka_unit_test(test_variables_reach_mpirun),
         cmocka_unit_test(test_mpirun_dies_with_us),
         cmocka_unit_test(test_no_mpirun),
         cmocka_unit_test(test_run_folders),

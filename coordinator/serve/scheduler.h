@@ -10,17 +10,22 @@
  *     prefills  running sequences that lack more get chunks, oldest first
  *     admission waiting sequences, by (priority, arrival), while rows, places and pages last
  *
- * Decodes never starve prefills: while somebody waits for prefill, a quarter of the rows is theirs
- * (at least one), and decodes that find no room go first next time. Pages are taken as needed; when
- * none is free, cached pages nobody uses go first (least recently used), then the youngest running
- * sequence of the lowest priority is preempted: it gives its pages back and waits again at its old
- * place, to be computed anew (the same bits, docs/arithmetic.md). The oldest is never preempted,
- * so somebody always gets on.
+ * "Older" always means: earlier by (priority, arrival). Decodes never starve prefills: while
+ * somebody waits for prefill, a quarter of the rows is theirs (at least one), and decodes that find
+ * no room go first next time. A sequence is admitted when the pages left by those running, each
+ * with room to grow by one more, hold all its tokens; one that does not fit is overtaken by nobody
+ * younger.
  *
- * Prefix cache: full pages are found again by the chain of their tokens (hash of the parent's hash
- * and the page's tokens; tokens and parent are compared, so that a collision is no hit). Shared
- * pages are counted and only read. The last token of a prompt is always computed, because its
- * logits are wanted. */
+ * Pages are taken as needed; when none is free, cached pages nobody uses go first (least recently
+ * used), then the youngest running sequence is preempted: it gives its pages back and waits again
+ * at its old place, to be computed anew (the same bits, docs/arithmetic.md). If the youngest is the
+ * one that lacks the page, it is left out of the step. So the oldest is never preempted, and
+ * somebody always gets on.
+ *
+ * Prefix cache (coordinator/serve/prefix_cache.h): full pages are found again by their tokens and
+ * the page before them, which are compared, so that a collision of hashes is no hit. Shared pages
+ * are counted and only read. The last token of a prompt is always computed, because its logits are
+ * wanted. */
 #ifndef SHOAL_COORDINATOR_SERVE_SCHEDULER_H
 #define SHOAL_COORDINATOR_SERVE_SCHEDULER_H
 
@@ -30,12 +35,16 @@
 #include "coordinator/text/growable.h"
 #include "proto/status.h"
 
+#define SHOAL_SCHEDULER_WAITING_MAX 65536
+
+/* Each at least 1, and at most what worker/step.h says where it names a cap. */
 typedef struct {
     int64_t rows_max;      /* rows of one step, all sequences together       */
     int64_t sequences_max; /* sequences of one step, and running at once     */
     int64_t chunk;         /* most rows of one sequence in a step            */
     int64_t pages;         /* of SHOAL_PAGE tokens                           */
-    int64_t waiting_max;   /* sequences waiting for their first admission    */
+    int64_t waiting_max;   /* sequences waiting for their first admission, at most
+                              SHOAL_SCHEDULER_WAITING_MAX                    */
     bool prefix_cache;
 } shoal_scheduler_limits;
 
@@ -45,7 +54,8 @@ typedef struct {
     int64_t tokens_max;      /* how long it can become: it must fit into all pages by itself     */
     int32_t priority;        /* lower goes first                                                 */
     uint64_t follows;        /* 0, or a sequence with the same prompt that should be computed
-                                first, so that this one finds its pages in the cache             */
+                                first, so that this one finds its pages in the cache; means
+                                nothing without a cache                                          */
 } shoal_scheduler_entry;
 
 /* One sequence's share of a step. */
@@ -74,6 +84,7 @@ typedef struct {
 
 typedef struct shoal_scheduler shoal_scheduler;
 
+/* SHOAL_ERR_USAGE names the limit that is out of range. */
 SHOAL_MUST_USE shoal_status shoal_scheduler_create(const shoal_scheduler_limits *limits,
                                                    shoal_scheduler **out);
 void shoal_scheduler_destroy(shoal_scheduler *scheduler);
@@ -83,11 +94,13 @@ void shoal_scheduler_destroy(shoal_scheduler *scheduler);
 SHOAL_MUST_USE shoal_status shoal_scheduler_add(shoal_scheduler *scheduler,
                                                 const shoal_scheduler_entry *entry);
 
-/* It ended or was cancelled: its pages are free again (full ones stay in the prefix cache). Not
- * while a plan is out. Unknown ids are ignored. */
+/* It ended or was cancelled: its pages are free again (full ones stay in the prefix cache). While a
+ * plan is out, its part of the step counts for nothing: what a row error spoilt must go before
+ * shoal_scheduler_done, lest others find it in the cache. Unknown ids are ignored. */
 void shoal_scheduler_remove(shoal_scheduler *scheduler, uint64_t id);
 
-/* Plan a step; count 0 when there is nothing to do. */
+/* Plan a step; count 0 when there is nothing to do. A plan that was never done is forgotten.
+ * SHOAL_ERR_INTERNAL when a sequence has grown beyond its tokens_max. */
 SHOAL_MUST_USE shoal_status shoal_scheduler_plan(shoal_scheduler *scheduler, shoal_schedule *out);
 
 /* The planned step was computed. Call it before sampled tokens are appended to the lists. */

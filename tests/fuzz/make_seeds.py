@@ -102,6 +102,30 @@ def bench_answer_seeds():
 SEEDS = {"fuzz_bench_answer": bench_answer_seeds, "fuzz_config": config_seeds,
          "fuzz_index": index_seeds, "fuzz_safetensors": safetensors_seeds,
          "fuzz_tokenizer": tokenizer_seeds}
+def api_request_seeds():
+    """The first byte chooses the route."""
+    user = {"role": "user", "content": [{"type": "text", "text": "ab"}]}
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
+    shared = {"temperature": 0.5, "top_p": 0.9, "min_p": 0.1, "top_k": 3, "seed": -1, "n": 2,
+              "presence_penalty": 1, "frequency_penalty": -1.5, "repetition_penalty": 1.1,
+              "stop": ["a", "b"], "stop_token_ids": [1], "logit_bias": {"2": -100},
+              "ignore_eos": True, "min_tokens": 1, "max_tokens": 4, "priority": 1,
+              "response_format": {"type": "text"}}
+    yield b"0" + compact(dict(shared, messages=[user], logprobs=True, top_logprobs=2, stream=True,
+                              stream_options={"include_usage": True}))
+    yield b"0" + compact({"messages": [user, {"role": "assistant", "tool_calls": [call]}],
+                          "tools": [tool], "tool_choice": "none",
+                          "chat_template_kwargs": {"mood": "good"}})
+    yield b"1" + compact(dict(shared, prompt=["ab", "c"], logprobs=2, best_of=3))
+    yield b"1" + compact({"prompt": [[1, 2], [3]], "echo": True, "max_tokens": 0})
+    yield b"2" + compact({"prompt": "ab", "add_special_tokens": False})
+    yield b"2" + compact({"messages": [user]})
+    yield b"3" + compact({"tokens": [0, 1, 2]})
+
+
+SEEDS = {"fuzz_tokenizer": tokenizer_seeds, "fuzz_config": config_seeds, "fuzz_index": index_seeds,
+         "fuzz_safetensors": safetensors_seeds, "fuzz_api_request": api_request_seeds}
 
 
 def main():

@@ -11,6 +11,7 @@
 #include "coordinator/serve/api_request.h"
 #include "coordinator/text/utf8.h"
 #include "tests/support/chat_stub.h"
+#include "tests/support/chat_texts.h"
 
 #define VOCAB   7
 #define CONTEXT 256

@@ -1,4 +1,4 @@
-/* tests/support/chat_stub.h - two chat templates written in C, in place of
+/* tests/support/chat_stub.h - the templates of chat_texts.h written in C, in place of
  * coordinator/text/chat_template.h, for programs that test what is around templates.
  *
  * Defines its functions: include it in one file of a program. */
@@ -11,18 +11,6 @@
 #include <string.h>
 
 #include "coordinator/text/chat_template.h"
-
-/* The template of tests/data/tiny-llama with its bos_token. */
-#define CHAT_TINY                                                                                  \
-    "{{ '<|begin|>' }}{% for m in messages %}{% if m['role'] in ['system', 'user', 'assistant'] "  \
-    "%}{{ '<|' + m['role'] + '|>\\n' + m['content'] + '<|end|>\\n' }}{% else %}{{ "                \
-    "raise_exception('unknown role ' + m['role']) }}{% endif %}{% endfor %}{% if "                 \
-    "add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
-
-/* What a template is given, as JSON. */
-#define CHAT_SHOW                                                                                  \
-    "[{{ messages | tojson }}, {{ tools | tojson }}, {{ documents | tojson }}, "                   \
-    "{{ add_generation_prompt | tojson }}, {{ mood | tojson }}]"
 
 struct shoal_chat_template {
     int show;

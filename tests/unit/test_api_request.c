@@ -15,6 +15,7 @@
 #include "proto/arena.h"
 #include "proto/bytes.h"
 #include "tests/support/chat_stub.h"
+#include "tests/support/chat_texts.h"
 #include "tests/unit/api_case.h"
 
 #define VOCAB   2048

@@ -463,6 +463,30 @@ static void send_zeros(int fd, size_t bytes)
     }
 }
 
+/* Bodies that wait for their ends fill the room for all; it is free again when they are gone. */
+static void bodies_share_their_room(void **state)
+{
+    static const char head[] = "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 60001\r\n\r\n";
+    (void)state;
+    start_with((shoal_http_settings){.bodies_max = 100000});
+    const int first = ask(head);
+    send_zeros(first, 60000);
+    await(&fixture.heads, 1);
+    const int second = ask(head);
+    send_zeros(second, 60000);
+    expect(second, "", "HTTP/1.1 503 ", "Retry-After: 1", END);
+    (void)close(second);
+    say(first, "x");
+    expect(first, "", "HTTP/1.1 200 ", END);
+    (void)close(first);
+    const int third = ask(head);
+    send_zeros(third, 60000);
+    say(third, "x");
+    expect(third, "", "HTTP/1.1 200 ", END);
+    (void)close(third);
+    finish(0);
+}
+
 static void early_refusals(void **state)
 {
     (void)state;
@@ -858,7 +882,8 @@ int main(void)
         cmocka_unit_test(whole_answers),   cmocka_unit_test(kept_connections),
         cmocka_unit_test(answers_to_head), cmocka_unit_test(pipelined_requests),
         cmocka_unit_test(many_pipelined),  cmocka_unit_test(streams),
-        cmocka_unit_test(early_refusals),  cmocka_unit_test(expectations),
+        cmocka_unit_test(early_refusals),
+        cmocka_unit_test(bodies_share_their_room),  cmocka_unit_test(expectations),
         cmocka_unit_test(deadlines),       cmocka_unit_test(departures),
         cmocka_unit_test(shared_sockets),  cmocka_unit_test(slow_readers),
         cmocka_unit_test(stuck_readers),   cmocka_unit_test(too_many_clients),

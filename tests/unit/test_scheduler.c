@@ -18,6 +18,15 @@
 #include "proto/bytes.h"
 #include "worker/step.h"
 
+/* A debug or sanitizer build promises nothing about time, and does less in the same time. */
+#ifdef __OPTIMIZE__
+#define PLAN_SECONDS_MAX 50e-6
+#define RUNS             4000
+#else
+#define PLAN_SECONDS_MAX 1e-3
+#define RUNS             1000
+#endif
+
 /* ---- tools of the single promises ------------------------------------------------------------ */
 
 #define CLIENTS 300
@@ -393,6 +402,24 @@ static void first_come_first_served(void **state)
     tear_down(b);
 }
 
+/* Eight pages. 2 lacks six of them while 1 keeps six for itself, but only two once it can share. */
+static void a_finished_prompt_may_make_others_fit(void **state)
+{
+    (void)state;
+    shoal_scheduler_limits limits = roomy;
+    limits.pages = 8;
+    bench *b = set_up(&limits);
+    add(b, 1, 80, 90, 0);
+    add(b, 2, 80, 90, 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(plan(b), 1);
+        compute(b);
+    }
+    assert_int_equal(plan(b), 2);
+    assert_int_equal(part_of(b, 2)->position, 64);
+    tear_down(b);
+}
+
 /* Four pages. 1 and 2 use two each; when 1 needs a third, 2 gives way, and comes back at its own
  * place, before 3, starting from what is left of its pages. */
 static void the_youngest_gives_way(void **state)
@@ -588,13 +615,12 @@ static void a_plan_of_256_decodes_is_cheap(void **state)
     }
     printf("256 decodes: planned in %.1f us, taken back in %.1f us\n", plan_best * 1e6,
            done_best * 1e6);
-    assert_true(plan_best < 50e-6);
+    assert_true(plan_best < PLAN_SECONDS_MAX);
     tear_down(b);
 }
 
 /* ---- random workloads ------------------------------------------------------------------------ */
 
-#define RUNS        4000
 #define GUESTS      16
 #define PAGES_MAX   40
 #define EVENT_PLANS 80 /* after so many plans nobody comes, and nothing happens any more */
@@ -1011,6 +1037,7 @@ int main(void)
         cmocka_unit_test(a_quarter_is_for_prefill),
         cmocka_unit_test(prefill_leaves_what_it_does_not_need),
         cmocka_unit_test(first_come_first_served),
+        cmocka_unit_test(a_finished_prompt_may_make_others_fit),
         cmocka_unit_test(the_youngest_gives_way),
         cmocka_unit_test(the_youngest_does_without),
         cmocka_unit_test(priority_decides_who_gives_way),

@@ -19,8 +19,8 @@
 /* Largest bodies that may be received at once. */
 #define BODIES_MAX 32
 
-#define EVENTS       64 /* taken from the kernel at once */
-#define ACCEPTS      64 /* newcomers before the others have their turn */
+#define EVENTS  64 /* taken from the kernel at once */
+#define ACCEPTS 64 /* newcomers before the others have their turn */
 
 /* Descriptors that clients leave to the rest of the process, and how many clients there may be
  * however few descriptors there are. */

@@ -10,7 +10,6 @@
 
 #include "coordinator/serve/api_request.h"
 #include "coordinator/text/utf8.h"
-#include "tests/support/chat_stub.h"
 #include "tests/support/chat_texts.h"
 
 #define VOCAB   7

@@ -14,7 +14,6 @@
 #include "coordinator/serve/api_request.h"
 #include "proto/arena.h"
 #include "proto/bytes.h"
-#include "tests/support/chat_stub.h"
 #include "tests/support/chat_texts.h"
 #include "tests/unit/api_case.h"
 

@@ -75,7 +75,7 @@ static shoal_status raise_exception(const shoal_call *c, shoal_value *out)
     SHOAL_TRY(shoal_print(c->heap, &c->slots[0], &text));
     return shoal_fail(SHOAL_ERR_DATA, "%.*s",
                       (int)(text.bytes < SHOAL_ERROR_MAX ? text.bytes : SHOAL_ERROR_MAX),
-                      text.data ? text.data : "");
+                      text.data);
 }
 
 static shoal_status strftime_now(const shoal_call *c, shoal_value *out)
@@ -89,8 +89,7 @@ static shoal_status strftime_now(const shoal_call *c, shoal_value *out)
         return shoal_fail(SHOAL_ERR_DATA,
                           "the format of a time is longer than %d bytes, or has a NUL",
                           TIME_FORMAT_MAX);
-    (void)snprintf(format, sizeof format, "%.*s", (int)wanted.bytes,
-                   wanted.data ? wanted.data : "");
+    (void)snprintf(format, sizeof format, "%.*s", (int)wanted.bytes, wanted.data);
     const size_t n = strftime(text, sizeof text, format, &c->run->now);
     SHOAL_TRY(shoal_builder_put(&b, (shoal_text){text, n}));
     *out = shoal_string(shoal_builder_text(&b));

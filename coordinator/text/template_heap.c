@@ -36,6 +36,8 @@ static shoal_status take_from_arena(shoal_heap *heap, uint64_t bytes, void **out
 shoal_status shoal_heap_take(shoal_heap *heap, size_t count, size_t size, void **out)
 {
     uint64_t bytes;
+    if (count == 0)
+        count = 1;
     if (!shoal_mul_u64(count, size, &bytes) || !shoal_pad_u64(bytes, ALIGN, &bytes))
         bytes = UINT64_MAX;
     if (bytes > PIECE_BYTES / 4)
@@ -133,5 +135,5 @@ shoal_status shoal_builder_format(shoal_builder *b, const char *fmt, ...)
 
 shoal_text shoal_builder_text(const shoal_builder *b)
 {
-    return (shoal_text){b->data, b->bytes};
+    return (shoal_text){b->data ? b->data : "", b->bytes};
 }

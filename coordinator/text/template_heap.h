@@ -27,7 +27,8 @@ typedef struct {
     int depth;
 } shoal_heap;
 
-/* Bytes of a text; not NUL-terminated, valid UTF-8. Borrowed from a heap, a template or JSON. */
+/* Bytes of a text; not NUL-terminated, valid UTF-8. Borrowed from a heap, a template or JSON. data
+ * is NULL only where "no text" is something else than an empty one. */
 typedef struct {
     const char *data;
     size_t bytes;
@@ -38,7 +39,7 @@ typedef struct {
 SHOAL_MUST_USE shoal_status shoal_heap_open(shoal_heap *heap);
 void shoal_heap_close(shoal_heap *heap);
 
-/* *out = `count` zeroed elements of `size` bytes. */
+/* *out = `count` (at least 1) zeroed elements of `size` bytes. */
 SHOAL_MUST_USE shoal_status shoal_heap_take(shoal_heap *heap, size_t count, size_t size,
                                             void **out);
 

@@ -253,6 +253,9 @@ shoal_status shoal_text_split_lines(shoal_heap *heap, shoal_text text, bool keep
 
 /* ---- case ------------------------------------------------------------------------------------ */
 
+/* The one common letter that is two when large. */
+#define SHARP_S 0xDFu
+
 static bool begins_word(shoal_case to, bool first, uint32_t before)
 {
     switch (to) {
@@ -275,7 +278,10 @@ shoal_status shoal_text_recase(shoal_heap *heap, shoal_text text, shoal_case to,
         const bool large = begins_word(to, at == 0, before);
         before = shoal_utf8_next(text.data, &at);
         const uint32_t c = large ? shoal_unicode_upper(before) : shoal_unicode_lower(before);
-        SHOAL_TRY(shoal_builder_put(&b, (shoal_text){put, shoal_utf8_put(c, put)}));
+        const shoal_text one = {put, shoal_utf8_put(c, put)};
+        SHOAL_TRY(shoal_builder_put(&b, !large || before != SHARP_S ? one
+                                        : to == SHOAL_CASE_UPPER    ? SHOAL_TEXT("SS")
+                                                                    : SHOAL_TEXT("Ss")));
     }
     *out = shoal_builder_text(&b);
     return SHOAL_OK;

@@ -1,7 +1,8 @@
 /* coordinator/text/template_strings.h - what Python's strings can do, on valid UTF-8.
  *
  * Results share the bytes of their input where they can; else they live in the heap. Case is
- * Unicode's, character by character. */
+ * Unicode's, character by character; of the letters that are two when large only the German sharp s
+ * is known. */
 #ifndef SHOAL_COORDINATOR_TEXT_TEMPLATE_STRINGS_H
 #define SHOAL_COORDINATOR_TEXT_TEMPLATE_STRINGS_H
 

@@ -34,7 +34,7 @@ bool shoal_unicode_is_printable(uint32_t c);
 bool shoal_unicode_is_letter(uint32_t c);
 bool shoal_unicode_is_digit(uint32_t c);
 
-/* The one character it is in the other case (never two, as the German sharp s has). */
+/* The one character it is in the other case. */
 uint32_t shoal_unicode_lower(uint32_t c);
 uint32_t shoal_unicode_upper(uint32_t c);
 

@@ -148,18 +148,29 @@ static void take_token(shoal_driver *d, shoal_journal_entry *entry,
         end_entry(d, entry, event.finish);
 }
 
-static void take_result(shoal_driver *d, int i, double now)
+/* Before the scheduler hears that the step was done: what an error spoilt must not be found in the
+ * prefix cache. */
+static void drop_spoilt(shoal_driver *d)
 {
-    const shoal_sequence_result *result = &d->results[i];
-    shoal_journal_entry *entry = d->in_step[i];
-    if (result->failed_layer >= 0) {
+    for (int i = 0; i < d->in_step_count; i++) {
+        const shoal_sequence_result *result = &d->results[i];
+        const uint64_t id = d->in_step[i]->id;
+        if (result->failed_layer < 0)
+            continue;
         shoal_log(SHOAL_LOG_WARN, "overflow",
                   "sequence %llu: layer %d, row %d: a value beyond what the arithmetic can hold",
-                  (unsigned long long)entry->id, result->failed_layer, result->failed_row);
-        shoal_driver_fail_entry(d, entry->id, SHOAL_CAUSE_OVERFLOW);
-    } else if (d->parts[i].want == SHOAL_WANT_TOKEN) {
-        take_token(d, entry, result, now);
+                  (unsigned long long)id, result->failed_layer, result->failed_row);
+        d->in_step[i] = NULL;
+        shoal_driver_fail_entry(d, id, SHOAL_CAUSE_OVERFLOW);
     }
+}
+
+static void take_tokens(shoal_driver *d, double now)
+{
+    for (int i = 0; i < d->in_step_count; i++)
+        if (d->in_step[i] && d->parts[i].want == SHOAL_WANT_TOKEN)
+            take_token(d, d->in_step[i], &d->results[i], now);
+    d->in_step_count = 0;
 }
 
 /* ---- the step -------------------------------------------------------------------------------- */
@@ -174,11 +185,9 @@ shoal_status shoal_driver_step(shoal_driver *d, const shoal_schedule *plan)
     shoal_metrics_observe(d->settings.metrics, SHOAL_TIME_STEP, now - begin);
     shoal_metrics_observe(d->settings.metrics, SHOAL_SIZE_STEP, (double)plan->rows);
     shoal_metrics_add(d->settings.metrics, SHOAL_COUNT_STEPS, 1);
+    drop_spoilt(d);
     shoal_scheduler_done(d->scheduler);
-    const int count = d->in_step_count;
-    for (int i = 0; i < count; i++)
-        take_result(d, i, now);
-    d->in_step_count = 0;
+    take_tokens(d, now);
     shoal_driver_post(d);
     return SHOAL_OK;
 }

@@ -269,6 +269,7 @@ static void test_poison(void **state)
     drop_curtain(&s, SHOAL_OK);
 }
 
+/* The error comes again each time: what it spoilt is not found in the prefix cache. */
 static void test_row_error(void **state)
 {
     stage s;
@@ -277,13 +278,15 @@ static void test_row_error(void **state)
     fake.overflow = FAKE_VOCAB - 1;
     raise_curtain(&s, 100);
     wait_for_state(&s, SHOAL_DRIVER_SERVING);
-    talk *good = prepare_talk(&s, 5, 30, 10), *bad = prepare_talk(&s, 6, 30, 10);
-    bad->prompt.data[29] = fake.overflow;
-    assert_int_equal(submit(&s, bad), SHOAL_SUBMIT_OK);
-    assert_int_equal(submit(&s, good), SHOAL_SUBMIT_OK);
-    listen_to_all(&s);
-    expect_whole(good);
-    assert_int_equal(bad->cause, SHOAL_CAUSE_OVERFLOW);
+    for (int round = 0; round < 3; round++) {
+        talk *good = prepare_talk(&s, 5, 30, 10), *bad = prepare_talk(&s, 6, 30, 10);
+        bad->prompt.data[3] = fake.overflow;
+        assert_int_equal(submit(&s, bad), SHOAL_SUBMIT_OK);
+        assert_int_equal(submit(&s, good), SHOAL_SUBMIT_OK);
+        listen_to_all(&s);
+        expect_whole(good);
+        assert_int_equal(bad->cause, SHOAL_CAUSE_OVERFLOW);
+    }
     assert_int_equal(fake.opened, 1);
     drop_curtain(&s, SHOAL_OK);
 }

@@ -251,15 +251,20 @@ void shoal_driver_drain(shoal_driver *d)
     ring(d->wake_fd);
 }
 
+static void end_thread(shoal_driver *d)
+{
+    if (d->joined)
+        return;
+    atomic_store(&d->stopping, true);
+    ring(d->stop_fd);
+    ring(d->wake_fd);
+    (void)pthread_join(d->thread, NULL);
+    d->joined = true;
+}
+
 shoal_status shoal_driver_stop(shoal_driver *d)
 {
-    if (!d->joined) {
-        atomic_store(&d->stopping, true);
-        ring(d->stop_fd);
-        ring(d->wake_fd);
-        (void)pthread_join(d->thread, NULL);
-        d->joined = true;
-    }
+    end_thread(d);
     return d->failure == SHOAL_OK ? SHOAL_OK : shoal_fail(d->failure, "%s", d->failure_text);
 }
 
@@ -267,6 +272,7 @@ void shoal_driver_destroy(shoal_driver *d)
 {
     if (!d)
         return;
+    end_thread(d);
     if (d->wake_fd >= 0)
         (void)close(d->wake_fd);
     if (d->stop_fd >= 0)

@@ -105,6 +105,7 @@ void shoal_driver_view(shoal_driver *driver, shoal_metrics_gauges *gauges, shoal
 /* Stop now, drained or not, and wait for the end. The first failure that made it give up, with its
  * sentence; SHOAL_OK after a drain or a stop. */
 SHOAL_MUST_USE shoal_status shoal_driver_stop(shoal_driver *driver);
+/* Stops it, too. */
 void shoal_driver_destroy(shoal_driver *driver);
 
 #endif

@@ -31,7 +31,7 @@ struct shoal_driver {
     shoal_step_limits limits;
     uint32_t generation;
     shoal_scheduler_stats scheduler_stats;
-    int64_t live;                /* entries of journal and inbox */
+    int64_t live;                /* entries of the journal */
     shoal_rank_view *rank_views; /* [rank_count] */
     int rank_count;
 
@@ -59,8 +59,8 @@ void *shoal_driver_main(void *context);
  * who were in it. */
 SHOAL_MUST_USE shoal_status shoal_driver_step(shoal_driver *driver, const shoal_schedule *plan);
 
-/* Room for steps of the engine's limits. */
-SHOAL_MUST_USE shoal_status shoal_driver_make_room(shoal_driver *driver);
+/* Room for steps of so many sequences; may be called again after it has failed. */
+SHOAL_MUST_USE shoal_status shoal_driver_make_room(shoal_driver *driver, uint64_t sequences);
 
 /* End an entry of the journal with an error event, and forget it. */
 void shoal_driver_fail_entry(shoal_driver *driver, uint64_t id, shoal_cause cause);

@@ -6,16 +6,15 @@
 #include "proto/arena.h"
 #include "proto/log.h"
 
-shoal_status shoal_driver_make_room(shoal_driver *d)
+shoal_status shoal_driver_make_room(shoal_driver *d, uint64_t sequences)
 {
-    void *array;
-    const uint64_t sequences = (uint64_t)d->limits.sequences_max;
-    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, sequences, sizeof *d->parts, &array));
-    d->parts = array;
-    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, sequences, sizeof *d->in_step, &array));
-    d->in_step = array;
-    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, sequences, sizeof *d->results, &array));
-    d->results = array;
+    void *parts = d->parts, *in_step = d->in_step, *results = d->results;
+    SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_OTHER, sequences, sizeof *d->parts, &parts));
+    d->parts = parts;
+    SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_OTHER, sequences, sizeof *d->in_step, &in_step));
+    d->in_step = in_step;
+    SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_OTHER, sequences, sizeof *d->results, &results));
+    d->results = results;
     return SHOAL_OK;
 }
 
@@ -56,7 +55,6 @@ static shoal_status build(shoal_driver *d, const shoal_schedule *plan, double no
             .bias_count = (int32_t)shoal_journal_biases(entry),
         };
     }
-    d->in_step_count = plan->count;
     return shoal_step_build(&d->builder, d->parts, plan->count, ++d->engine->steps);
 }
 
@@ -179,6 +177,7 @@ shoal_status shoal_driver_step(shoal_driver *d, const shoal_schedule *plan)
 {
     const double begin = shoal_clock_seconds();
     SHOAL_TRY(build(d, plan, begin));
+    d->in_step_count = plan->count; /* a step that was never begun makes nobody suspect */
     SHOAL_TRY(
         shoal_engine_step(d->engine, d->builder.block, d->builder.bytes, d->results, NULL, NULL));
     const double now = shoal_clock_seconds();

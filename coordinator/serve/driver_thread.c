@@ -125,13 +125,15 @@ static shoal_status serve(shoal_driver *d)
         shoal_schedule plan;
         if (atomic_load(&d->stopping))
             return shoal_fail(SHOAL_ERR_TEMPORARY, "stopped");
+        /* Asked before the inbox is taken: nothing comes in after it. */
+        const bool draining = atomic_load(&d->draining);
         hush(d->wake_fd);
         take_inbox(d);
         SHOAL_TRY(shoal_scheduler_plan(d->scheduler, &plan));
         publish(d);
         if (plan.count > 0)
             SHOAL_TRY(shoal_driver_step(d, &plan));
-        else if (atomic_load(&d->draining) && d->journal.count == 0)
+        else if (draining && d->journal.count == 0)
             return SHOAL_OK;
         else
             SHOAL_TRY(shoal_engine_idle(d->engine, d->wake_fd, IDLE_SECONDS));
@@ -171,12 +173,13 @@ static shoal_status adopt_limits(shoal_driver *d)
         return same_limits(limits, &d->limits)
                    ? SHOAL_OK
                    : shoal_fail(SHOAL_ERR_CONFIG, "the workers came back with other limits");
+    SHOAL_TRY(shoal_driver_make_room(d, (uint64_t)limits->sequences_max));
     SHOAL_TRY(shoal_scheduler_create(&wanted, &d->scheduler));
     (void)pthread_mutex_lock(&d->lock);
     d->limits = *limits;
     d->limits_known = true;
     (void)pthread_mutex_unlock(&d->lock);
-    return shoal_driver_make_room(d);
+    return SHOAL_OK;
 }
 
 static void announce(shoal_driver *d)

@@ -167,7 +167,7 @@ shoal_status shoal_driver_submit(shoal_driver *d, const shoal_journal_order *ord
     return st;
 }
 
-void shoal_driver_cancel(shoal_driver *d, uint64_t id)
+void shoal_driver_cancel(shoal_driver *d, uint64_t id, shoal_finish why)
 {
     bool room = true;
     (void)pthread_mutex_lock(&d->lock);
@@ -182,7 +182,7 @@ void shoal_driver_cancel(shoal_driver *d, uint64_t id)
         }
     }
     if (room) /* without memory the sequence runs to its own end, unheard */
-        d->cancels[d->cancel_count++] = id;
+        d->cancels[d->cancel_count++] = (shoal_driver_cancelled){id, why};
     (void)pthread_mutex_unlock(&d->lock);
     ring(d->wake_fd);
 }

@@ -82,9 +82,9 @@ SHOAL_MUST_USE shoal_status shoal_driver_submit(shoal_driver *driver,
                                                 bool share_prompt, uint64_t *ids,
                                                 shoal_submit *taken);
 
-/* It is not wanted any more; no events come for it after those already there. Unknown ids are
- * ignored. */
-void shoal_driver_cancel(shoal_driver *driver, uint64_t id);
+/* It is not wanted any more: given up (NONE), or its text is complete (STOP). No events come for it
+ * after those already there. Unknown ids are ignored. */
+void shoal_driver_cancel(shoal_driver *driver, uint64_t id, shoal_finish why);
 
 /* The events so far: the driver's list is swapped with *events, which must be empty ({0} at first)
  * and keeps its memory. */

@@ -85,7 +85,7 @@ static void note_end(const shoal_driver *d, const shoal_journal_entry *entry, sh
         shoal_metrics_observe(m, SHOAL_TIME_DECODE, now - entry->first_token);
 }
 
-static void end_entry(shoal_driver *d, const shoal_journal_entry *entry, shoal_finish finish)
+void shoal_driver_end_entry(shoal_driver *d, const shoal_journal_entry *entry, shoal_finish finish)
 {
     const uint64_t id = entry->id;
     note_end(d, entry, finish, shoal_clock_seconds());
@@ -99,7 +99,7 @@ void shoal_driver_fail_entry(shoal_driver *d, uint64_t id, shoal_cause cause)
     const shoal_driver_event event = {.sequence = id, .finish = SHOAL_FINISH_ERROR, .cause = cause};
     shoal_driver_push_event(&d->events, &event);
     if (entry)
-        end_entry(d, entry, SHOAL_FINISH_ERROR);
+        shoal_driver_end_entry(d, entry, SHOAL_FINISH_ERROR);
 }
 
 static void copy_token(const shoal_sequence_result *from, shoal_choice_token *to)
@@ -143,7 +143,7 @@ static void take_token(shoal_driver *d, shoal_journal_entry *entry,
         event.finish = SHOAL_FINISH_LENGTH;
     shoal_driver_push_event(&d->events, &event);
     if (event.finish != SHOAL_FINISH_NONE)
-        end_entry(d, entry, event.finish);
+        shoal_driver_end_entry(d, entry, event.finish);
 }
 
 /* Before the scheduler hears that the step was done: what an error spoilt must not be found in the

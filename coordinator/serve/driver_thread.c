@@ -46,13 +46,14 @@ static void admit(shoal_driver *d, shoal_journal_entry *entry)
     }
 }
 
-static void cancel(shoal_driver *d, uint64_t id)
+static void cancel(shoal_driver *d, const shoal_driver_cancelled *cancelled)
 {
-    if (!shoal_journal_find(&d->journal, id))
+    const shoal_journal_entry *entry = shoal_journal_find(&d->journal, cancelled->id);
+    if (!entry)
         return;
-    shoal_scheduler_remove(d->scheduler, id);
-    shoal_journal_remove(&d->journal, id);
-    shoal_metrics_add(d->settings.metrics, SHOAL_COUNT_CANCELLED, 1);
+    shoal_driver_end_entry(d, entry, cancelled->why);
+    if (cancelled->why == SHOAL_FINISH_NONE)
+        shoal_metrics_add(d->settings.metrics, SHOAL_COUNT_CANCELLED, 1);
 }
 
 /* Take everything that was handed in; entries before cancels, because a cancel may be for one. */
@@ -60,7 +61,7 @@ static void take_inbox(shoal_driver *d)
 {
     (void)pthread_mutex_lock(&d->lock);
     shoal_journal inbox = d->inbox;
-    uint64_t *cancels = d->cancels;
+    shoal_driver_cancelled *cancels = d->cancels;
     const int cancel_count = d->cancel_count;
     d->inbox = (shoal_journal){0};
     d->cancels = NULL;
@@ -71,7 +72,7 @@ static void take_inbox(shoal_driver *d)
     for (int i = 0; i < inbox.count; i++)
         admit(d, shoal_journal_at(&inbox, i));
     for (int i = 0; i < cancel_count; i++)
-        cancel(d, cancels[i]);
+        cancel(d, &cancels[i]);
     shoal_id_map_free(&inbox);
     shoal_free(cancels);
 }

@@ -199,7 +199,7 @@ static void let_go(service *s, shoal_reply *reply)
             continue;
         (void)shoal_id_map_remove(&s->sequences, part->sequence);
         if (!part->ended)
-            shoal_driver_cancel(s->driver, part->sequence);
+            shoal_driver_cancel(s->driver, part->sequence, SHOAL_FINISH_NONE);
         part->sequence = 0;
     }
     bury(s, reply);
@@ -373,7 +373,7 @@ static void take_event(service *s, const shoal_driver_event *event)
     shoal_reply *reply = part->reply;
     shoal_reply_take(part, event, &cancel);
     if (cancel)
-        shoal_driver_cancel(s->driver, event->sequence);
+        shoal_driver_cancel(s->driver, event->sequence, SHOAL_FINISH_STOP);
     if (!reply->exchange && part->sequence != 0)
         let_go(s, reply);
 }

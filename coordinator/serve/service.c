@@ -26,6 +26,9 @@
 #define RETRY_DRAINING   10
 #define RETRY_FULL       2
 
+/* How many bodies of the largest size may wait for clerks. */
+#define BODIES_WAITING 32
+
 typedef struct {
     const shoal_service_settings *settings;
     shoal_http_server *http;
@@ -357,8 +360,11 @@ static void give_to_clerk(service *s, shoal_http_exchange *x, shoal_task_kind ki
         shoal_free(body);
         refuse_memory(s, reply);
     } else {
-        reply->asked = true;
-        shoal_clerk_give(s->clerk, task);
+        reply->asked = shoal_clerk_give(s->clerk, task);
+        if (!reply->asked) {
+            full(s, reply);
+            shoal_task_destroy(task);
+        }
     }
 }
 
@@ -643,7 +649,8 @@ static shoal_status open_parts(service *s)
     fill_contexts(s);
     SHOAL_TRY(shoal_metrics_create(s->settings->model_name, &s->metrics));
     SHOAL_TRY(open_http(s));
-    SHOAL_TRY(shoal_clerk_start(&s->api, wake, s, &s->clerk));
+    SHOAL_TRY(shoal_clerk_start(&s->api, BODIES_WAITING * s->settings->http.body_max, wake, s,
+                                &s->clerk));
     listen_to_signals(s->http);
     return start_driver(s);
 }

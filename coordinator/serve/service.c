@@ -655,20 +655,26 @@ static shoal_status open_parts(service *s)
     return start_driver(s);
 }
 
-/* Replies that clients or clerks still held when the server ended. */
+static shoal_reply *first_reply(const service *s)
+{
+    return ((shoal_reply_part *)s->sequences.items[0].value)->reply;
+}
+
+/* The server goes last: clerks, driver and signals ring its bell. What clerks still held is not
+ * answered any more, because no client is left. */
 static void close_parts(service *s)
 {
-    atomic_store(&signal_target, NULL);
-    shoal_http_server_close(s->http);
     if (s->clerk) {
         shoal_clerk_stop(s->clerk);
         take_tasks(s);
     }
     shoal_clerk_destroy(s->clerk);
     while (s->sequences.count > 0)
-        let_go(s, ((shoal_reply_part *)s->sequences.items[0].value)->reply);
+        let_go(s, first_reply(s));
     sweep(s);
     shoal_driver_destroy(s->driver);
+    atomic_store(&signal_target, NULL);
+    shoal_http_server_close(s->http);
     shoal_driver_events_free(&s->events);
     shoal_id_map_free(&s->sequences);
     shoal_metrics_destroy(s->metrics);

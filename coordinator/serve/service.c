@@ -109,7 +109,6 @@ static bool unready(service *s, shoal_route_needs needs, shoal_api_error *error)
         error->retry_after = RETRY_DRAINING;
         (void)shoal_api_refuse(error, 503, "draining", NULL, "The server is stopping.");
     }
-    shoal_metrics_add(s->metrics, SHOAL_COUNT_REFUSED, 1);
     return true;
 }
 
@@ -225,10 +224,11 @@ static void refuse_memory(service *s, shoal_reply *reply)
 
 static shoal_status remember_parts(service *s, shoal_reply *reply, const uint64_t *ids)
 {
-    for (int i = 0; i < reply->part_count; i++) {
+    /* All ids first: whoever lets go of the reply must know them all. */
+    for (int i = 0; i < reply->part_count; i++)
         reply->parts[i].sequence = ids[i];
+    for (int i = 0; i < reply->part_count; i++)
         SHOAL_TRY(shoal_id_map_add(&s->sequences, ids[i], &reply->parts[i]));
-    }
     return SHOAL_OK;
 }
 
@@ -273,6 +273,7 @@ static void not_serving(service *s, shoal_reply *reply)
         error.retry_after = 1;
         (void)shoal_api_refuse(&error, 503, "recovering", NULL, "Workers are being started again.");
     }
+    shoal_metrics_add(s->metrics, SHOAL_COUNT_REFUSED, 1);
     refuse(s, reply, &error);
 }
 
@@ -312,6 +313,8 @@ static void submit(service *s, shoal_reply *reply)
         not_serving(s, reply);
     else
         shoal_reply_begin(reply);
+    if (!reply->exchange)
+        let_go(s, reply);
 }
 
 /* ---- what clerks have done ------------------------------------------------------------------- */
@@ -477,6 +480,13 @@ static void answer_wrong_method(shoal_http_exchange *x, const char *method,
     answer_with(x, &error, headers);
 }
 
+static void answer_no_path(shoal_http_exchange *x)
+{
+    shoal_api_error error = {0};
+    (void)shoal_api_refuse(&error, 404, NULL, NULL, "There is no such path.");
+    shoal_http_reply_error(x, &error);
+}
+
 static bool on_head(void *context, shoal_http_exchange *x, const shoal_http_request *request)
 {
     service *s = context;
@@ -485,11 +495,11 @@ static bool on_head(void *context, shoal_http_exchange *x, const shoal_http_requ
     if (s->settings->api_key && !(route && route->public) && !has_key(s, x)) {
         answer_no_key(x);
     } else if (!route) {
-        (void)shoal_api_refuse(&error, 404, NULL, NULL, "There is no such path.");
-        shoal_http_reply_error(x, &error);
+        answer_no_path(x);
     } else if (!shoal_route_allows(route, request->method)) {
         answer_wrong_method(x, request->method, route);
     } else if (unready(s, route->needs, &error)) {
+        shoal_metrics_add(s->metrics, SHOAL_COUNT_REFUSED, 1);
         shoal_http_reply_error(x, &error);
     } else {
         return true;
@@ -514,7 +524,7 @@ static void on_request(void *context, shoal_http_exchange *x, const shoal_http_r
     case SHOAL_ROUTE_COMPLETION: give_to_clerk(s, x, SHOAL_TASK_COMPLETION); break;
     case SHOAL_ROUTE_TOKENIZE: give_to_clerk(s, x, SHOAL_TASK_TOKENIZE); break;
     case SHOAL_ROUTE_DETOKENIZE: give_to_clerk(s, x, SHOAL_TASK_DETOKENIZE); break;
-    case SHOAL_ROUTE_NONE: answer_memory(x); break;
+    case SHOAL_ROUTE_NONE: answer_no_path(x); break;
     }
 }
 

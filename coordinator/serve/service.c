@@ -258,10 +258,18 @@ static shoal_status hand_in(service *s, const shoal_reply *reply, order_sheet *s
                                reply->request.prompt_count == 1, sheet->ids, taken);
 }
 
+/* What the queue could not hold if it were empty need not come again. */
 static void full(service *s, shoal_reply *reply)
 {
-    shoal_api_error error = {.retry_after = RETRY_FULL};
-    (void)shoal_api_refuse(&error, 429, "queue_full", NULL, "Too many requests are waiting.");
+    shoal_api_error error = {0};
+    if (reply->part_count > s->settings->waiting_max) {
+        (void)shoal_api_refuse(&error, 400, "too_many_sequences", "n",
+                               "These are %d sequences; the queue of this server holds %lld.",
+                               reply->part_count, (long long)s->settings->waiting_max);
+    } else {
+        error.retry_after = RETRY_FULL;
+        (void)shoal_api_refuse(&error, 429, "queue_full", NULL, "Too many requests are waiting.");
+    }
     shoal_metrics_add(s->metrics, SHOAL_COUNT_REFUSED, 1);
     refuse(s, reply, &error);
 }

@@ -12,6 +12,9 @@
 /* Silence after which a stream gets a comment. */
 #define PING_SECONDS 15.0
 
+/* What a client is told to wait whose request the server could not keep, in seconds. */
+#define RETRY_GONE 10
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static uint64_t hash_key(const char *key)
@@ -397,6 +400,7 @@ static void explain(shoal_cause cause, shoal_api_error *error)
                                "Workers died twice while they computed this request.");
         break;
     default:
+        error->retry_after = RETRY_GONE;
         (void)shoal_api_refuse(error, 503, "worker_lost", NULL,
                                "The server is ending; the request cannot be finished.");
     }

@@ -258,10 +258,18 @@ static shoal_status hand_in(service *s, const shoal_reply *reply, order_sheet *s
                                reply->request.prompt_count == 1, sheet->ids, taken);
 }
 
+/* What the queue could not hold if it were empty need not come again. */
 static void full(service *s, shoal_reply *reply)
 {
-    shoal_api_error error = {.retry_after = RETRY_FULL};
-    (void)shoal_api_refuse(&error, 429, "queue_full", NULL, "Too many requests are waiting.");
+    shoal_api_error error = {0};
+    if (reply->part_count > s->settings->waiting_max) {
+        (void)shoal_api_refuse(&error, 400, "too_many_sequences", "n",
+                               "These are %d sequences; the queue of this server holds %lld.",
+                               reply->part_count, (long long)s->settings->waiting_max);
+    } else {
+        error.retry_after = RETRY_FULL;
+        (void)shoal_api_refuse(&error, 429, "queue_full", NULL, "Too many requests are waiting.");
+    }
     shoal_metrics_add(s->metrics, SHOAL_COUNT_REFUSED, 1);
     refuse(s, reply, &error);
 }
@@ -417,6 +425,23 @@ static void announce(service *s)
         stop(s);
 }
 
+static shoal_reply *first_reply(const service *s)
+{
+    return ((shoal_reply_part *)s->sequences.items[0].value)->reply;
+}
+
+/* End now; who still waits for an answer gets an error while there is time to flush it. */
+static void cut_off(service *s)
+{
+    shoal_api_error error = {.retry_after = RETRY_DRAINING};
+    (void)shoal_api_refuse(&error, 503, "draining", NULL,
+                           "The server is stopping; the request cannot be finished.");
+    s->cut_off |= s->sequences.count > 0;
+    while (s->sequences.count > 0)
+        refuse(s, first_reply(s), &error);
+    stop(s);
+}
+
 static void follow_signals(service *s)
 {
     const int count = atomic_load(&signal_count);
@@ -428,10 +453,8 @@ static void follow_signals(service *s)
         if (!s->announced) /* nobody is here yet */
             stop(s);
     }
-    if (s->drain_until > 0 && (count > 1 || shoal_clock_seconds() > s->drain_until)) {
-        s->cut_off |= s->sequences.count > 0;
-        stop(s);
-    }
+    if (s->drain_until > 0 && (count > 1 || shoal_clock_seconds() > s->drain_until))
+        cut_off(s);
 }
 
 static void follow_driver(service *s)
@@ -663,11 +686,6 @@ static shoal_status open_parts(service *s)
                                 &s->clerk));
     listen_to_signals(s->http);
     return start_driver(s);
-}
-
-static shoal_reply *first_reply(const service *s)
-{
-    return ((shoal_reply_part *)s->sequences.items[0].value)->reply;
 }
 
 /* The server goes last: clerks, driver and signals ring its bell. What clerks still held is not

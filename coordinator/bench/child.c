@@ -111,16 +111,15 @@ static shoal_status how_it_ended(const shoal_bench_child *child)
     return shoal_fail(SHOAL_ERR_UNAVAILABLE, "the server ended with code %d", WEXITSTATUS(status));
 }
 
-shoal_status shoal_bench_child_check(shoal_bench_child *child)
+shoal_status shoal_bench_child_check(shoal_bench_child *child, double seconds)
 {
-    return poll_end(child) ? how_it_ended(child) : SHOAL_OK;
+    return wait_end(child, seconds) ? how_it_ended(child) : SHOAL_OK;
 }
 
 /* Closing its stdout is as good as ending. */
 static shoal_status closed_output(shoal_bench_child *child)
 {
-    if (wait_end(child, 1.0))
-        return how_it_ended(child);
+    SHOAL_TRY(shoal_bench_child_check(child, 1.0));
     return shoal_fail(SHOAL_ERR_UNAVAILABLE, "the server closed its output without a line");
 }
 

@@ -29,8 +29,9 @@ SHOAL_MUST_USE shoal_status shoal_bench_child_start(const char *const *words, co
 SHOAL_MUST_USE shoal_status shoal_bench_child_line(shoal_bench_child *child, char *out,
                                                    size_t room);
 
-/* SHOAL_ERR_UNAVAILABLE saying how it ended, if it did. */
-SHOAL_MUST_USE shoal_status shoal_bench_child_check(shoal_bench_child *child);
+/* SHOAL_ERR_UNAVAILABLE saying how it ended, if it did; an end that may be under way gets
+ * `seconds` to come. */
+SHOAL_MUST_USE shoal_status shoal_bench_child_check(shoal_bench_child *child, double seconds);
 
 /* Let it end by itself for `grace` seconds, then SIGTERM, after ten seconds SIGKILL; reap it.
  * True when it ended by itself with code 0. */

@@ -91,7 +91,8 @@ static shoal_status run_load(bench *b, shoal_bench_load *load, shoal_bench_tally
     load->begin_seconds = SHOAL_BENCH_BEGIN_SECONDS;
     load->end_seconds = SHOAL_BENCH_END_SECONDS;
     SHOAL_TRY(shoal_bench_load_run(load, tally));
-    return plan->server ? shoal_bench_child_check(plan->server) : SHOAL_OK;
+    /* Failures may be the first sign of a server that is about to be gone. */
+    return plan->server ? shoal_bench_child_check(plan->server, tally->failed ? 1 : 0) : SHOAL_OK;
 }
 
 /* The first request is slower than its successors; and without an answer there is nothing to

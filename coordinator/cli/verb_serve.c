@@ -9,6 +9,7 @@
 #include "coordinator/cli/run_request.h"
 #include "coordinator/cli/verbs.h"
 #include "coordinator/serve/service.h"
+#include "coordinator/text/utf8.h"
 #include "proto/log.h"
 
 #define KEY_MAX 512
@@ -36,6 +37,15 @@ static void name_of(const char *model, char *out, size_t room)
     while (begin > 0 && model[begin - 1] != '/')
         begin--;
     (void)snprintf(out, room, "%.*s", (int)(end - begin), model + begin);
+}
+
+/* It stands in JSON and in labels of metrics. */
+static shoal_status check_name(const char *name)
+{
+    const size_t bytes = strlen(name);
+    if (bytes == 0 || shoal_utf8_valid(name, bytes) != bytes)
+        return shoal_fail(SHOAL_ERR_USAGE, "the name of the model is empty or not UTF-8");
+    return SHOAL_OK;
 }
 
 static shoal_status check_key(const char *path, const char *key)
@@ -153,6 +163,7 @@ static shoal_status run(server *s)
     s->settings.drain_seconds = shoal_option_float(o, SHOAL_OPT_DRAIN_TIMEOUT);
     s->settings.on_ready = say_ready;
     s->settings.context = s;
+    SHOAL_TRY(check_name(s->settings.model_name));
     SHOAL_TRY(read_key(s));
     SHOAL_TRY(plan_cluster(s));
     SHOAL_TRY(open_text(s));

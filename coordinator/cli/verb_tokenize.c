@@ -6,15 +6,22 @@
 #include "coordinator/cli/inputs.h"
 #include "coordinator/cli/report.h"
 #include "coordinator/cli/verbs.h"
+#include "coordinator/text/chat_template.h"
 #include "coordinator/text/tokenizer.h"
 
-/* How a request is answered: the tokenizer and what the options say about special tokens. */
+#define CHAT_FILE_MAX     (64u << 20)
+#define TEMPLATE_FILE_MAX (1u << 20)
+
+/* How a request is answered: by the tokenizer and what the options say about special tokens, or by
+ * the chat template, which is opened when a chat needs it. */
 typedef struct {
-    const shoal_tokenizer *tokenizer;
+    const shoal_options *options;
+    shoal_tokenizer *tokenizer; /* NULL with --messages */
     bool no_special;
+    shoal_chat_template *chat;
 } context;
 
-/* ---- one request, one result ----------------------------------------------------------------- */
+/* ---- texts and ids --------------------------------------------------------------------------- */
 
 static json_t *pieces_json(const shoal_tokenizer *tokenizer, const shoal_ids *ids)
 {
@@ -53,11 +60,6 @@ static shoal_status decode(const context *c, const shoal_ids *ids, json_t **out)
     return st;
 }
 
-static shoal_status render(void)
-{
-    return shoal_fail(SHOAL_ERR_UNAVAILABLE, "chat templates (messages) are not supported yet");
-}
-
 static shoal_status decode_json(const context *c, const json_t *list, json_t **out)
 {
     shoal_ids ids = {0};
@@ -70,15 +72,100 @@ static shoal_status decode_json(const context *c, const json_t *list, json_t **o
     return st;
 }
 
+/* ---- chats ----------------------------------------------------------------------------------- */
+
+static shoal_status open_template_file(const char *path, shoal_chat_template **out)
+{
+    shoal_strbuf text = {0};
+    shoal_status st = shoal_read_file(path, TEMPLATE_FILE_MAX, &text);
+    if (st == SHOAL_OK)
+        st = shoal_chat_template_parse(text.data, text.bytes, path, out);
+    shoal_strbuf_free(&text);
+    return st;
+}
+
+static shoal_status need_template(context *c)
+{
+    struct tm now;
+    if (c->chat)
+        return SHOAL_OK;
+    if (shoal_option_given(c->options, SHOAL_OPT_TEMPLATE))
+        SHOAL_TRY(open_template_file(shoal_option_text(c->options, SHOAL_OPT_TEMPLATE), &c->chat));
+    else
+        SHOAL_TRY(shoal_chat_template_open(c->options->operands[0], &c->chat));
+    if (shoal_option_given(c->options, SHOAL_OPT_NOW)) {
+        SHOAL_TRY(shoal_chat_time_parse(shoal_option_text(c->options, SHOAL_OPT_NOW), &now));
+        shoal_chat_template_fix_time(c->chat, &now);
+    }
+    return SHOAL_OK;
+}
+
+/* What the template sees: the chat, and the entries of kwargs. The model's own template is also
+ * asked to begin an answer, as a server asks it. */
+static shoal_status chat_variables(const context *c, const json_t *request, json_t **out)
+{
+    json_t *messages = json_object_get(request, "messages");
+    json_t *tools = json_object_get(request, "tools"), *kwargs = json_object_get(request, "kwargs");
+    const bool own = !shoal_option_given(c->options, SHOAL_OPT_TEMPLATE);
+    if (!json_is_array(messages))
+        return shoal_fail(SHOAL_ERR_DATA, "messages must be a list");
+    if (kwargs && !json_is_object(kwargs) && !json_is_null(kwargs))
+        return shoal_fail(SHOAL_ERR_DATA, "kwargs must be an object");
+    json_t *all = own ? json_pack("{s:n, s:b}", "documents", "add_generation_prompt", true)
+                      : json_pack("{s:n}", "documents");
+    if (!all || (json_is_object(kwargs) && json_object_update(all, kwargs) != 0) ||
+        json_object_set(all, "messages", messages) != 0 ||
+        json_object_set_new(all, "tools", tools ? json_incref(tools) : json_null()) != 0) {
+        json_decref(all);
+        return shoal_fail(SHOAL_ERR_TEMPORARY, "no memory for the variables of a chat");
+    }
+    *out = all;
+    return SHOAL_OK;
+}
+
+static shoal_status render(context *c, const json_t *request, json_t **out)
+{
+    shoal_strbuf prompt = {0};
+    json_t *variables;
+    SHOAL_TRY(need_template(c));
+    SHOAL_TRY(chat_variables(c, request, &variables));
+    const shoal_status st = shoal_chat_template_render(c->chat, variables, &prompt);
+    if (st == SHOAL_OK)
+        *out = json_pack("{s:o}", "prompt", shoal_json_utf8(prompt.data, prompt.bytes));
+    json_decref(variables);
+    shoal_strbuf_free(&prompt);
+    return st;
+}
+
+/* A list of messages stands for an object that has nothing else. */
+static shoal_status answer_chat_file(context *c, const char *path)
+{
+    shoal_strbuf text = {0};
+    json_error_t error;
+    json_t *result = NULL;
+    SHOAL_TRY(shoal_read_file(path, CHAT_FILE_MAX, &text));
+    json_t *chat = json_loadb(text.data, text.bytes, JSON_ALLOW_NUL, &error);
+    shoal_strbuf_free(&text);
+    if (json_is_array(chat))
+        chat = json_pack("{s:o}", "messages", chat);
+    const shoal_status st =
+        chat ? render(c, chat, &result)
+             : shoal_fail(SHOAL_ERR_DATA, "%s: line %d: %s", path, error.line, error.text);
+    json_decref(chat);
+    return st == SHOAL_OK ? shoal_report_json_line(result) : st;
+}
+
+/* ---- requests of any kind -------------------------------------------------------------------- */
+
 /* One line of --jsonl. */
-static shoal_status answer(const context *c, const json_t *request, json_t **out)
+static shoal_status answer(context *c, const json_t *request, json_t **out)
 {
     const json_t *text = json_object_get(request, "text");
     const json_t *ids = json_object_get(request, "ids");
     if (!json_is_object(request))
         return shoal_fail(SHOAL_ERR_DATA, "expected an object with text, ids or messages");
     if (json_object_get(request, "messages"))
-        return render();
+        return render(c, request, out);
     if (ids)
         return decode_json(c, ids, out);
     if (json_is_string(text))
@@ -88,7 +175,7 @@ static shoal_status answer(const context *c, const json_t *request, json_t **out
 
 /* ---- where requests come from ---------------------------------------------------------------- */
 
-static shoal_status answer_line(const context *c, const char *line, size_t bytes)
+static shoal_status answer_line(context *c, const char *line, size_t bytes)
 {
     json_error_t error;
     json_t *result = NULL;
@@ -104,7 +191,7 @@ static shoal_status answer_line(const context *c, const char *line, size_t bytes
     return shoal_report_json_line(result);
 }
 
-static shoal_status answer_lines(const context *c, const char *path)
+static shoal_status answer_lines(context *c, const char *path)
 {
     char *line = NULL;
     size_t room = 0;
@@ -144,8 +231,11 @@ static shoal_status answer_text(const context *c, const char *text)
     return shoal_report_json_line(result);
 }
 
-static shoal_status run(const shoal_options *o, const context *c)
+static shoal_status run(const shoal_options *o, context *c)
 {
+    if (shoal_option_given(o, SHOAL_OPT_MESSAGES))
+        return answer_chat_file(c, shoal_option_text(o, SHOAL_OPT_MESSAGES));
+    SHOAL_TRY(shoal_tokenizer_open(o->operands[0], &c->tokenizer));
     if (shoal_option_given(o, SHOAL_OPT_JSONL))
         return answer_lines(c, shoal_option_text(o, SHOAL_OPT_JSONL));
     if (shoal_option_given(o, SHOAL_OPT_IDS))
@@ -153,21 +243,28 @@ static shoal_status run(const shoal_options *o, const context *c)
     return answer_text(c, shoal_option_text(o, SHOAL_OPT_TEXT));
 }
 
-shoal_status shoal_verb_tokenize(const shoal_options *o)
+/* One source, and options of chats only where chats can be. */
+static shoal_status check_options(const shoal_options *o)
 {
     static const shoal_option_id sources[] = {SHOAL_OPT_TEXT, SHOAL_OPT_IDS, SHOAL_OPT_MESSAGES,
                                               SHOAL_OPT_JSONL};
-    shoal_tokenizer *tokenizer;
+    struct tm now;
     int given = 0;
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++)
         given += shoal_option_given(o, sources[i]);
     if (given != 1)
         return shoal_fail(SHOAL_ERR_USAGE, "give one of --text, --ids, --messages and --jsonl");
-    if (shoal_option_given(o, SHOAL_OPT_MESSAGES))
-        return render();
-    SHOAL_TRY(shoal_tokenizer_open(o->operands[0], &tokenizer));
-    const context c = {tokenizer, shoal_option_bool(o, SHOAL_OPT_NO_SPECIAL)};
+    if (shoal_option_given(o, SHOAL_OPT_NOW))
+        SHOAL_TRY(shoal_chat_time_parse(shoal_option_text(o, SHOAL_OPT_NOW), &now));
+    return SHOAL_OK;
+}
+
+shoal_status shoal_verb_tokenize(const shoal_options *o)
+{
+    context c = {.options = o, .no_special = shoal_option_bool(o, SHOAL_OPT_NO_SPECIAL)};
+    SHOAL_TRY(check_options(o));
     const shoal_status st = run(o, &c);
-    shoal_tokenizer_close(tokenizer);
+    shoal_chat_template_close(c.chat);
+    shoal_tokenizer_close(c.tokenizer);
     return st;
 }

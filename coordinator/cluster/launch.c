@@ -327,12 +327,11 @@ static int signal_session(pid_t session, int number)
             owner != (long)session)
             continue;
         const pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
-        if (state != 'Z') {
-            alive++;
+        if (state != 'Z')
             (void)kill(pid, number);
-        } else if (pid != session) { /* mpirun's end is for shoal_launch_poll */
-            (void)waitpid(pid, NULL, WNOHANG);
-        }
+        else if (pid == session || waitpid(pid, NULL, WNOHANG) != 0)
+            continue; /* mpirun's end is for shoal_launch_poll */
+        alive++;      /* a zombie that cannot be buried yet has threads that are dying */
     }
     (void)closedir(proc);
     return alive;

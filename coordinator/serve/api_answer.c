@@ -60,17 +60,29 @@ static void look_free(token_look *look)
     shoal_strbuf_free(&look->text);
 }
 
+/* The end of a character that began in an earlier token is one U+FFFD, not one per byte. */
+static shoal_status show_bytes(const shoal_strbuf *bytes, shoal_strbuf *text)
+{
+    size_t rest = 0, used;
+    if (bytes->bytes == 0)
+        return SHOAL_OK;
+    while (rest < bytes->bytes && ((unsigned char)bytes->data[rest] & 0xC0) == 0x80)
+        rest++;
+    if (rest)
+        SHOAL_TRY(shoal_strbuf_append(text, "\xEF\xBF\xBD", 3));
+    return shoal_utf8_repair(bytes->data + rest, bytes->bytes - rest, true, text, &used);
+}
+
 static shoal_status look_at(const shoal_tokenizer *tokenizer, int32_t token, token_look *look)
 {
     char number[32];
-    size_t used;
     look->bytes.bytes = look->text.bytes = 0;
     if (!tokenizer) {
         snprintf(number, sizeof number, "token_id:%d", token);
         return shoal_strbuf_append(&look->text, number, strlen(number));
     }
     SHOAL_TRY(shoal_tokenizer_bytes(tokenizer, token, &look->bytes));
-    SHOAL_TRY(shoal_utf8_repair(look->bytes.data, look->bytes.bytes, true, &look->text, &used));
+    SHOAL_TRY(show_bytes(&look->bytes, &look->text));
     if (shoal_tokenizer_is_special(tokenizer, token))
         look->bytes.bytes = 0;
     return SHOAL_OK;

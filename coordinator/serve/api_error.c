@@ -2,37 +2,36 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "coordinator/serve/json_write.h"
 #include "coordinator/text/utf8.h"
 
 /* A text that did not fit may end inside a character. */
-static void end_at_character(char *text, size_t bytes)
+static void end_at_character(char *text)
 {
-    text[shoal_utf8_valid(text, bytes)] = '\0';
+    text[shoal_utf8_valid(text, strlen(text))] = '\0';
 }
 
 static void fill(char *out, size_t room, const char *text)
 {
-    const int wanted = snprintf(out, room, "%s", text ? text : "");
-    if (wanted > 0)
-        end_at_character(out, (size_t)wanted < room ? (size_t)wanted : room - 1);
+    snprintf(out, room, "%s", text ? text : "");
+    end_at_character(out);
 }
 
 bool shoal_api_refuse(shoal_api_error *error, int status, const char *code, const char *param,
                       const char *fmt, ...)
 {
-    char message[sizeof error->message];
     va_list args;
     if (error->status != 0)
         return false;
-    va_start(args, fmt);
-    vsnprintf(message, sizeof message, fmt, args);
-    va_end(args);
     error->status = status;
     fill(error->code, sizeof error->code, code);
     fill(error->param, sizeof error->param, param);
-    fill(error->message, sizeof error->message, message);
+    va_start(args, fmt);
+    vsnprintf(error->message, sizeof error->message, fmt, args);
+    va_end(args);
+    end_at_character(error->message);
     return false;
 }
 

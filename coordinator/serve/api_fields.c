@@ -22,7 +22,7 @@ bool shoal_field_refuse(shoal_api_error *error, const char *code, const char *na
 bool shoal_api_refuse_status(shoal_api_error *error, shoal_status st)
 {
     if (st == SHOAL_ERR_TEMPORARY) {
-        error->retry_after = 1;
+        error->retry_after = error->status ? error->retry_after : 1;
         return shoal_api_refuse(error, 503, "out_of_memory", NULL, "Not enough memory just now.");
     }
     shoal_log(SHOAL_LOG_ERROR, "request", "%s", shoal_error_text());

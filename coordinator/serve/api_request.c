@@ -67,12 +67,13 @@ static bool read_completion(const shoal_api_context *context, const shoal_fields
 static bool parse(const shoal_api_context *context, bool chat, const char *body, size_t bytes,
                   shoal_api_request *out, shoal_api_error *error)
 {
-    *out = (shoal_api_request){.chat = chat};
+    *out = (shoal_api_request){0};
     json_t *json = shoal_api_open_body(context, chat ? SHOAL_FOR_CHAT : SHOAL_FOR_COMPLETION, body,
                                        bytes, error);
     if (!json)
         return false;
     const shoal_fields fields = {json, "", error};
+    out->chat = chat;
     const bool read = (chat ? read_chat : read_completion)(context, &fields, out);
     if (!read)
         shoal_api_request_free(out);

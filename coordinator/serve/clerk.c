@@ -12,11 +12,13 @@ struct shoal_clerk {
     const shoal_api_context *context;
     void (*notify)(void *);
     void *notify_context;
+    uint64_t waiting_max;
     pthread_t threads[SHOAL_CLERKS];
     int thread_count;
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t given;
     task_list todo, done;
+    uint64_t waiting; /* bytes of bodies in `todo` */
     bool stopping;
 };
 
@@ -109,11 +111,14 @@ static void *clerk_main(void *context)
         if (c->stopping)
             break;
         shoal_task *task = take_one(&c->todo);
+        c->waiting -= task->bytes;
         (void)pthread_mutex_unlock(&c->lock);
         work(c->context, task);
         (void)pthread_mutex_lock(&c->lock);
         append(&c->done, task);
+        (void)pthread_mutex_unlock(&c->lock);
         c->notify(c->notify_context);
+        (void)pthread_mutex_lock(&c->lock);
     }
     (void)pthread_mutex_unlock(&c->lock);
     return NULL;
@@ -121,13 +126,14 @@ static void *clerk_main(void *context)
 
 /* ---- the door -------------------------------------------------------------------------------- */
 
-shoal_status shoal_clerk_start(const shoal_api_context *context, void (*notify)(void *),
-                               void *notify_context, shoal_clerk **out)
+shoal_status shoal_clerk_start(const shoal_api_context *context, uint64_t waiting_max,
+                               void (*notify)(void *), void *notify_context, shoal_clerk **out)
 {
     void *block;
     SHOAL_TRY(shoal_alloc(SHOAL_MEM_OTHER, sizeof(shoal_clerk), &block));
     shoal_clerk *c = block;
     c->context = context;
+    c->waiting_max = waiting_max;
     c->notify = notify;
     c->notify_context = notify_context;
     c->todo.end = &c->todo.first;
@@ -145,12 +151,18 @@ shoal_status shoal_clerk_start(const shoal_api_context *context, void (*notify)(
     return SHOAL_OK;
 }
 
-void shoal_clerk_give(shoal_clerk *c, shoal_task *task)
+bool shoal_clerk_give(shoal_clerk *c, shoal_task *task)
 {
     (void)pthread_mutex_lock(&c->lock);
-    append(&c->todo, task);
-    (void)pthread_cond_signal(&c->given);
+    const bool room = c->waiting == 0 ||
+                      (c->waiting <= c->waiting_max && task->bytes <= c->waiting_max - c->waiting);
+    if (room) {
+        c->waiting += task->bytes;
+        append(&c->todo, task);
+        (void)pthread_cond_signal(&c->given);
+    }
     (void)pthread_mutex_unlock(&c->lock);
+    return room;
 }
 
 shoal_task *shoal_clerk_collect(shoal_clerk *c)

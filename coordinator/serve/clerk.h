@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "coordinator/serve/api_request.h"
 
@@ -39,14 +40,15 @@ void shoal_task_destroy(shoal_task *task);
 
 typedef struct shoal_clerk shoal_clerk;
 
-/* `context` is borrowed and must be filled before the first task; `notify` is called from a
- * clerk's thread when a task is done. */
+/* `context` is borrowed and must be filled before the first task; `waiting_max`: bytes of bodies
+ * that may wait; `notify` is called from a clerk's thread when a task is done. */
 SHOAL_MUST_USE shoal_status shoal_clerk_start(const shoal_api_context *context,
-                                              void (*notify)(void *), void *notify_context,
-                                              shoal_clerk **out);
+                                              uint64_t waiting_max, void (*notify)(void *),
+                                              void *notify_context, shoal_clerk **out);
 
-/* Hand a task over. */
-void shoal_clerk_give(shoal_clerk *clerk, shoal_task *task);
+/* Hand a task over. False when too much waits already: the task is still the caller's. A body that
+ * finds no other waiting is taken whatever its size. */
+bool shoal_clerk_give(shoal_clerk *clerk, shoal_task *task);
 
 /* The tasks that are done, as a list the caller owns; NULL if there are none. */
 shoal_task *shoal_clerk_collect(shoal_clerk *clerk);

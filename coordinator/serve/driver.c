@@ -167,7 +167,7 @@ shoal_status shoal_driver_submit(shoal_driver *d, const shoal_journal_order *ord
     return st;
 }
 
-void shoal_driver_cancel(shoal_driver *d, uint64_t id)
+void shoal_driver_cancel(shoal_driver *d, uint64_t id, shoal_finish why)
 {
     bool room = true;
     (void)pthread_mutex_lock(&d->lock);
@@ -182,7 +182,7 @@ void shoal_driver_cancel(shoal_driver *d, uint64_t id)
         }
     }
     if (room) /* without memory the sequence runs to its own end, unheard */
-        d->cancels[d->cancel_count++] = id;
+        d->cancels[d->cancel_count++] = (shoal_driver_cancelled){id, why};
     (void)pthread_mutex_unlock(&d->lock);
     ring(d->wake_fd);
 }
@@ -251,15 +251,20 @@ void shoal_driver_drain(shoal_driver *d)
     ring(d->wake_fd);
 }
 
+static void end_thread(shoal_driver *d)
+{
+    if (d->joined)
+        return;
+    atomic_store(&d->stopping, true);
+    ring(d->stop_fd);
+    ring(d->wake_fd);
+    (void)pthread_join(d->thread, NULL);
+    d->joined = true;
+}
+
 shoal_status shoal_driver_stop(shoal_driver *d)
 {
-    if (!d->joined) {
-        atomic_store(&d->stopping, true);
-        ring(d->stop_fd);
-        ring(d->wake_fd);
-        (void)pthread_join(d->thread, NULL);
-        d->joined = true;
-    }
+    end_thread(d);
     return d->failure == SHOAL_OK ? SHOAL_OK : shoal_fail(d->failure, "%s", d->failure_text);
 }
 
@@ -267,6 +272,7 @@ void shoal_driver_destroy(shoal_driver *d)
 {
     if (!d)
         return;
+    end_thread(d);
     if (d->wake_fd >= 0)
         (void)close(d->wake_fd);
     if (d->stop_fd >= 0)

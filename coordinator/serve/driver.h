@@ -82,9 +82,9 @@ SHOAL_MUST_USE shoal_status shoal_driver_submit(shoal_driver *driver,
                                                 bool share_prompt, uint64_t *ids,
                                                 shoal_submit *taken);
 
-/* It is not wanted any more; no events come for it after those already there. Unknown ids are
- * ignored. */
-void shoal_driver_cancel(shoal_driver *driver, uint64_t id);
+/* It is not wanted any more: given up (NONE), or its text is complete (STOP). No events come for it
+ * after those already there. Unknown ids are ignored. */
+void shoal_driver_cancel(shoal_driver *driver, uint64_t id, shoal_finish why);
 
 /* The events so far: the driver's list is swapped with *events, which must be empty ({0} at first)
  * and keeps its memory. */
@@ -105,6 +105,7 @@ void shoal_driver_view(shoal_driver *driver, shoal_metrics_gauges *gauges, shoal
 /* Stop now, drained or not, and wait for the end. The first failure that made it give up, with its
  * sentence; SHOAL_OK after a drain or a stop. */
 SHOAL_MUST_USE shoal_status shoal_driver_stop(shoal_driver *driver);
+/* Stops it, too. */
 void shoal_driver_destroy(shoal_driver *driver);
 
 #endif

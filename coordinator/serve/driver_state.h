@@ -11,6 +11,11 @@
 #include "coordinator/serve/restart_policy.h"
 #include "coordinator/step_builder.h"
 
+typedef struct {
+    uint64_t id;
+    shoal_finish why;
+} shoal_driver_cancelled;
+
 struct shoal_driver {
     shoal_driver_settings settings;
     pthread_t thread;
@@ -23,7 +28,7 @@ struct shoal_driver {
     shoal_driver_state state;
     shoal_journal inbox; /* handed in, not yet taken */
     int64_t waiting;     /* sequences that wait for their first step, outside the inbox */
-    uint64_t *cancels;
+    shoal_driver_cancelled *cancels;
     int cancel_count, cancel_room;
     uint64_t next_id;
     shoal_driver_events outbox;
@@ -31,7 +36,7 @@ struct shoal_driver {
     shoal_step_limits limits;
     uint32_t generation;
     shoal_scheduler_stats scheduler_stats;
-    int64_t live;                /* entries of journal and inbox */
+    int64_t live;                /* entries of the journal */
     shoal_rank_view *rank_views; /* [rank_count] */
     int rank_count;
 
@@ -59,8 +64,12 @@ void *shoal_driver_main(void *context);
  * who were in it. */
 SHOAL_MUST_USE shoal_status shoal_driver_step(shoal_driver *driver, const shoal_schedule *plan);
 
-/* Room for steps of the engine's limits. */
-SHOAL_MUST_USE shoal_status shoal_driver_make_room(shoal_driver *driver);
+/* Room for steps of so many sequences; may be called again after it has failed. */
+SHOAL_MUST_USE shoal_status shoal_driver_make_room(shoal_driver *driver, uint64_t sequences);
+
+/* Count an entry of the journal as ended, and forget it. */
+void shoal_driver_end_entry(shoal_driver *driver, const shoal_journal_entry *entry,
+                            shoal_finish finish);
 
 /* End an entry of the journal with an error event, and forget it. */
 void shoal_driver_fail_entry(shoal_driver *driver, uint64_t id, shoal_cause cause);

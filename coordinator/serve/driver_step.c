@@ -6,16 +6,15 @@
 #include "proto/arena.h"
 #include "proto/log.h"
 
-shoal_status shoal_driver_make_room(shoal_driver *d)
+shoal_status shoal_driver_make_room(shoal_driver *d, uint64_t sequences)
 {
-    void *array;
-    const uint64_t sequences = (uint64_t)d->limits.sequences_max;
-    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, sequences, sizeof *d->parts, &array));
-    d->parts = array;
-    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, sequences, sizeof *d->in_step, &array));
-    d->in_step = array;
-    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, sequences, sizeof *d->results, &array));
-    d->results = array;
+    void *parts = d->parts, *in_step = d->in_step, *results = d->results;
+    SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_OTHER, sequences, sizeof *d->parts, &parts));
+    d->parts = parts;
+    SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_OTHER, sequences, sizeof *d->in_step, &in_step));
+    d->in_step = in_step;
+    SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_OTHER, sequences, sizeof *d->results, &results));
+    d->results = results;
     return SHOAL_OK;
 }
 
@@ -56,7 +55,6 @@ static shoal_status build(shoal_driver *d, const shoal_schedule *plan, double no
             .bias_count = (int32_t)shoal_journal_biases(entry),
         };
     }
-    d->in_step_count = plan->count;
     return shoal_step_build(&d->builder, d->parts, plan->count, ++d->engine->steps);
 }
 
@@ -87,7 +85,7 @@ static void note_end(const shoal_driver *d, const shoal_journal_entry *entry, sh
         shoal_metrics_observe(m, SHOAL_TIME_DECODE, now - entry->first_token);
 }
 
-static void end_entry(shoal_driver *d, const shoal_journal_entry *entry, shoal_finish finish)
+void shoal_driver_end_entry(shoal_driver *d, const shoal_journal_entry *entry, shoal_finish finish)
 {
     const uint64_t id = entry->id;
     note_end(d, entry, finish, shoal_clock_seconds());
@@ -101,7 +99,7 @@ void shoal_driver_fail_entry(shoal_driver *d, uint64_t id, shoal_cause cause)
     const shoal_driver_event event = {.sequence = id, .finish = SHOAL_FINISH_ERROR, .cause = cause};
     shoal_driver_push_event(&d->events, &event);
     if (entry)
-        end_entry(d, entry, SHOAL_FINISH_ERROR);
+        shoal_driver_end_entry(d, entry, SHOAL_FINISH_ERROR);
 }
 
 static void copy_token(const shoal_sequence_result *from, shoal_choice_token *to)
@@ -145,21 +143,32 @@ static void take_token(shoal_driver *d, shoal_journal_entry *entry,
         event.finish = SHOAL_FINISH_LENGTH;
     shoal_driver_push_event(&d->events, &event);
     if (event.finish != SHOAL_FINISH_NONE)
-        end_entry(d, entry, event.finish);
+        shoal_driver_end_entry(d, entry, event.finish);
 }
 
-static void take_result(shoal_driver *d, int i, double now)
+/* Before the scheduler hears that the step was done: what an error spoilt must not be found in the
+ * prefix cache. */
+static void drop_spoilt(shoal_driver *d)
 {
-    const shoal_sequence_result *result = &d->results[i];
-    shoal_journal_entry *entry = d->in_step[i];
-    if (result->failed_layer >= 0) {
+    for (int i = 0; i < d->in_step_count; i++) {
+        const shoal_sequence_result *result = &d->results[i];
+        const uint64_t id = d->in_step[i]->id;
+        if (result->failed_layer < 0)
+            continue;
         shoal_log(SHOAL_LOG_WARN, "overflow",
                   "sequence %llu: layer %d, row %d: a value beyond what the arithmetic can hold",
-                  (unsigned long long)entry->id, result->failed_layer, result->failed_row);
-        shoal_driver_fail_entry(d, entry->id, SHOAL_CAUSE_OVERFLOW);
-    } else if (d->parts[i].want == SHOAL_WANT_TOKEN) {
-        take_token(d, entry, result, now);
+                  (unsigned long long)id, result->failed_layer, result->failed_row);
+        d->in_step[i] = NULL;
+        shoal_driver_fail_entry(d, id, SHOAL_CAUSE_OVERFLOW);
     }
+}
+
+static void take_tokens(shoal_driver *d, double now)
+{
+    for (int i = 0; i < d->in_step_count; i++)
+        if (d->in_step[i] && d->parts[i].want == SHOAL_WANT_TOKEN)
+            take_token(d, d->in_step[i], &d->results[i], now);
+    d->in_step_count = 0;
 }
 
 /* ---- the step -------------------------------------------------------------------------------- */
@@ -168,17 +177,16 @@ shoal_status shoal_driver_step(shoal_driver *d, const shoal_schedule *plan)
 {
     const double begin = shoal_clock_seconds();
     SHOAL_TRY(build(d, plan, begin));
+    d->in_step_count = plan->count; /* a step that was never begun makes nobody suspect */
     SHOAL_TRY(
         shoal_engine_step(d->engine, d->builder.block, d->builder.bytes, d->results, NULL, NULL));
     const double now = shoal_clock_seconds();
     shoal_metrics_observe(d->settings.metrics, SHOAL_TIME_STEP, now - begin);
     shoal_metrics_observe(d->settings.metrics, SHOAL_SIZE_STEP, (double)plan->rows);
     shoal_metrics_add(d->settings.metrics, SHOAL_COUNT_STEPS, 1);
+    drop_spoilt(d);
     shoal_scheduler_done(d->scheduler);
-    const int count = d->in_step_count;
-    for (int i = 0; i < count; i++)
-        take_result(d, i, now);
-    d->in_step_count = 0;
+    take_tokens(d, now);
     shoal_driver_post(d);
     return SHOAL_OK;
 }

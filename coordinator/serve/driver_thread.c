@@ -46,13 +46,14 @@ static void admit(shoal_driver *d, shoal_journal_entry *entry)
     }
 }
 
-static void cancel(shoal_driver *d, uint64_t id)
+static void cancel(shoal_driver *d, const shoal_driver_cancelled *cancelled)
 {
-    if (!shoal_journal_find(&d->journal, id))
+    const shoal_journal_entry *entry = shoal_journal_find(&d->journal, cancelled->id);
+    if (!entry)
         return;
-    shoal_scheduler_remove(d->scheduler, id);
-    shoal_journal_remove(&d->journal, id);
-    shoal_metrics_add(d->settings.metrics, SHOAL_COUNT_CANCELLED, 1);
+    shoal_driver_end_entry(d, entry, cancelled->why);
+    if (cancelled->why == SHOAL_FINISH_NONE)
+        shoal_metrics_add(d->settings.metrics, SHOAL_COUNT_CANCELLED, 1);
 }
 
 /* Take everything that was handed in; entries before cancels, because a cancel may be for one. */
@@ -60,7 +61,7 @@ static void take_inbox(shoal_driver *d)
 {
     (void)pthread_mutex_lock(&d->lock);
     shoal_journal inbox = d->inbox;
-    uint64_t *cancels = d->cancels;
+    shoal_driver_cancelled *cancels = d->cancels;
     const int cancel_count = d->cancel_count;
     d->inbox = (shoal_journal){0};
     d->cancels = NULL;
@@ -71,7 +72,7 @@ static void take_inbox(shoal_driver *d)
     for (int i = 0; i < inbox.count; i++)
         admit(d, shoal_journal_at(&inbox, i));
     for (int i = 0; i < cancel_count; i++)
-        cancel(d, cancels[i]);
+        cancel(d, &cancels[i]);
     shoal_id_map_free(&inbox);
     shoal_free(cancels);
 }
@@ -125,13 +126,15 @@ static shoal_status serve(shoal_driver *d)
         shoal_schedule plan;
         if (atomic_load(&d->stopping))
             return shoal_fail(SHOAL_ERR_TEMPORARY, "stopped");
+        /* Asked before the inbox is taken: nothing comes in after it. */
+        const bool draining = atomic_load(&d->draining);
         hush(d->wake_fd);
         take_inbox(d);
         SHOAL_TRY(shoal_scheduler_plan(d->scheduler, &plan));
         publish(d);
         if (plan.count > 0)
             SHOAL_TRY(shoal_driver_step(d, &plan));
-        else if (atomic_load(&d->draining) && d->journal.count == 0)
+        else if (draining && d->journal.count == 0)
             return SHOAL_OK;
         else
             SHOAL_TRY(shoal_engine_idle(d->engine, d->wake_fd, IDLE_SECONDS));
@@ -171,12 +174,13 @@ static shoal_status adopt_limits(shoal_driver *d)
         return same_limits(limits, &d->limits)
                    ? SHOAL_OK
                    : shoal_fail(SHOAL_ERR_CONFIG, "the workers came back with other limits");
+    SHOAL_TRY(shoal_driver_make_room(d, (uint64_t)limits->sequences_max));
     SHOAL_TRY(shoal_scheduler_create(&wanted, &d->scheduler));
     (void)pthread_mutex_lock(&d->lock);
     d->limits = *limits;
     d->limits_known = true;
     (void)pthread_mutex_unlock(&d->lock);
-    return shoal_driver_make_room(d);
+    return SHOAL_OK;
 }
 
 static void announce(shoal_driver *d)

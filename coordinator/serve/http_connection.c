@@ -61,12 +61,18 @@ close_socket:
     return false;
 }
 
+void shoal_http_connection_drop_body(shoal_http_connection *connection)
+{
+    connection->shared->bodies -= connection->body.bytes;
+    shoal_strbuf_free(&connection->body);
+}
+
 static void free_buffers(shoal_http_connection *connection)
 {
     shoal_http_parser_reset(&connection->parser);
     shoal_strbuf_free(&connection->ahead);
     connection->ahead_at = 0;
-    shoal_strbuf_free(&connection->body);
+    shoal_http_connection_drop_body(connection);
 }
 
 void shoal_http_connection_cut(shoal_http_connection *connection)
@@ -164,7 +170,7 @@ static void hand_over(shoal_http_connection *connection)
     request.body_bytes = connection->body.bytes;
     enter(connection, SHOAL_HTTP_PHASE_ANSWER, INFINITY);
     handlers->on_request(handlers->context, exchange, &request);
-    shoal_strbuf_free(&connection->body);
+    shoal_http_connection_drop_body(connection);
 }
 
 /* The answer is flushed. */
@@ -196,6 +202,20 @@ static void note_first_byte(shoal_http_connection *connection)
         connection->deadline = connection->began + connection->shared->settings.head_seconds;
 }
 
+/* All bodies together have a limit, too: many large ones at once are turned away. */
+static void keep_body(shoal_http_connection *connection, const shoal_http_bytes *piece)
+{
+    shoal_http_shared *shared = connection->shared;
+    shoal_api_error error = {.retry_after = 1};
+    if (shared->bodies + piece->count <= shared->settings.bodies_max &&
+        shoal_strbuf_append(&connection->body, piece->bytes, piece->count) == SHOAL_OK) {
+        shared->bodies += piece->count;
+        return;
+    }
+    (void)shoal_api_refuse(&error, 503, NULL, NULL, "there is no room for the body now");
+    shoal_http_connection_refuse(connection, &error);
+}
+
 /* Parse until the input is used up or an answer is due. */
 static void parse(shoal_http_connection *connection, shoal_http_bytes *input)
 {
@@ -207,12 +227,7 @@ static void parse(shoal_http_connection *connection, shoal_http_bytes *input)
         switch (shoal_http_parser_feed(&connection->parser, input, &piece, &error)) {
         case SHOAL_HTTP_NEED_MORE: return;
         case SHOAL_HTTP_HEAD: begin_exchange(connection); break;
-        case SHOAL_HTTP_BODY:
-            if (shoal_strbuf_append(&connection->body, piece.bytes, piece.count) == SHOAL_OK)
-                break;
-            (void)shoal_api_refuse(&error, 503, NULL, NULL, "no memory for the body");
-            shoal_http_connection_refuse(connection, &error);
-            break;
+        case SHOAL_HTTP_BODY: keep_body(connection, &piece); break;
         case SHOAL_HTTP_DONE: hand_over(connection); break;
         case SHOAL_HTTP_BAD: shoal_http_connection_refuse(connection, &error); break;
         }

@@ -32,6 +32,7 @@ typedef struct {
     bool stopping;
     uint32_t id_prefix; /* random, of the request ids made here */
     uint64_t ids;
+    uint64_t bodies;               /* bytes of all bodies held here */
     atomic_int count;              /* open connections; read from any thread */
     shoal_http_connection *first;  /* of the open ones */
     shoal_http_connection *ready;  /* to be served before the loop waits again */
@@ -96,6 +97,9 @@ void shoal_http_connection_free(shoal_http_connection *connection);
 
 /* Act on a deadline that is over. */
 void shoal_http_connection_check(shoal_http_connection *connection, double now);
+
+/* Let go of what has been received of a body. */
+void shoal_http_connection_drop_body(shoal_http_connection *connection);
 
 /* The loop shall serve it soon. */
 void shoal_http_connection_wants_service(shoal_http_connection *connection);

@@ -97,6 +97,7 @@ char *shoal_http_take_body(shoal_http_exchange *exchange, size_t *bytes)
     shoal_strbuf *body = &exchange->connection->body;
     char *data = body->data;
     *bytes = body->bytes;
+    exchange->connection->shared->bodies -= body->bytes;
     *body = (shoal_strbuf){0};
     return data;
 }

@@ -16,8 +16,11 @@
 #include "proto/arena.h"
 
 #define TICK_SECONDS 0.1
-#define EVENTS       64 /* taken from the kernel at once */
-#define ACCEPTS      64 /* newcomers before the others have their turn */
+/* Largest bodies that may be received at once. */
+#define BODIES_MAX 32
+
+#define EVENTS  64 /* taken from the kernel at once */
+#define ACCEPTS 64 /* newcomers before the others have their turn */
 
 /* Descriptors that clients leave to the rest of the process, and how many clients there may be
  * however few descriptors there are. */
@@ -55,6 +58,8 @@ static void fill_in(shoal_http_settings *settings)
 {
     if (settings->connections_max <= 0)
         settings->connections_max = connections_by_descriptors();
+    if (settings->bodies_max == 0)
+        settings->bodies_max = BODIES_MAX * settings->body_max;
     if (settings->head_seconds <= 0)
         settings->head_seconds = SHOAL_HTTP_HEAD_SECONDS;
     if (settings->body_seconds <= 0)

@@ -77,6 +77,7 @@ typedef struct {
     const char *host; /* an address to bind; "127.0.0.1", "::1", "0.0.0.0" or a name */
     int port;         /* 0: any free one */
     uint64_t body_max;
+    uint64_t bodies_max; /* of all that are being received; 0: 32 times body_max */
     int connections_max; /* 0: as many as descriptors allow, with a reserve kept for the cluster */
     double head_seconds, body_seconds, keep_seconds; /* 0: the defaults above */
 } shoal_http_settings;

@@ -1,5 +1,6 @@
 #include "coordinator/serve/reply.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -11,6 +12,9 @@
 
 /* Silence after which a stream gets a comment. */
 #define PING_SECONDS 15.0
+
+/* What a client is told to wait whose request the server could not keep, in seconds. */
+#define RETRY_GONE 10
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -81,6 +85,7 @@ static int64_t characters(const shoal_strbuf *text)
 shoal_status shoal_reply_prepare(shoal_reply *r, shoal_api_request *request)
 {
     void *array;
+    int64_t chars = 0;
     r->request = *request;
     *request = (shoal_api_request){0};
     choose_id(r);
@@ -92,8 +97,9 @@ shoal_status shoal_reply_prepare(shoal_reply *r, shoal_api_request *request)
         shoal_reply_part *part = &r->parts[i];
         part->reply = r;
         part->index = i;
-        SHOAL_TRY(shoal_choice_create(&r->request, r->context->tokenizer, i,
-                                      characters(&prompt_of(r, i)->text), &part->choice));
+        if (r->request.logprobs && i % r->request.best_of == 0) /* megabytes: once a prompt */
+            chars = characters(&prompt_of(r, i)->text);
+        SHOAL_TRY(shoal_choice_create(&r->request, r->context->tokenizer, i, chars, &part->choice));
     }
     return SHOAL_OK;
 }
@@ -276,10 +282,12 @@ static shoal_status collect_part(shoal_reply_part *part)
     return shoal_strbuf_append(&part->text, text, bytes);
 }
 
+/* What is no number is worst, so that scores have an order and n of them are chosen. */
 static double score_of(const shoal_reply_part *part)
 {
     const int64_t tokens = shoal_choice_tokens(part->choice);
-    return shoal_choice_logprob_sum(part->choice) / (double)(tokens > 0 ? tokens : 1);
+    const double mean = shoal_choice_logprob_sum(part->choice) / (double)(tokens > 0 ? tokens : 1);
+    return isnan(mean) ? -INFINITY : mean;
 }
 
 /* Part `which` of a prompt is among the n best by mean log-probability (ties: the first). */
@@ -397,6 +405,7 @@ static void explain(shoal_cause cause, shoal_api_error *error)
                                "Workers died twice while they computed this request.");
         break;
     default:
+        error->retry_after = RETRY_GONE;
         (void)shoal_api_refuse(error, 503, "worker_lost", NULL,
                                "The server is ending; the request cannot be finished.");
     }

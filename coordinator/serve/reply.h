@@ -34,7 +34,6 @@ typedef struct {
     shoal_strbuf text; /* collected, unless streamed */
     shoal_choice_token *tokens;
     int token_count, token_room;
-
 } shoal_reply_part;
 
 struct shoal_reply {

@@ -329,6 +329,8 @@ static shoal_status plan_admission(shoal_scheduler *s)
         start(s, seq);
         SHOAL_TRY(plan_rows(s, seq));
         claimed += pages_lacking(seq);
+        if (seq->computed >= seq->prompt)
+            at = 0; /* its followers may go, and some are older than the next */
     }
     return SHOAL_OK;
 }

@@ -26,6 +26,9 @@
 #define RETRY_DRAINING   10
 #define RETRY_FULL       2
 
+/* How many bodies of the largest size may wait for clerks. */
+#define BODIES_WAITING 32
+
 typedef struct {
     const shoal_service_settings *settings;
     shoal_http_server *http;
@@ -106,7 +109,6 @@ static bool unready(service *s, shoal_route_needs needs, shoal_api_error *error)
         error->retry_after = RETRY_DRAINING;
         (void)shoal_api_refuse(error, 503, "draining", NULL, "The server is stopping.");
     }
-    shoal_metrics_add(s->metrics, SHOAL_COUNT_REFUSED, 1);
     return true;
 }
 
@@ -199,7 +201,7 @@ static void let_go(service *s, shoal_reply *reply)
             continue;
         (void)shoal_id_map_remove(&s->sequences, part->sequence);
         if (!part->ended)
-            shoal_driver_cancel(s->driver, part->sequence);
+            shoal_driver_cancel(s->driver, part->sequence, SHOAL_FINISH_NONE);
         part->sequence = 0;
     }
     bury(s, reply);
@@ -222,10 +224,11 @@ static void refuse_memory(service *s, shoal_reply *reply)
 
 static shoal_status remember_parts(service *s, shoal_reply *reply, const uint64_t *ids)
 {
-    for (int i = 0; i < reply->part_count; i++) {
+    /* All ids first: whoever lets go of the reply must know them all. */
+    for (int i = 0; i < reply->part_count; i++)
         reply->parts[i].sequence = ids[i];
+    for (int i = 0; i < reply->part_count; i++)
         SHOAL_TRY(shoal_id_map_add(&s->sequences, ids[i], &reply->parts[i]));
-    }
     return SHOAL_OK;
 }
 
@@ -255,10 +258,18 @@ static shoal_status hand_in(service *s, const shoal_reply *reply, order_sheet *s
                                reply->request.prompt_count == 1, sheet->ids, taken);
 }
 
+/* What the queue could not hold if it were empty need not come again. */
 static void full(service *s, shoal_reply *reply)
 {
-    shoal_api_error error = {.retry_after = RETRY_FULL};
-    (void)shoal_api_refuse(&error, 429, "queue_full", NULL, "Too many requests are waiting.");
+    shoal_api_error error = {0};
+    if (reply->part_count > s->settings->waiting_max) {
+        (void)shoal_api_refuse(&error, 400, "too_many_sequences", "n",
+                               "These are %d sequences; the queue of this server holds %lld.",
+                               reply->part_count, (long long)s->settings->waiting_max);
+    } else {
+        error.retry_after = RETRY_FULL;
+        (void)shoal_api_refuse(&error, 429, "queue_full", NULL, "Too many requests are waiting.");
+    }
     shoal_metrics_add(s->metrics, SHOAL_COUNT_REFUSED, 1);
     refuse(s, reply, &error);
 }
@@ -270,6 +281,7 @@ static void not_serving(service *s, shoal_reply *reply)
         error.retry_after = 1;
         (void)shoal_api_refuse(&error, 503, "recovering", NULL, "Workers are being started again.");
     }
+    shoal_metrics_add(s->metrics, SHOAL_COUNT_REFUSED, 1);
     refuse(s, reply, &error);
 }
 
@@ -309,6 +321,8 @@ static void submit(service *s, shoal_reply *reply)
         not_serving(s, reply);
     else
         shoal_reply_begin(reply);
+    if (!reply->exchange)
+        let_go(s, reply);
 }
 
 /* ---- what clerks have done ------------------------------------------------------------------- */
@@ -357,8 +371,11 @@ static void give_to_clerk(service *s, shoal_http_exchange *x, shoal_task_kind ki
         shoal_free(body);
         refuse_memory(s, reply);
     } else {
-        reply->asked = true;
-        shoal_clerk_give(s->clerk, task);
+        reply->asked = shoal_clerk_give(s->clerk, task);
+        if (!reply->asked) {
+            full(s, reply);
+            shoal_task_destroy(task);
+        }
     }
 }
 
@@ -373,7 +390,7 @@ static void take_event(service *s, const shoal_driver_event *event)
     shoal_reply *reply = part->reply;
     shoal_reply_take(part, event, &cancel);
     if (cancel)
-        shoal_driver_cancel(s->driver, event->sequence);
+        shoal_driver_cancel(s->driver, event->sequence, SHOAL_FINISH_STOP);
     if (!reply->exchange && part->sequence != 0)
         let_go(s, reply);
 }
@@ -408,6 +425,23 @@ static void announce(service *s)
         stop(s);
 }
 
+static shoal_reply *first_reply(const service *s)
+{
+    return ((shoal_reply_part *)s->sequences.items[0].value)->reply;
+}
+
+/* End now; who still waits for an answer gets an error while there is time to flush it. */
+static void cut_off(service *s)
+{
+    shoal_api_error error = {.retry_after = RETRY_DRAINING};
+    (void)shoal_api_refuse(&error, 503, "draining", NULL,
+                           "The server is stopping; the request cannot be finished.");
+    s->cut_off |= s->sequences.count > 0;
+    while (s->sequences.count > 0)
+        refuse(s, first_reply(s), &error);
+    stop(s);
+}
+
 static void follow_signals(service *s)
 {
     const int count = atomic_load(&signal_count);
@@ -419,10 +453,8 @@ static void follow_signals(service *s)
         if (!s->announced) /* nobody is here yet */
             stop(s);
     }
-    if (s->drain_until > 0 && (count > 1 || shoal_clock_seconds() > s->drain_until)) {
-        s->cut_off |= s->sequences.count > 0;
-        stop(s);
-    }
+    if (s->drain_until > 0 && (count > 1 || shoal_clock_seconds() > s->drain_until))
+        cut_off(s);
 }
 
 static void follow_driver(service *s)
@@ -471,6 +503,13 @@ static void answer_wrong_method(shoal_http_exchange *x, const char *method,
     answer_with(x, &error, headers);
 }
 
+static void answer_no_path(shoal_http_exchange *x)
+{
+    shoal_api_error error = {0};
+    (void)shoal_api_refuse(&error, 404, NULL, NULL, "There is no such path.");
+    shoal_http_reply_error(x, &error);
+}
+
 static bool on_head(void *context, shoal_http_exchange *x, const shoal_http_request *request)
 {
     service *s = context;
@@ -479,11 +518,11 @@ static bool on_head(void *context, shoal_http_exchange *x, const shoal_http_requ
     if (s->settings->api_key && !(route && route->public) && !has_key(s, x)) {
         answer_no_key(x);
     } else if (!route) {
-        (void)shoal_api_refuse(&error, 404, NULL, NULL, "There is no such path.");
-        shoal_http_reply_error(x, &error);
+        answer_no_path(x);
     } else if (!shoal_route_allows(route, request->method)) {
         answer_wrong_method(x, request->method, route);
     } else if (unready(s, route->needs, &error)) {
+        shoal_metrics_add(s->metrics, SHOAL_COUNT_REFUSED, 1);
         shoal_http_reply_error(x, &error);
     } else {
         return true;
@@ -508,7 +547,7 @@ static void on_request(void *context, shoal_http_exchange *x, const shoal_http_r
     case SHOAL_ROUTE_COMPLETION: give_to_clerk(s, x, SHOAL_TASK_COMPLETION); break;
     case SHOAL_ROUTE_TOKENIZE: give_to_clerk(s, x, SHOAL_TASK_TOKENIZE); break;
     case SHOAL_ROUTE_DETOKENIZE: give_to_clerk(s, x, SHOAL_TASK_DETOKENIZE); break;
-    case SHOAL_ROUTE_NONE: answer_memory(x); break;
+    case SHOAL_ROUTE_NONE: answer_no_path(x); break;
     }
 }
 
@@ -643,25 +682,27 @@ static shoal_status open_parts(service *s)
     fill_contexts(s);
     SHOAL_TRY(shoal_metrics_create(s->settings->model_name, &s->metrics));
     SHOAL_TRY(open_http(s));
-    SHOAL_TRY(shoal_clerk_start(&s->api, wake, s, &s->clerk));
+    SHOAL_TRY(shoal_clerk_start(&s->api, BODIES_WAITING * s->settings->http.body_max, wake, s,
+                                &s->clerk));
     listen_to_signals(s->http);
     return start_driver(s);
 }
 
-/* Replies that clients or clerks still held when the server ended. */
+/* The server goes last: clerks, driver and signals ring its bell. What clerks still held is not
+ * answered any more, because no client is left. */
 static void close_parts(service *s)
 {
-    atomic_store(&signal_target, NULL);
-    shoal_http_server_close(s->http);
     if (s->clerk) {
         shoal_clerk_stop(s->clerk);
         take_tasks(s);
     }
     shoal_clerk_destroy(s->clerk);
     while (s->sequences.count > 0)
-        let_go(s, ((shoal_reply_part *)s->sequences.items[0].value)->reply);
+        let_go(s, first_reply(s));
     sweep(s);
     shoal_driver_destroy(s->driver);
+    atomic_store(&signal_target, NULL);
+    shoal_http_server_close(s->http);
     shoal_driver_events_free(&s->events);
     shoal_id_map_free(&s->sequences);
     shoal_metrics_destroy(s->metrics);

@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <time.h>
 
 #include "coordinator/text/growable.h"
 
@@ -31,5 +32,11 @@ void shoal_chat_template_close(shoal_chat_template *chat);
  * exception, or cannot handle this input; the sentence is its message, with the line. */
 SHOAL_MUST_USE shoal_status shoal_chat_template_render(const shoal_chat_template *chat,
                                                        const json_t *variables, shoal_strbuf *out);
+
+/* "2026-11-21 12:34:56", also with a T between date and time. SHOAL_ERR_USAGE for other texts. */
+SHOAL_MUST_USE shoal_status shoal_chat_time_parse(const char *text, struct tm *out);
+
+/* From now on the template sees this time instead of the clock's. Not while others render. */
+void shoal_chat_template_fix_time(shoal_chat_template *chat, const struct tm *now);
 
 #endif

@@ -1,70 +1,15 @@
 #include "coordinator/text/tokenizer.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include "coordinator/text/text_file.h"
 #include "coordinator/text/tokenizer_json.h"
 #include "coordinator/text/tokenizer_parts.h"
 #include "coordinator/text/utf8.h"
 #include "proto/arena.h"
 
 /* ---- opening ---- */
-
-static shoal_status read_all(int fd, const char *path, size_t bytes, char *data)
-{
-    for (size_t at = 0; at < bytes;) {
-        const ssize_t n = read(fd, data + at, bytes - at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return shoal_fail(SHOAL_ERR_IO, "%s: %s", path, strerror(errno));
-        if (n == 0)
-            return shoal_fail(SHOAL_ERR_IO, "%s: ends after %zu of %zu bytes", path, at, bytes);
-        at += (size_t)n;
-    }
-    return SHOAL_OK;
-}
-
-/* The whole of a regular file; *data is the caller's. */
-static shoal_status read_file(const char *path, char **data, size_t *bytes)
-{
-    shoal_status st = SHOAL_OK;
-    struct stat info;
-    void *block = NULL;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return shoal_fail(errno == ENOENT ? SHOAL_ERR_NOTFOUND : SHOAL_ERR_IO, "%s: %s", path,
-                          strerror(errno));
-    if (fstat(fd, &info) != 0) {
-        st = shoal_fail(SHOAL_ERR_IO, "%s: %s", path, strerror(errno));
-        goto close_fd;
-    }
-    if (!S_ISREG(info.st_mode)) {
-        st = shoal_fail(SHOAL_ERR_DATA, "%s: not a regular file", path);
-        goto close_fd;
-    }
-    if (info.st_size > (off_t)SHOAL_TOKENIZER_FILE_MAX) {
-        st = shoal_fail(SHOAL_ERR_DATA, "%s: %lld bytes (limit %u)", path, (long long)info.st_size,
-                        SHOAL_TOKENIZER_FILE_MAX);
-        goto close_fd;
-    }
-    SHOAL_TRY_GOTO(shoal_alloc(SHOAL_MEM_TEXT, (uint64_t)info.st_size, &block), close_fd);
-    SHOAL_TRY_GOTO(read_all(fd, path, (size_t)info.st_size, block), free_block);
-    *data = block;
-    *bytes = (size_t)info.st_size;
-    close(fd);
-    return SHOAL_OK;
-
-free_block:
-    shoal_free(block);
-close_fd:
-    close(fd);
-    return st;
-}
 
 shoal_status shoal_tokenizer_open(const char *path, shoal_tokenizer **out)
 {
@@ -75,11 +20,10 @@ shoal_status shoal_tokenizer_open(const char *path, shoal_tokenizer **out)
     if (length < 0 || (size_t)length >= sizeof file)
         return shoal_fail(SHOAL_ERR_DATA, "a path of more than %zu bytes", sizeof file);
 
-    char *data = NULL;
-    size_t bytes = 0;
-    SHOAL_TRY(read_file(file, &data, &bytes));
-    const shoal_status st = shoal_tokenizer_open_memory(data, bytes, file, out);
-    shoal_free(data);
+    shoal_strbuf text = {0};
+    SHOAL_TRY(shoal_text_file_read(file, SHOAL_TOKENIZER_FILE_MAX, &text));
+    const shoal_status st = shoal_tokenizer_open_memory(text.data, text.bytes, file, out);
+    shoal_strbuf_free(&text);
     return st;
 }
 

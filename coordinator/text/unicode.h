@@ -1,4 +1,4 @@
-/* coordinator/text/unicode.h - what needs the tables of Unicode: normal forms and two classes.
+/* coordinator/text/unicode.h - what needs the tables of Unicode: normal forms, classes, case.
  * The only file of the room that sees utf8proc. Texts are valid UTF-8. */
 #ifndef SHOAL_COORDINATOR_TEXT_UNICODE_H
 #define SHOAL_COORDINATOR_TEXT_UNICODE_H
@@ -26,5 +26,16 @@ bool shoal_unicode_is_space(uint32_t c);
 
 /* A character of a word: letter, mark, decimal digit, connector or joiner. */
 bool shoal_unicode_is_word(uint32_t c);
+
+/* What Python's repr() shows as it is: neither control, format, unassigned nor a space but ' '. */
+bool shoal_unicode_is_printable(uint32_t c);
+
+/* Letters, and decimal digits. */
+bool shoal_unicode_is_letter(uint32_t c);
+bool shoal_unicode_is_digit(uint32_t c);
+
+/* The one character it is in the other case. */
+uint32_t shoal_unicode_lower(uint32_t c);
+uint32_t shoal_unicode_upper(uint32_t c);
 
 #endif

@@ -4,18 +4,22 @@
     test_bench.py SHOAL_BINARY
 
 The report must say what the server knows: finished requests, failures, tokens; latencies not below
-the sleeps of the server. Nobody's request may differ from what the options say.
+the sleeps of the server. Nobody's request may differ from what the options say. Without --url the
+bench starts `shoal serve`, and however either of them ends, nothing of it is left.
 """
 import json
 import os
+import signal
 import socketserver
 import threading
 import time
 
 import harness
+import processes
 
 STEP = 0.004  # seconds before every token
 KEY = "sk-test"
+GONE_SECONDS = 5.0
 
 
 class Server(socketserver.ThreadingTCPServer):
@@ -69,6 +73,10 @@ class Handler(socketserver.StreamRequestHandler):
 
 def rows_of(answer):
     return {row["name"]: row for row in answer.json()["rows"]}
+
+
+def server_of(run):
+    return next(pid for pid, words in processes.living(run.mark).items() if words[1:2] == ["serve"])
 
 
 class Bench:
@@ -150,9 +158,49 @@ class Bench:
         self.report.check(drawn or "skipped: no picture" in answer.err,
                           f"neither a picture nor a word about it: {answer.err}")
 
+    def start(self, *more):
+        """A bench with a server of its own, in the background."""
+        return processes.Run(self.shoal, ["bench", "serve", harness.INT4, "-n", "2", "--streams",
+                                          "2", "--api-key-file", self.key_file, *more],
+                             {"TMPDIR": self.scratch})
+
+    def nothing_left(self, run, label):
+        end = time.monotonic() + GONE_SECONDS
+        while processes.living(run.mark) and time.monotonic() < end:
+            time.sleep(0.01)
+        left = processes.living(run.mark)
+        self.report.check(not left, f"{label}: still there: {left}")
+        run.sweep()
+
+    def own_server(self):
+        run = self.start("--requests", "4", "--json")
+        code = run.end(60)
+        self.report.check(code == 0, f"exit {code}: {run.err()}")
+        rows = {row["name"]: row["value"] for row in json.loads(run.out() or "{}").get("rows", [])}
+        for load in ("serve.closed.s2", "serve.open"):
+            self.report.check(rows.get(f"{load}.finished") == 4 and rows[f"{load}.errors"] == 0,
+                              f"{load} with a server of its own: {rows}")
+        self.nothing_left(run, "after the end")
+
+    def killed(self, label, victim, number, wanted, words):
+        """A process of the run gets a signal while requests are under way."""
+        run = self.start()
+        run.wait_until(lambda: "serve.closed.s2" in run.err())
+        os.kill(victim(run), number)
+        code = run.end()
+        self.report.check(code == wanted, f"{label}: exit {code}, {wanted} expected: {run.err()}")
+        self.report.check(words in run.err(), f"{label}: '{words}' is not in: {run.err()}")
+        self.nothing_left(run, label)
+
     def run_all(self):
-        for work in (self.counts, self.failures, self.plot):
+        for work in (self.counts, self.failures, self.plot, self.own_server):
             self.report.guarded(work.__name__, work)
+        for label, victim, number, wanted, words in (
+                ("bench interrupted", lambda run: run.process.pid, signal.SIGINT, -signal.SIGINT,
+                 "interrupted by signal 2"),
+                ("bench killed", lambda run: run.process.pid, signal.SIGKILL, -signal.SIGKILL, ""),
+                ("server killed", server_of, signal.SIGKILL, 69, "was killed by signal 9")):
+            self.report.guarded(label, self.killed, label, victim, number, wanted, words)
         return self.report.exit_code()
 
 

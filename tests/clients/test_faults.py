@@ -24,6 +24,7 @@ import processes
 
 RANKS = 3
 GONE_SECONDS = 2.0
+END_SECONDS = 40  # the first step of a kind may take 30
 PROMPT = "Once upon a time there was"
 
 
@@ -109,6 +110,7 @@ class Faults:
         """A rank that is stopped, not killed, is found by its silence."""
         run, folder = self.start("compute")
         try:
+            time.sleep(0.3)  # let there be steps to judge by
             pid = run.workers()[-1]
             os.kill(pid, signal.SIGSTOP)
             code = run.end()

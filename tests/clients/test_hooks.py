@@ -5,8 +5,8 @@
 
 OFF: nothing of the hooks is in the program. ON: a rank of three fails at every phase in three ways,
 and in a step also stands still in three ways. The program ends in time with the documented code and
-a sentence, and leaves no process and no file. Faults of other ranks and generations, and a rank that
-is only slow, change nothing.
+a sentence, and leaves no process and no file. Faults of other ranks and generations, and a rank
+that is only slow, change nothing.
 """
 import os
 import re

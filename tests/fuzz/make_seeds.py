@@ -87,8 +87,6 @@ def http_seeds():
     yield whole + chunked + get
 
 
-SEEDS = {"fuzz_tokenizer": tokenizer_seeds, "fuzz_config": config_seeds, "fuzz_http": http_seeds,
-         "fuzz_index": index_seeds, "fuzz_safetensors": safetensors_seeds}
 def bench_answer_seeds():
     events = (b": ping\n\ndata: {\"choices\":[{\"text\":\"a\"}]}\r\n\r\n"
               b"event: x\ndata: b\ndata: c\n\ndata: [DONE]\n\n")
@@ -99,9 +97,70 @@ def bench_answer_seeds():
            b"\r\n0\r\nTrailer: x\r\n\r\n")
 
 
-SEEDS = {"fuzz_bench_answer": bench_answer_seeds, "fuzz_config": config_seeds,
-         "fuzz_index": index_seeds, "fuzz_safetensors": safetensors_seeds,
-         "fuzz_tokenizer": tokenizer_seeds}
+def api_request_seeds():
+    """The first byte chooses the route."""
+    user = {"role": "user", "content": [{"type": "text", "text": "ab"}]}
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
+    shared = {"temperature": 0.5, "top_p": 0.9, "min_p": 0.1, "top_k": 3, "seed": -1, "n": 2,
+              "presence_penalty": 1, "frequency_penalty": -1.5, "repetition_penalty": 1.1,
+              "stop": ["a", "b"], "stop_token_ids": [1], "logit_bias": {"2": -100},
+              "ignore_eos": True, "min_tokens": 1, "max_tokens": 4, "priority": 1,
+              "response_format": {"type": "text"}}
+    yield b"0" + compact(dict(shared, messages=[user], logprobs=True, top_logprobs=2, stream=True,
+                              stream_options={"include_usage": True}))
+    yield b"0" + compact({"messages": [user, {"role": "assistant", "tool_calls": [call]}],
+                          "tools": [tool], "tool_choice": "none",
+                          "chat_template_kwargs": {"mood": "good"}})
+    yield b"1" + compact(dict(shared, prompt=["ab", "c"], logprobs=2, best_of=3))
+    yield b"1" + compact({"prompt": [[1, 2], [3]], "echo": True, "max_tokens": 0})
+    yield b"2" + compact({"prompt": "ab", "add_special_tokens": False})
+    yield b"2" + compact({"messages": [user]})
+    yield b"3" + compact({"tokens": [0, 1, 2]})
+
+
+TEMPLATES = [
+    "{% for m in messages if m.role != 'x' %}{{ loop.index ~ m['content'] | trim }}{%"
+    ' else %}-{% endfor %}',
+    '{%- set ns = namespace(a=1) -%}{% set ns.a = ns.a + n // 2 ** 2 % 3 %}{{ ns.a is'
+    ' defined }}',
+    "{% macro f(a, b='x') %}{{ a }}{{ b }}{{ caller() }}{% endmacro %}{% call f(n, b="
+    'x) %}y{% endcall %}',
+    "{{ d | tojson(indent=2) }}{{ d.items() | list }}{{ [1, 'a', (none, true)] }}{{ m"
+    'essages[0].content[::-1] }}',
+    "{{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') |"
+    " join(', ') }}",
+    '{% filter upper %}{% raw %}{{ {% endraw %}{# c #}{% endfilter %}{% set b | trim '
+    '%} q {% endset %}{{ b }}',
+    "{{ 'a-b'.split('-')[1].replace('b', 'c').upper() | indent(2, true) }}{{ '{} {a}'"
+    '.format(1, a=2) }}',
+    '{% if n > 2 and x <= 1.5 or not d %}{{ \'y\' if n in [1, 3] else "\\u00e9" }}{% el'
+    'if tools %}{% endif %}',
+    "{% for i in range(9) %}{% if i == 3 %}{% break %}{% endif %}{{ loop.cycle('a', '"
+    "b') }}{% endfor %}",
+    "{{ [3, 1] | sort | first }}{{ d | dictsort }}{{ '<' | e + 'b' | safe }}{{ strfti"
+    "me_now('%Y') }}",
+]
+
+
+def template_seeds():
+    yield load(TINY, "tokenizer_config.json")["chat_template"].encode()
+    for line in TEMPLATES:
+        yield line.encode()
+        data = {"messages": [{"role": "user", "content": " \u00e9 "}]}
+        yield line.encode() + b"\0" + compact(data)
+
+
+SEEDS = {
+    "fuzz_tokenizer": tokenizer_seeds,
+    "fuzz_config": config_seeds,
+    "fuzz_index": index_seeds,
+    "fuzz_safetensors": safetensors_seeds,
+    "fuzz_http": http_seeds,
+    "fuzz_bench_answer": bench_answer_seeds,
+    "fuzz_api_request": api_request_seeds,
+    "fuzz_template": template_seeds,
+}
 
 
 def main():

@@ -24,7 +24,7 @@ typedef struct {
     int death_count;
     int failing_opens; /* generations from now that do not come up */
     int32_t poison;    /* a step that holds this token dies, FAKE_NONE: no such token */
-    int32_t overflow;  /* a sequence that holds it gets a row error */
+    int32_t overflow;  /* computing a row of it is a row error */
     int steps, opened; /* so far */
 } fake_script;
 
@@ -68,11 +68,10 @@ static void fake_sequence(fake_engine *e, const shoal_step_view *view, int index
         const int64_t at = s->position + r;
         e->kv[pages[at / SHOAL_PAGE] * SHOAL_PAGE + at % SHOAL_PAGE] =
             view->tokens[s->first_token + r];
+        overflow |= view->tokens[s->first_token + r] == fake.overflow;
     }
-    for (int64_t at = 0; at < count; at++) {
+    for (int64_t at = 0; at < count; at++)
         known[at] = e->kv[pages[at / SHOAL_PAGE] * SHOAL_PAGE + at % SHOAL_PAGE];
-        overflow |= known[at] == fake.overflow;
-    }
     *result = (shoal_sequence_result){.id = s->id, .token = -1, .failed_layer = -1};
     if (overflow)
         result->failed_layer = 1;

@@ -463,6 +463,33 @@ static void send_zeros(int fd, size_t bytes)
     }
 }
 
+/* Bodies that wait for their ends fill the room for all; it is free again when they are gone. A
+ * request whose head is known has had the bytes that were sent with it counted. */
+static void bodies_share_their_room(void **state)
+{
+    char most[4096];
+    const int length = snprintf(most, sizeof most,
+                                "POST /taken HTTP/1.1\r\n%sConnection: close\r\n"
+                                "Content-Length: 3001\r\n\r\n%03000d",
+                                HOST, 0);
+    (void)state;
+    assert_in_range(length, 3000, sizeof most - 1);
+    start_with((shoal_http_settings){.bodies_max = 5000});
+    const int first = ask(most);
+    await(&fixture.heads, 1);
+    const int second = ask(most);
+    expect(second, "", "HTTP/1.1 503 ", "Retry-After: 1", END);
+    (void)close(second);
+    say(first, "x");
+    expect(first, "", "HTTP/1.1 200 ", END);
+    (void)close(first);
+    const int third = ask(most);
+    say(third, "x");
+    expect(third, "", "HTTP/1.1 200 ", END);
+    (void)close(third);
+    finish(0);
+}
+
 static void early_refusals(void **state)
 {
     (void)state;
@@ -855,17 +882,17 @@ static void stop_has_an_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_answers),   cmocka_unit_test(kept_connections),
-        cmocka_unit_test(answers_to_head), cmocka_unit_test(pipelined_requests),
-        cmocka_unit_test(many_pipelined),  cmocka_unit_test(streams),
-        cmocka_unit_test(early_refusals),  cmocka_unit_test(expectations),
-        cmocka_unit_test(deadlines),       cmocka_unit_test(departures),
-        cmocka_unit_test(shared_sockets),  cmocka_unit_test(slow_readers),
-        cmocka_unit_test(stuck_readers),   cmocka_unit_test(too_many_clients),
-        cmocka_unit_test(few_descriptors), cmocka_unit_test(no_descriptors),
-        cmocka_unit_test(idle_streams),    cmocka_unit_test(no_memory),
-        cmocka_unit_test(addresses),       cmocka_unit_test(stop_flushes),
-        cmocka_unit_test(stop_has_an_end),
+        cmocka_unit_test(whole_answers),    cmocka_unit_test(kept_connections),
+        cmocka_unit_test(answers_to_head),  cmocka_unit_test(pipelined_requests),
+        cmocka_unit_test(many_pipelined),   cmocka_unit_test(streams),
+        cmocka_unit_test(early_refusals),   cmocka_unit_test(bodies_share_their_room),
+        cmocka_unit_test(expectations),     cmocka_unit_test(deadlines),
+        cmocka_unit_test(departures),       cmocka_unit_test(shared_sockets),
+        cmocka_unit_test(slow_readers),     cmocka_unit_test(stuck_readers),
+        cmocka_unit_test(too_many_clients), cmocka_unit_test(few_descriptors),
+        cmocka_unit_test(no_descriptors),   cmocka_unit_test(idle_streams),
+        cmocka_unit_test(no_memory),        cmocka_unit_test(addresses),
+        cmocka_unit_test(stop_flushes),     cmocka_unit_test(stop_has_an_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,16 +1,19 @@
-/* The small pure parts of serving: ids, routes, the journal's rules, the restart policy. */
+/* The small parts of serving: ids, routes, the journal's rules, the restart policy, clerks. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 #include <string.h>
 
+#include "coordinator/serve/clerk.h"
 #include "coordinator/serve/id_map.h"
 #include "coordinator/serve/journal.h"
 #include "coordinator/serve/restart_policy.h"
 #include "coordinator/serve/route.h"
+#include "proto/arena.h"
 
 static void test_id_map(void **state)
 {
@@ -124,13 +127,71 @@ static void test_restart_policy(void **state)
     assert_false(shoal_restart_again(&policy, false, 1, &pause));
 }
 
+/* A clerk that wants to tell of a task waits for the door to open. */
+static void wait_at_door(void *door)
+{
+    (void)pthread_mutex_lock(door);
+    (void)pthread_mutex_unlock(door);
+}
+
+static shoal_task *task_of(const char *body)
+{
+    char *copy = NULL;
+    shoal_task *task;
+    if (body[0])
+        assert_int_equal(shoal_strdup(SHOAL_MEM_OTHER, body, &copy), SHOAL_OK);
+    assert_int_equal(shoal_task_create(SHOAL_TASK_TOKENIZE, copy, strlen(body), NULL, &task),
+                     SHOAL_OK);
+    return task;
+}
+
+/* Tasks that are done, all refused; destroyed. */
+static int collect_refused(shoal_clerk *clerk)
+{
+    int count = 0;
+    for (shoal_task *task = shoal_clerk_collect(clerk); task; count++) {
+        shoal_task *next = task->next;
+        assert_false(task->fine);
+        shoal_task_destroy(task);
+        task = next;
+    }
+    return count;
+}
+
+static void test_clerk_is_bounded(void **state)
+{
+    const shoal_api_context context = {.model_name = "none", .vocab = 10, .context = 10};
+    pthread_mutex_t door = PTHREAD_MUTEX_INITIALIZER;
+    shoal_clerk *clerk;
+    int done = 0;
+    (void)state;
+    (void)pthread_mutex_lock(&door);
+    assert_int_equal(shoal_clerk_start(&context, 10, wait_at_door, &door, &clerk), SHOAL_OK);
+    /* every clerk is busy with one, of any size */
+    for (int i = 0; i < SHOAL_CLERKS; i++) {
+        assert_true(shoal_clerk_give(clerk, task_of(i ? "" : "{\"prompt\": \"x\"}")));
+        while (done == i)
+            done += collect_refused(clerk);
+    }
+    shoal_task *more = task_of("{    }");
+    assert_true(shoal_clerk_give(clerk, task_of("{    }")));
+    assert_true(shoal_clerk_give(clerk, task_of("{  }")));
+    assert_false(shoal_clerk_give(clerk, more));
+    (void)pthread_mutex_unlock(&door);
+    while (done < SHOAL_CLERKS + 2)
+        done += collect_refused(clerk);
+    assert_true(shoal_clerk_give(clerk, more));
+    shoal_clerk_stop(clerk);
+    assert_int_equal(collect_refused(clerk), 1);
+    shoal_clerk_destroy(clerk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_id_map),
-        cmocka_unit_test(test_routes),
-        cmocka_unit_test(test_journal_rules),
-        cmocka_unit_test(test_restart_policy),
+        cmocka_unit_test(test_id_map),           cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_journal_rules),    cmocka_unit_test(test_restart_policy),
+        cmocka_unit_test(test_clerk_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,8 +59,7 @@ class Server(processes.Run):
                  "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":handle_segv=0"}
         words = ["serve", MODEL, "-n", ranks, "--port", 0, *options]
         super().__init__(shoal, words, dict(clean, **(env or {})), descriptors)
-        self.ranks, self.key, self.address = ranks, key, None
-        self.model = os.path.basename(MODEL)
+        self.shoal, self.ranks, self.key, self.address = shoal, ranks, key, None
         if wait:
             self.wait_ready()
 
@@ -89,8 +88,8 @@ class Server(processes.Run):
         return http_client.Stream(self.address, path, document, key=self.key, **options)
 
     def text(self, document):
-        """The text of a whole completion."""
-        answer = self.post(COMPLETIONS, document)
+        """The text of a whole completion, however long it takes."""
+        answer = self.post(COMPLETIONS, document, patience=120)
         if answer.status != 200:
             raise harness.Stop(f"no completion: {answer}")
         return answer.json()["choices"][0]["text"]
@@ -287,10 +286,10 @@ def together(work, items):
     return results
 
 
-def has_hooks(shoal):
-    """Was this binary built with fault hooks?"""
+def built_with(shoal, name):
+    """Does the binary hold this name? SHOAL_FAULT: fault hooks; __asan_init: a sanitizer."""
     with open(shoal.binary, "rb") as f:
-        return b"SHOAL_FAULT" in f.read()
+        return name.encode() in f.read()
 
 
 def more_descriptors():

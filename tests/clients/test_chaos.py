@@ -21,7 +21,6 @@ import serve_harness
 from serve_harness import COMPLETIONS, greedy
 
 RANKS = 3
-TOKENS = 300
 STREAMS = 4
 # A case may last so long, start and end of the server included; under a sanitizer it takes longer.
 CASE_SECONDS = 60
@@ -68,15 +67,16 @@ def harmless(case):
 class Chaos:
     def __init__(self, shoal, scratch, options):
         self.shoal, self.scratch = shoal, scratch
-        self.hooks = serve_harness.has_hooks(shoal)
+        self.hooks = serve_harness.built_with(shoal, "SHOAL_FAULT")
         self.report = harness.Report("chaos: a rank fails in every phase, "
                                      + ("by fault hooks" if self.hooks else "by signals"))
         only = harness.option(options, "--only", "")
         self.cases = [c for c in CASES if only in self.label(c)]
         if "--quick" in options:
-            self.cases = list({c.phase: c for c in reversed(self.cases)}.values())[::-1]
-        self.requests = [greedy(p, TOKENS) for p in serve_harness.prompts(STREAMS)]
-        self.wanted = None
+            self.cases = list({c.phase: c for c in self.cases}.values())
+        tokens = 60 if self.hooks else 300  # signals need a stream that lasts
+        self.requests = [greedy(p, tokens) for p in serve_harness.prompts(STREAMS)]
+        self.wanted, self.listening = None, None
 
     @staticmethod
     def label(case):
@@ -197,6 +197,8 @@ class Chaos:
                                                 f"serves: {server.err()[-600:]}")
         count = len(server.workers())
         self.report.check(count == RANKS, f"{self.label(case)}: {count} workers live")
+        listening = len(serve_harness.listeners(server))
+        self.report.check(listening == self.listening, f"{self.label(case)}: {listening} listeners")
 
     def over(self, server, case):
         code = server.end(CASE_SECONDS / 2)
@@ -223,6 +225,7 @@ class Chaos:
         with self.start() as server:
             server.wait_ready()
             self.wanted = [server.text(r) for r in self.requests]
+            self.listening = len(serve_harness.listeners(server))
             serve_harness.leave(server, self.report, "undisturbed")
 
     def run_all(self):

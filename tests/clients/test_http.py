@@ -357,9 +357,9 @@ class Http:
     def slow_reader(self):
         """HT-02: a reader that reads nothing is cut off and its work is given up."""
         before = self.server.metrics()
-        request = serve_harness.greedy("The sea is", CONTEXT - 50, n=8, logprobs=20, best_of=8)
+        request = serve_harness.greedy("The sea is", CONTEXT - 50, n=16, logprobs=20)
         stream = self.server.stream(request, receive_buffer=2048)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 90
         grown = 0
         while not grown and time.monotonic() < end:
             time.sleep(0.1)
@@ -504,7 +504,9 @@ class Http:
         capacity, seconds = 4, 2.0 if self.quick else 4.0
         with self.start("--max-num-seqs", capacity, "--max-queue", capacity) as server:
             peak, _ = self.flood(server, capacity, seconds)
+            stream = server.stream(serve_harness.greedy("Once upon", CONTEXT - 50)).read(1)
             goodput, answers = self.flood(server, 10 * capacity, seconds)
+            self.report.check(stream.read().whole(), f"HT-14: a stream broke: {stream.error}")
             kinds = sorted({a.status for a in answers})
             refusals = [a for a in answers if a.status != 200]
             self.report.check(set(kinds) <= {200, 429, 503} and refusals, f"HT-14: {kinds}")

@@ -5,7 +5,8 @@
 
 Workers, mpirun and the coordinator are killed or stopped while eight streams run; 64 prompts keep
 their bytes beside hostile neighbours; thousands of clients leave at once; a thousand streams wait
-beside 32 that run. What has a number but no bound (times, CPU when idle) is reported.
+beside 32 that run. What has a number but no bound (times, CPU when idle) is reported. --quick is
+for builds with sanitizers: shorter streams, fewer clients.
 """
 import os
 import signal
@@ -17,7 +18,7 @@ import harness
 import http_client
 import processes
 import serve_harness
-from serve_harness import COMPLETIONS, CONTEXT, greedy
+from serve_harness import COMPLETIONS, greedy
 
 # Who is hit, by what, and the longest silence a client may notice. A stopped rank is found by its
 # silence: the deadline of a step (2 s and 20 average steps) comes on top.
@@ -46,6 +47,7 @@ class Serve:
         self.shoal, self.scratch = shoal, scratch
         self.quick = "--quick" in options
         self.only = harness.option(options, "--only", "")
+        self.tokens = 80 if self.quick else 400  # of a stream that lasts long enough to be hit
         self.report = harness.Report("serve: load, departures, deaths")
 
     def start(self, *options, **more):
@@ -54,7 +56,7 @@ class Serve:
     # ---- deaths
 
     def recovery(self, label, victim, number, bound):
-        requests = [greedy(prompt, 400) for prompt in serve_harness.prompts(8)]
+        requests = [greedy(prompt, self.tokens) for prompt in serve_harness.prompts(8)]
         with self.start(ranks=3) as server:
             wanted = serve_harness.together(server.text, requests)
             old = server.workers() + server.mpirun()
@@ -101,7 +103,7 @@ class Serve:
 
     def drain(self):
         """SIGTERM: what runs runs to its end, then exit code 0; --drain-timeout cuts it short."""
-        request = greedy("The sea is", 400)
+        request = greedy("The sea is", self.tokens)
         with self.start(ranks=3) as server:
             wanted = server.text(request)
             streams = [server.stream(request).read(3) for _ in range(4)]
@@ -189,7 +191,7 @@ class Serve:
         """A thousand streams wait while 32 run; then all of them get what they asked for."""
         waiting = 200 if self.quick else 1000
         with self.start("--max-num-seqs", 32, "--max-queue", waiting + 32) as server:
-            short, long = greedy("One two", 2), greedy("The sea is", CONTEXT - 20)
+            short, long = greedy("One two", 2), greedy("The sea is", self.tokens)
             wanted_short, wanted_long = server.text(short), server.text(long)
             active = [server.stream(long, patience=120).read(1) for _ in range(32)]
             before = server.footprint()
@@ -225,7 +227,7 @@ class Serve:
             time.sleep(seconds)
             idle = (server.cpu_seconds() - used) / seconds
             self.report.check(idle < 0.25, f"idle: {idle:.1%} of a core")
-            streams = [server.stream(greedy(p, 300)) for p in serve_harness.prompts(8)]
+            streams = [server.stream(greedy(p, self.tokens)) for p in serve_harness.prompts(8)]
             serve_harness.together(http_client.Stream.read, streams)
             gaps = [b - a for s in streams for a, b in zip(s.times, s.times[1:])]
             median, late = (1e3 * serve_harness.percentile(gaps, q) for q in (0.5, 0.99))

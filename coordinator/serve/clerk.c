@@ -154,8 +154,8 @@ shoal_status shoal_clerk_start(const shoal_api_context *context, uint64_t waitin
 bool shoal_clerk_give(shoal_clerk *c, shoal_task *task)
 {
     (void)pthread_mutex_lock(&c->lock);
-    const bool room = c->waiting == 0 || (c->waiting <= c->waiting_max &&
-                                          task->bytes <= c->waiting_max - c->waiting);
+    const bool room = c->waiting == 0 ||
+                      (c->waiting <= c->waiting_max && task->bytes <= c->waiting_max - c->waiting);
     if (room) {
         c->waiting += task->bytes;
         append(&c->todo, task);

@@ -189,10 +189,8 @@ static void test_clerk_is_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_id_map),
-        cmocka_unit_test(test_routes),
-        cmocka_unit_test(test_journal_rules),
-        cmocka_unit_test(test_restart_policy),
+        cmocka_unit_test(test_id_map),           cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_journal_rules),    cmocka_unit_test(test_restart_policy),
         cmocka_unit_test(test_clerk_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

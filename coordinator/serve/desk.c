@@ -10,6 +10,7 @@
 struct shoal_desk {
     shoal_desk_settings settings;
     shoal_clerk *clerk;
+    int reading;            /* tasks it has */
     shoal_id_map sequences; /* id → shoal_reply_part */
     shoal_driver_events events;
     shoal_reply *dead; /* destroyed when nobody is inside one any more */
@@ -191,6 +192,7 @@ static void take_tasks(shoal_desk *d)
     for (shoal_task *task = shoal_clerk_collect(d->clerk); task;) {
         shoal_task *next = task->next;
         ((shoal_reply *)task->user)->asked = false;
+        d->reading--;
         take_task(d, task);
         task = next;
     }
@@ -217,6 +219,7 @@ void shoal_desk_take(shoal_desk *d, shoal_http_exchange *x, shoal_task_kind kind
         refuse_memory(d, reply);
     } else if (shoal_clerk_give(d->clerk, task)) {
         reply->asked = true;
+        d->reading++;
     } else {
         full(d, reply);
         shoal_task_destroy(task);
@@ -277,6 +280,11 @@ void shoal_desk_tick(shoal_desk *d)
     for (int i = 0; i < d->sequences.count; i++)
         shoal_reply_ping(reply_at(d, i));
     sweep(d);
+}
+
+int shoal_desk_reading(const shoal_desk *d)
+{
+    return d->reading;
 }
 
 int shoal_desk_cut_off(shoal_desk *d)

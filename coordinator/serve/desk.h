@@ -36,6 +36,9 @@ void shoal_desk_work(shoal_desk *desk);
 /* Now and then, as shoal_desk_work: keep silent streams alive. */
 void shoal_desk_tick(shoal_desk *desk);
 
+/* Bodies that clerks have and that are not answered yet. */
+int shoal_desk_reading(const shoal_desk *desk);
+
 /* Answer all whose sequences are being computed with an error; how many sequences that were. */
 int shoal_desk_cut_off(shoal_desk *desk);
 

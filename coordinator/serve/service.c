@@ -146,7 +146,8 @@ static void follow_signals(service *s)
 static void follow_driver(service *s)
 {
     const shoal_driver_state state = shoal_driver_state_get(s->driver);
-    if (state == SHOAL_DRIVER_ENDED || state == SHOAL_DRIVER_FAILED)
+    if (state == SHOAL_DRIVER_FAILED ||
+        (state == SHOAL_DRIVER_ENDED && shoal_desk_reading(s->desk) == 0))
         stop(s);
 }
 

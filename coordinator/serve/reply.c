@@ -400,6 +400,7 @@ static void explain(shoal_cause cause, shoal_api_error *error)
         (void)shoal_api_refuse(error, 500, "request_quarantined", NULL,
                                "Workers died twice while they computed this request.");
         break;
+    case SHOAL_CAUSE_MEMORY: shoal_refusal_memory(error); break;
     default: shoal_refusal_cut_off(error);
     }
 }

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "coordinator/clock.h"
@@ -157,7 +158,7 @@ static bool has_key(const service *s, const shoal_http_exchange *x)
 {
     static const char scheme[] = "Bearer ";
     const char *key = s->settings->api_key, *value = shoal_http_header(x, "Authorization");
-    if (!value || strncmp(value, scheme, sizeof scheme - 1) != 0)
+    if (!value || strncasecmp(value, scheme, sizeof scheme - 1) != 0)
         return false;
     value += sizeof scheme - 1;
     return strlen(value) == strlen(key) && shoal_secret_equal(value, key, strlen(key));

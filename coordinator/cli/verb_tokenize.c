@@ -243,7 +243,7 @@ static shoal_status run(const shoal_options *o, context *c)
     return answer_text(c, shoal_option_text(o, SHOAL_OPT_TEXT));
 }
 
-/* One source, and options of chats only where chats can be. */
+/* What can be known before anything is opened. */
 static shoal_status check_options(const shoal_options *o)
 {
     static const shoal_option_id sources[] = {SHOAL_OPT_TEXT, SHOAL_OPT_IDS, SHOAL_OPT_MESSAGES,

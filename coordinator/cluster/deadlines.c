@@ -32,13 +32,28 @@ void shoal_cluster_set_deadlines(shoal_cluster *c, const shoal_deadlines *given)
     };
 }
 
+static double step_seconds_least(const shoal_cluster *c, bool prefill)
+{
+    return prefill ? c->deadlines.prefill : c->deadlines.decode;
+}
+
+static double step_seconds_most(const shoal_cluster *c, bool prefill)
+{
+    const double least = step_seconds_least(c, prefill);
+    return least > STEP_SECONDS_MAX ? least : STEP_SECONDS_MAX;
+}
+
+/* Heartbeats come whatever a step takes, so that silence means the same before the first step. */
+static double silence_limit(const shoal_cluster *c, bool prefill)
+{
+    const double limit = step_seconds_least(c, prefill) + AVERAGES * c->average[prefill];
+    const double most = step_seconds_most(c, prefill);
+    return limit < most ? limit : most;
+}
+
 static double step_limit(const shoal_cluster *c, bool prefill)
 {
-    const double least = prefill ? c->deadlines.prefill : c->deadlines.decode;
-    const double average = c->average[prefill];
-    const double most = least > STEP_SECONDS_MAX ? least : STEP_SECONDS_MAX;
-    const double limit = average > 0 ? least + AVERAGES * average : most;
-    return limit < most ? limit : most;
+    return c->average[prefill] > 0 ? silence_limit(c, prefill) : step_seconds_most(c, prefill);
 }
 
 static shoal_status check_silence(const shoal_cluster *c, double now, double limit)
@@ -96,7 +111,7 @@ static shoal_status stands_still(const shoal_cluster *c, double seconds)
 static shoal_status check_step(const shoal_cluster *c, double now)
 {
     const double limit = step_limit(c, c->step.prefill);
-    SHOAL_TRY(check_silence(c, now, limit));
+    SHOAL_TRY(check_silence(c, now, silence_limit(c, c->step.prefill)));
     return now - c->progressed <= limit ? SHOAL_OK : stands_still(c, now - c->progressed);
 }
 
@@ -116,7 +131,7 @@ shoal_status shoal_cluster_check_deadlines(const shoal_cluster *c)
     case SHOAL_CLUSTER_LOAD: return check_load(c, now);
     case SHOAL_CLUSTER_STEP: return check_step(c, now);
     case SHOAL_CLUSTER_CLOSE: return check_close(c, now);
-    case SHOAL_CLUSTER_IDLE: return check_silence(c, now, step_limit(c, false));
+    case SHOAL_CLUSTER_IDLE: return check_silence(c, now, silence_limit(c, false));
     }
     return SHOAL_OK;
 }

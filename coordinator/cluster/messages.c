@@ -133,8 +133,13 @@ static shoal_status take_result(shoal_cluster *c, int rank, const shoal_wire_mes
     if (r->result_count != (size_t)s->sequences)
         return shoal_fail(SHOAL_ERR_DATA, "rank 0 sent %zu results for %d sequences",
                           r->result_count, s->sequences);
-    for (int i = 0; i < s->sequences; i++)
+    for (int i = 0; i < s->sequences; i++) {
+        if (r->results[i].token >= c->base.limits.vocab)
+            return shoal_fail(SHOAL_ERR_DATA,
+                              "rank 0 chose the token %d; the vocabulary ends at %lld",
+                              r->results[i].token, (long long)c->base.limits.vocab - 1);
         copy_result(&r->results[i], &s->results[i]);
+    }
     s->done = true;
     return SHOAL_OK;
 }

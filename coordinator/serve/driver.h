@@ -37,6 +37,7 @@ typedef enum {
     SHOAL_CAUSE_NONE,
     SHOAL_CAUSE_OVERFLOW,    /* a value beyond what the arithmetic can hold */
     SHOAL_CAUSE_QUARANTINED, /* it takes the workers down */
+    SHOAL_CAUSE_MEMORY,      /* there is none for it */
     SHOAL_CAUSE_GONE         /* the server gives up or stops */
 } shoal_cause;
 

@@ -130,7 +130,7 @@ static void take_token(shoal_driver *d, shoal_journal_entry *entry,
         .hidden = shoal_journal_stops(entry, result->token),
     };
     if (shoal_ids_push(&entry->tokens, result->token) != SHOAL_OK) {
-        shoal_driver_fail_entry(d, entry->id, SHOAL_CAUSE_GONE);
+        shoal_driver_fail_entry(d, entry->id, SHOAL_CAUSE_MEMORY);
         return;
     }
     copy_token(result, &event.token);

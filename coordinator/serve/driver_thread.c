@@ -39,10 +39,10 @@ static void admit(shoal_driver *d, shoal_journal_entry *entry)
     };
     if (shoal_journal_add(&d->journal, entry) != SHOAL_OK) {
         shoal_journal_entry_destroy(entry);
-        shoal_driver_fail_entry(d, id, SHOAL_CAUSE_GONE);
+        shoal_driver_fail_entry(d, id, SHOAL_CAUSE_MEMORY);
     } else if (shoal_scheduler_add(d->scheduler, &wanted) != SHOAL_OK) {
         shoal_log(SHOAL_LOG_WARN, "schedule", "%s", shoal_error_text());
-        shoal_driver_fail_entry(d, id, SHOAL_CAUSE_GONE);
+        shoal_driver_fail_entry(d, id, SHOAL_CAUSE_MEMORY);
     }
 }
 
@@ -92,6 +92,15 @@ static void view_ranks(shoal_driver *d)
         memcpy(view->host, who->host, sizeof view->host);
         memcpy(view->level, who->level, sizeof view->level);
     }
+}
+
+/* They are lost before what is left of their engine is closed. */
+static void view_loss(shoal_driver *d)
+{
+    (void)pthread_mutex_lock(&d->lock);
+    for (int r = 0; r < d->rank_count; r++)
+        d->rank_views[r].up = false;
+    (void)pthread_mutex_unlock(&d->lock);
 }
 
 static void publish(shoal_driver *d)
@@ -235,6 +244,7 @@ static shoal_status run_generation(shoal_driver *d)
     if (st != SHOAL_OK) {
         d->lost_at = shoal_clock_seconds();
         keep_sentence(d);
+        view_loss(d);
         if (d->engine)
             d->engine->broken = true;
         if (d->limits_known && !atomic_load(&d->stopping))
@@ -302,6 +312,8 @@ static bool restart(shoal_driver *d, shoal_restart_policy *policy, shoal_status 
         return false;
     }
     shoal_log(SHOAL_LOG_WARN, "lost", "generation %u: %s", d->generation, d->failure_text);
+    if (atomic_load(&d->draining) && d->journal.count == 0)
+        return false; /* for nobody */
     if (!shoal_restart_again(policy, d->progressed, lived, &pause)) {
         d->failure =
             shoal_fail(SHOAL_ERR_INTERNAL, "the workers died %d times in a row; the last time: %s",

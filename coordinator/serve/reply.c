@@ -6,15 +6,13 @@
 #include <time.h>
 
 #include "coordinator/clock.h"
+#include "coordinator/serve/refusal.h"
 #include "coordinator/text/utf8.h"
 #include "proto/arena.h"
 #include "proto/digest.h"
 
 /* Silence after which a stream gets a comment. */
 #define PING_SECONDS 15.0
-
-/* What a client is told to wait whose request the server could not keep, in seconds. */
-#define RETRY_GONE 10
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -155,10 +153,8 @@ static void flush(shoal_reply *r)
 /* Without memory for its text an answer cannot go on. */
 static void out_of_memory(shoal_reply *r)
 {
-    static const shoal_api_error error = {.status = 503,
-                                          .retry_after = 1,
-                                          .code = "out_of_memory",
-                                          .message = "The server has no memory for this answer."};
+    shoal_api_error error = {0};
+    shoal_refusal_memory(&error);
     shoal_reply_refuse(r, &error);
 }
 
@@ -404,10 +400,8 @@ static void explain(shoal_cause cause, shoal_api_error *error)
         (void)shoal_api_refuse(error, 500, "request_quarantined", NULL,
                                "Workers died twice while they computed this request.");
         break;
-    default:
-        error->retry_after = RETRY_GONE;
-        (void)shoal_api_refuse(error, 503, "worker_lost", NULL,
-                               "The server is ending; the request cannot be finished.");
+    case SHOAL_CAUSE_MEMORY: shoal_refusal_memory(error); break;
+    default: shoal_refusal_cut_off(error);
     }
 }
 

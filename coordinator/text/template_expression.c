@@ -1,5 +1,3 @@
-#include <string.h>
-
 #include "coordinator/text/template_builtin.h"
 #include "coordinator/text/template_parser.h"
 

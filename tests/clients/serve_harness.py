@@ -171,7 +171,8 @@ class Canary:
         stream = self.server.stream(self.request).read()
         stream.close()
         if not stream.whole() or stream.text != self.wanted:
-            self.wrong.append(f"error {stream.error}, done {stream.done}, text {stream.text!r}")
+            self.wrong.append(f"error {stream.error}, done {stream.done}, "
+                              + differ(stream.text, self.wanted))
         self.gaps += [b - a for a, b in zip(stream.times, stream.times[1:])]
         self.streams += 1
 
@@ -193,6 +194,17 @@ class Canary:
         self.thread.join(http_client.PATIENCE)
         self.report.check(not self.thread.is_alive(), f"{self.label}: the canary hangs")
         self.report.check(not self.wrong, f"{self.label}: canary harmed: {self.wrong[:1]}")
+
+
+def differ(got, wanted):
+    """Where two texts part, in words; empty when they are equal."""
+    if got == wanted:
+        return ""
+    if not isinstance(got, str) or not isinstance(wanted, str):
+        return f"{got!r} instead of {wanted!r}"
+    at = len(os.path.commonprefix([got, wanted]))
+    return (f"after {at} of {len(wanted)} characters {got[at:at + 40]!r} instead of "
+            f"{wanted[at:at + 40]!r}")
 
 
 def pages_back(server, report, label, seconds=5.0):

@@ -66,6 +66,13 @@ REFUSALS = [
     (66, ["NOWHERE"], ["inspect", "NOWHERE"]),
     (66, ["NOWHERE"], ["generate", "NOWHERE", "--prompt", "x"]),
     (66, ["NOWHERE"], ["tokenize", "NOWHERE", "--text", "x"]),
+    (66, ["NOWHERE", "chat template"], ["tokenize", "NOWHERE", "--messages", "IDS"]),
+    (66, ["NOWHERE"], ["tokenize", "MODEL", "--messages", "IDS", "--template", "NOWHERE"]),
+    (65, ["line", "'role'"], ["tokenize", "MODEL", "--messages", "IDS"]),
+    (65, ["TORN", "line 1"], ["tokenize", "MODEL", "--messages", "TORN"]),
+    (65, ["BADTEMPLATE", "line 2", "'include'"],
+     ["tokenize", "MODEL", "--messages", "IDS", "--template", "BADTEMPLATE"]),
+    (64, ["2026-02-30"], ["tokenize", "MODEL", "--messages", "IDS", "--now", "2026-02-30"]),
     (66, ["NOWHERE"], ["generate", "MODEL", "--ids", "NOWHERE"]),
     (66, ["NOWHERE"], ["plan", "MODEL", "--config", "NOWHERE"]),
     (66, ["hostfile", "NOWHERE"],
@@ -76,7 +83,6 @@ REFUSALS = [
     (69, ["not in this version"], ["quantize", "MODEL", "OUT", "--bits", "4"]),
     (69, ["not in this version"], ["bench", "kernels"]),
     (69, ["does not answer"], ["bench", "serve", "--url", "http://127.0.0.1:1"]),
-    (69, ["not supported yet"], ["tokenize", "MODEL", "--messages", "IDS"]),
     (69, ["bf16"], ["plan", "MODEL", "--activations", "bf16"]),
     (73, ["NOFOLDER"], ["eval", "MODEL", "--ids", "IDS", "--logits", "NOFOLDER"]),
     (73, ["regular file"], ["eval", "MODEL", "--ids", "IDS", "--logits", "/dev/null"]),
@@ -106,6 +112,7 @@ class Files:
         "IDS": "[1, 2, 3, 4, 5]", "HIGH": "[1, 99999]", "WORDS": '["a"]', "EMPTY": "[]",
         "TORN": "[1, 2", "NEGATIVE": "[-1]", "TEXT": "a short text", "BADKEY": "max-tokns: 3\n",
         "BADYAML": "max-tokens: [1\n", "BADVALUE": "max-tokens: x\n",
+        "BADTEMPLATE": "a\n{% include 'b' %}",
     }
 
     def __init__(self, folder):
@@ -210,11 +217,28 @@ class Cli:
         results = [json.loads(line) for line in
                    self.shoal.must("tokenize", MODEL, "--jsonl", path).out.splitlines()]
         kinds = [sorted(r) for r in results]
-        self.report.check(kinds == [["ids", "pieces"], ["error"], ["text"], ["error"], ["error"],
+        self.report.check(kinds == [["ids", "pieces"], ["error"], ["text"], ["prompt"], ["error"],
                                     ["error"]], f"tokenize --jsonl: {kinds}")
         plain = self.shoal.must("tokenize", MODEL, "--text", "Hello", "--no-special").json()
         special = self.shoal.must("tokenize", MODEL, "--text", "Hello").json()
         self.report.check(special["ids"][-len(plain["ids"]):] == plain["ids"], f"{plain} {special}")
+
+    def chats(self):
+        chat = {"messages": [{"role": "user", "content": "Hi"}], "kwargs": {"eos_token": "E"}}
+        path, template = (self.files.paths["OUT"] + end for end in (".json", ".jinja"))
+        question = "<|begin|><|user|>\nHi<|end|>\n"
+        with open(template, "w", encoding="utf-8") as f:
+            f.write("{{ messages[0].content ~ eos_token ~ bos_token ~ tools ~ documents }}"
+                    "{{ add_generation_prompt is defined }}{{ strftime_now(' %H:%M') }}")
+        other = ["--template", template, "--now", "2026-11-21 12:34:56"]
+        for document, options, want in (
+                (chat["messages"], [], question + "<|assistant|>\n"),
+                (dict(chat, kwargs={"add_generation_prompt": False}), [], question),
+                (chat, other, "HiENoneNoneFalse 12:34")):
+            with open(path, "w", encoding="utf-8") as f:
+                json.dump(document, f)
+            got = self.shoal.must("tokenize", MODEL, "--messages", path, *options).json()
+            self.report.check(got == {"prompt": want}, f"tokenize --messages: {got}")
 
     def leftovers(self, before):
         after = set(os.listdir(os.path.dirname(self.files.paths["OUT"])))
@@ -229,7 +253,7 @@ def check(shoal, scratch, _arguments):
         cli.report.guarded(" ".join(args), cli.refuse, code, words, args)
     for env, code, words, args in ENVIRONMENTS:
         cli.report.guarded(" ".join(args), cli.refuse, code, words, args, env)
-    for part in (cli.help, cli.config, cli.reports, cli.tokenize):
+    for part in (cli.help, cli.config, cli.reports, cli.tokenize, cli.chats):
         cli.report.guarded(part.__name__, part)
     cli.leftovers(before)
     return cli.report.exit_code()

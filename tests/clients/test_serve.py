@@ -51,15 +51,11 @@ class Serve:
     def start(self, *options, **more):
         return serve_harness.Server(self.shoal, self.scratch, options=options, **more)
 
-    def slow(self, **more):
-        """Three ranks on the reference kernels: a stream lasts long enough to be hit."""
-        return self.start(ranks=3, env={"SHOAL_CPU": "ref"}, **more)
-
     # ---- deaths
 
     def recovery(self, label, victim, number, bound):
-        requests = [greedy(prompt, 200) for prompt in serve_harness.prompts(8)]
-        with self.slow() as server:
+        requests = [greedy(prompt, 400) for prompt in serve_harness.prompts(8)]
+        with self.start(ranks=3) as server:
             wanted = serve_harness.together(server.text, requests)
             old = server.workers() + server.mpirun()
             streams = [server.stream(r, patience=bound + 10).read(9) for r in requests]
@@ -69,7 +65,8 @@ class Serve:
             self.report.check(all(whole), f"{label}: whole streams {whole}, errors "
                                           f"{[s.error for s in streams if s.error][:1]}")
             for stream, text in zip(streams, wanted):
-                self.report.check(stream.text == text, f"{label}: {stream.text!r}, not {text!r}")
+                other = serve_harness.differ(stream.text, text)
+                self.report.check(not other, f"{label}: {other}")
             silence = max(b - a for s in streams for a, b in zip(s.times, s.times[1:]))
             self.report.check(silence < bound, f"{label}: {silence:.1f} s of silence")
             left = [pid for pid in old if pid in processes.living(server.mark)]
@@ -93,7 +90,7 @@ class Serve:
     def coordinator_killed(self):
         """kill -9 of the coordinator, also while a worker is stopped: nothing is left after 2 s."""
         for label, stopped in (("coordinator killed", False), ("with a stopped worker", True)):
-            with self.slow() as server:
+            with self.start(ranks=3) as server:
                 stream = server.stream(greedy("The sea is", 400)).read(3)
                 if stopped:
                     os.kill(server.victim("last"), signal.SIGSTOP)
@@ -104,8 +101,8 @@ class Serve:
 
     def drain(self):
         """SIGTERM: what runs runs to its end, then exit code 0; --drain-timeout cuts it short."""
-        request = greedy("The sea is", 200)
-        with self.slow() as server:
+        request = greedy("The sea is", 400)
+        with self.start(ranks=3) as server:
             wanted = server.text(request)
             streams = [server.stream(request).read(3) for _ in range(4)]
             os.kill(server.process.pid, signal.SIGTERM)
@@ -113,7 +110,7 @@ class Serve:
             self.report.check(all(s.whole() and s.text == wanted for s in streams),
                               f"drain: {[s.error or s.text for s in streams]}")
             self.leave_now("drain", server)
-        with self.start("--drain-timeout", 1, ranks=3, env={"SHOAL_CPU": "ref"}) as server:
+        with self.start("--drain-timeout", 1, ranks=3) as server:
             many = [server.stream(greedy("The sea is", 450, n=16)).read(3) for _ in range(4)]
             began = time.monotonic()
             os.kill(server.process.pid, signal.SIGTERM)

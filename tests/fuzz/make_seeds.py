@@ -141,9 +141,24 @@ TEMPLATES = [
     "{{ [3, 1] | sort | first }}{{ d | dictsort }}{{ '<' | e + 'b' | safe }}{{ strfti"
     "me_now('%Y') }}",
 ]
+# One template a line.
+TEMPLATES = """\
+{% for m in messages if m.role != 'x' %}{{ loop.index ~ m['content'] }}{% else %}-{% endfor %}
+{%- set ns = namespace(a=1) -%}{% set ns.a = ns.a + n // 2 ** 2 % 3 %}{{ ns.a is defined }}
+{% macro f(a, b='x') %}{{ a }}{{ caller() }}{% endmacro %}{% call f(n, b=x) %}y{% endcall %}
+{{ d | tojson(indent=2) }}{{ d.items() | list }}{{ [1, 'a', (none, true)] }}
+{{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') | join(', ') }}
+{% filter upper %}{% raw %}{{ {% endraw %}{# c #}{% endfilter %}{{ messages[0].content[::-1] }}
+{% set b | trim %} q {% endset %}{{ b }}{{ '{} {a}'.format(1, a=2) }}
+{{ 'a-b'.split('-')[1].replace('b', 'c').upper() | indent(2, true) }}
+{% if n > 2 and x <= 1.5 or not d %}{{ 'y' if n in [1, 3] else 'z' }}{% elif tools %}{% endif %}
+{% for i in range(9) %}{% if i == 3 %}{% break %}{% endif %}{{ loop.cycle('a', 'b') }}{% endfor %}
+{{ [3, 1] | sort | first }}{{ d | dictsort }}{{ '<' | e + 'b' | safe }}{{ strftime_now('%Y') }}
+"""
 
 
 def template_seeds():
+    chat = compact({"messages": [{"role": "user", "content": " \u00e9 "}]})
     yield load(TINY, "tokenizer_config.json")["chat_template"].encode()
     for line in TEMPLATES:
         yield line.encode()
@@ -161,6 +176,12 @@ SEEDS = {
     "fuzz_api_request": api_request_seeds,
     "fuzz_template": template_seeds,
 }
+        yield line.encode() + b"\0" + chat
+
+
+SEEDS = {"fuzz_template": template_seeds, "fuzz_tokenizer": tokenizer_seeds,
+         "fuzz_config": config_seeds, "fuzz_index": index_seeds,
+         "fuzz_safetensors": safetensors_seeds}
 
 
 def main():

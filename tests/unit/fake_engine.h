@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "coordinator/engine.h"
 #include "kernels/backend.h"
@@ -25,6 +26,7 @@ typedef struct {
     int failing_opens; /* generations from now that do not come up */
     int32_t poison;    /* a step that holds this token dies, FAKE_NONE: no such token */
     int32_t overflow;  /* computing a row of it is a row error */
+    int step_ms;       /* how long a step takes, at least */
     int steps, opened; /* so far */
 } fake_script;
 
@@ -83,7 +85,10 @@ static shoal_status fake_step(shoal_engine *engine, const void *block, uint64_t 
                               shoal_sequence_result *results, shoal_logits_sink sink, void *context)
 {
     shoal_step_view view;
+    const struct timespec pause = {.tv_nsec = fake.step_ms * 1000000L};
     (void)sink, (void)context;
+    if (fake.step_ms > 0)
+        (void)nanosleep(&pause, NULL);
     SHOAL_TRY(shoal_step_open(block, bytes, &engine->limits, &view));
     if (fake_dies(&view))
         return shoal_fail(SHOAL_ERR_TEMPORARY, "the fake engine died");

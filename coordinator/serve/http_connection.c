@@ -14,6 +14,10 @@
 /* Full reads of one connection before the others have their turn. */
 #define READS_PER_TURN 4
 
+/* What the kernel may hold for a client that does not read; by itself it would grow to megabytes,
+ * and a slow reader would be noticed late. */
+#define SEND_BYTES (128 << 10)
+
 /* How long, and for how many bytes, a client that is still sending is listened to after the
  * answer. */
 #define LINGER_SECONDS 3.0
@@ -29,13 +33,14 @@ static void enter(shoal_http_connection *connection, shoal_http_phase phase, dou
 
 bool shoal_http_connection_open(shoal_http_shared *shared, int fd, shoal_http_connection **out)
 {
-    const int on = 1;
+    const int on = 1, send_bytes = SEND_BYTES;
     void *block;
     struct epoll_event event = {.events = EPOLLIN};
     if (shoal_alloc(SHOAL_MEM_OTHER, sizeof(shoal_http_connection), &block) != SHOAL_OK)
         goto close_socket;
     shoal_http_connection *connection = event.data.ptr = block;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof send_bytes);
     if (epoll_ctl(shared->poll, EPOLL_CTL_ADD, fd, &event) != 0)
         goto free_connection;
 

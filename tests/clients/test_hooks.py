@@ -14,7 +14,7 @@ import sys
 import time
 
 import harness
-from test_faults import Run, living
+from processes import Run, living
 
 RANKS = 3
 END_SECONDS = 15.0

@@ -283,15 +283,12 @@ static void *measured_rank(void *context)
     return NULL;
 }
 
-/* Printed for the curious; the assertion is only that nobody sleeps through a busy run. */
+/* Printed for the curious; what is checked is that every exchange succeeds. */
 static void exchange_time(void **state)
 {
     (void)state;
-    for (int size = 1; size <= 4; size *= 2) {
-        const double begin = shoal_seconds_now();
+    for (int size = 1; size <= 4; size *= 2)
         run_ranks(size, 1, 5000, 0, measured_rank);
-        assert_true(shoal_seconds_now() - begin < 10.0);
-    }
 }
 
 static void refusals(void **state)

@@ -8,6 +8,7 @@
 #include "coordinator/cli/verbs.h"
 #include "coordinator/text/chat_template.h"
 #include "coordinator/text/tokenizer.h"
+#include "coordinator/text/utf8.h"
 
 #define CHAT_FILE_MAX     (64u << 20)
 #define TEMPLATE_FILE_MAX (1u << 20)
@@ -157,6 +158,13 @@ static shoal_status answer_chat_file(context *c, const char *path)
 
 /* ---- requests of any kind -------------------------------------------------------------------- */
 
+/* A sentence that did not fit may end inside a character, which JSON does not take. */
+static json_t *error_json(void)
+{
+    const char *text = shoal_error_text();
+    return shoal_json_utf8(text, shoal_utf8_valid(text, strlen(text)));
+}
+
 /* One line of --jsonl. */
 static shoal_status answer(context *c, const json_t *request, json_t **out)
 {
@@ -187,7 +195,7 @@ static shoal_status answer_line(context *c, const char *line, size_t bytes)
         st = shoal_fail(SHOAL_ERR_DATA, "not a JSON object: %s", error.text);
     json_decref(request);
     if (st != SHOAL_OK)
-        result = json_pack("{s:s}", "error", shoal_error_text());
+        result = json_pack("{s:o}", "error", error_json());
     return shoal_report_json_line(result);
 }
 

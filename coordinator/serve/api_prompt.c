@@ -23,7 +23,8 @@ static bool read_ids(const shoal_api_context *context, const json_t *given, cons
     shoal_status st = SHOAL_OK;
     if (!shoal_api_read_ids(context, given, name, &out->ids, error))
         return false;
-    if (context->tokenizer)
+    /* A prompt beyond the context is refused soon, and its text may be many times the request. */
+    if (context->tokenizer && (int64_t)out->ids.count < context->context)
         st = shoal_tokenizer_decode(context->tokenizer, out->ids.data, out->ids.count, true,
                                     &out->text);
     return st == SHOAL_OK || shoal_api_refuse_status(error, st);

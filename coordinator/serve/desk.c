@@ -110,8 +110,8 @@ static void full(shoal_desk *d, shoal_reply *reply)
                                reply->part_count, (long long)d->settings.waiting_max);
     } else {
         shoal_refusal_full(&error);
+        shoal_metrics_add(d->settings.metrics, SHOAL_COUNT_REFUSED, 1);
     }
-    shoal_metrics_add(d->settings.metrics, SHOAL_COUNT_REFUSED, 1);
     refuse(d, reply, &error);
 }
 

@@ -57,6 +57,7 @@ struct shoal_http_exchange {
     bool announced; /* the handlers know it and must be told of its end */
     bool head_only, chunked;
     uint64_t output_before; /* of the connection's output, in all */
+    size_t largest;         /* of the pieces of a stream */
 };
 
 struct shoal_http_connection {

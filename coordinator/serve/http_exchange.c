@@ -194,10 +194,19 @@ void shoal_http_stream_begin(shoal_http_exchange *exchange, const char *content_
     shoal_http_connection_wants_service(connection);
 }
 
+/* A piece that is large by itself is no reader's fault. */
+static bool is_too_slow(const shoal_http_exchange *exchange)
+{
+    const size_t waiting = shoal_http_output_unsent(&exchange->connection->output);
+    return waiting > exchange->largest && waiting - exchange->largest > SHOAL_HTTP_UNSENT_MAX;
+}
+
 bool shoal_http_stream_write(shoal_http_exchange *exchange, const char *bytes, size_t count)
 {
     shoal_http_connection *connection = exchange->connection;
     shoal_http_output *output = &connection->output;
+    if (count > exchange->largest)
+        exchange->largest = count;
     if (count > 0 && !exchange->head_only) {
         if (exchange->chunked)
             shoal_http_output_print(output, "%zx\r\n", count);
@@ -207,7 +216,7 @@ bool shoal_http_stream_write(shoal_http_exchange *exchange, const char *bytes, s
     }
     if (shoal_http_output_unsent(output) > SHOAL_HTTP_UNSENT_MAX)
         (void)shoal_http_output_flush(output, connection->fd);
-    if (output->broken || shoal_http_output_unsent(output) > SHOAL_HTTP_UNSENT_MAX) {
+    if (output->broken || is_too_slow(exchange)) {
         shoal_http_connection_cut(connection);
         return false;
     }

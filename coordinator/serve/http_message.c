@@ -19,6 +19,12 @@ static bool refuse(shoal_api_error *error, int status, const char *sentence)
     return shoal_api_refuse(error, status, NULL, NULL, "%s", sentence);
 }
 
+static shoal_http_event no_memory(shoal_api_error *error)
+{
+    error->retry_after = 1;
+    return bad(error, 503, "no memory for the request");
+}
+
 static shoal_http_event too_long(const shoal_http_parser *parser, shoal_api_error *error)
 {
     (void)shoal_api_refuse(error, 413, NULL, NULL, "the body is longer than %llu bytes",
@@ -279,7 +285,7 @@ static shoal_http_event head_byte(shoal_http_parser *parser, char c, shoal_api_e
     if (is_control(c) && c != '\r' && c != '\n')
         return bad(error, 400, "the head has a control character");
     if (shoal_strbuf_append(&parser->head, &c, 1) != SHOAL_OK)
-        return bad(error, 503, "no memory for the request");
+        return no_memory(error);
     return c == '\n' ? end_line(parser, error) : SHOAL_HTTP_NEED_MORE;
 }
 

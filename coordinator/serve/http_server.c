@@ -288,6 +288,7 @@ static void dispatch(shoal_http_server *server, const struct epoll_event *event)
 shoal_status shoal_http_server_run(shoal_http_server *server)
 {
     shoal_status st = SHOAL_OK;
+    server->next_tick = shoal_clock_seconds();
     while (!is_finished(server)) {
         struct epoll_event events[EVENTS];
         const int ms = (int)((server->next_tick - shoal_clock_seconds()) * 1000) + 1;

@@ -12,8 +12,9 @@
  * an error and a closed connection. Limits of time hold for all routes alike: 10 s for a head, from
  * its first byte (the first head of a connection: from accept); 30 s for a body, from the end of
  * its head; 60 s of silence between requests; 30 s without progress in taking a complete answer. A
- * reader that leaves more than SHOAL_HTTP_UNSENT_MAX bytes of a stream waiting is cut off. Above
- * `connections_max` a newcomer gets 503 and is closed; when descriptors run out accepting pauses.
+ * reader that leaves more than SHOAL_HTTP_UNSENT_MAX bytes of a stream waiting, beside the largest
+ * piece that was written to it at once, is cut off. Above `connections_max` a newcomer gets 503
+ * and is closed; when descriptors run out accepting pauses.
  * Error answers made here have OpenAI's shape (coordinator/serve/api_error.h). */
 #ifndef SHOAL_COORDINATOR_SERVE_HTTP_SERVER_H
 #define SHOAL_COORDINATOR_SERVE_HTTP_SERVER_H

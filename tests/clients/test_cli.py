@@ -208,6 +208,20 @@ class Cli:
         for row in doctor.json()["checks"]:
             self.keys("doctor", row, "name ok detail fix")
 
+    def long_sentences(self):
+        """Sentences that are cut, wherever their characters happen to end."""
+        path, template = (self.files.paths["OUT"] + end for end in (".chats", ".jinja"))
+        with open(template, "w", encoding="utf-8") as f:
+            f.write("{{ raise_exception(messages[0].content) }}")
+        with open(path, "w", encoding="utf-8") as f:
+            for length in range(3):
+                content = "x" * length + 2000 * "\u20ac"
+                f.write(json.dumps({"messages": [{"role": "user", "content": content}]}) + "\n")
+        lines = self.shoal.must("tokenize", MODEL, "--jsonl", path, "--template",
+                                template).out.splitlines()
+        self.report.check(len(lines) == 3 and all("\u20ac\u20ac" in json.loads(line)["error"]
+                                                  for line in lines), f"long sentences: {lines}")
+
     def tokenize(self):
         path = self.files.paths["OUT"] + ".jsonl"
         lines = [json.dumps({"text": "Hello \u0000 world"}), "not json", json.dumps({"ids": [46]}),
@@ -219,6 +233,7 @@ class Cli:
         kinds = [sorted(r) for r in results]
         self.report.check(kinds == [["ids", "pieces"], ["error"], ["text"], ["prompt"], ["error"],
                                     ["error"]], f"tokenize --jsonl: {kinds}")
+        self.long_sentences()
         plain = self.shoal.must("tokenize", MODEL, "--text", "Hello", "--no-special").json()
         special = self.shoal.must("tokenize", MODEL, "--text", "Hello").json()
         self.report.check(special["ids"][-len(plain["ids"]):] == plain["ids"], f"{plain} {special}")

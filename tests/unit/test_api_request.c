@@ -759,6 +759,23 @@ static char *ones(const char *before, int count, const char *after)
     return text;
 }
 
+/* They are not turned into text before they are refused: room for the ids is all that is taken. */
+static void test_far_too_many_ids(void **state)
+{
+    const shoal_api_context c = context();
+    const size_t count = 1u << 20;
+    char *body = malloc(4 * count + 32);
+    (void)state;
+    assert_non_null(body);
+    size_t at = (size_t)sprintf(body, "{'prompt':[40");
+    for (size_t i = 1; i < count; i++, at += 3)
+        memcpy(body + at, ",40", 3);
+    memcpy(body + at, "]}", 3);
+    refuse_by(&c, false, body, 400, "prompt", "context_length_exceeded");
+    assert_true(shoal_mem_peak(SHOAL_MEM_TEXT) < shoal_mem_live(SHOAL_MEM_TEXT) + 9 * count / 2);
+    free(body);
+}
+
 static void test_context(void **state)
 {
     const shoal_api_context c = context();
@@ -1007,16 +1024,27 @@ static void test_golden(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bounds_beyond),    cmocka_unit_test(test_too_many),
-        cmocka_unit_test(test_many_biases),      cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_bounds_within),    cmocka_unit_test(test_no_json),
-        cmocka_unit_test(test_depth_and_digits), cmocka_unit_test(test_model_name),
-        cmocka_unit_test(test_unknown_fields),   cmocka_unit_test(test_chat_text),
-        cmocka_unit_test(test_chat_refused),     cmocka_unit_test(test_too_many_messages),
-        cmocka_unit_test(test_chat_variables),   cmocka_unit_test(test_prompt_forms),
-        cmocka_unit_test(test_prompt_refused),   cmocka_unit_test(test_context),
-        cmocka_unit_test(test_too_many_prompts), cmocka_unit_test(test_ids_of_text_within_logits),
-        cmocka_unit_test(test_tokenize),         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_bounds_beyond),
+        cmocka_unit_test(test_too_many),
+        cmocka_unit_test(test_many_biases),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_bounds_within),
+        cmocka_unit_test(test_no_json),
+        cmocka_unit_test(test_depth_and_digits),
+        cmocka_unit_test(test_model_name),
+        cmocka_unit_test(test_unknown_fields),
+        cmocka_unit_test(test_chat_text),
+        cmocka_unit_test(test_chat_refused),
+        cmocka_unit_test(test_too_many_messages),
+        cmocka_unit_test(test_chat_variables),
+        cmocka_unit_test(test_prompt_forms),
+        cmocka_unit_test(test_prompt_refused),
+        cmocka_unit_test(test_context),
+        cmocka_unit_test(test_far_too_many_ids),
+        cmocka_unit_test(test_too_many_prompts),
+        cmocka_unit_test(test_ids_of_text_within_logits),
+        cmocka_unit_test(test_tokenize),
+        cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_golden),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

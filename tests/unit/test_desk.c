@@ -180,6 +180,8 @@ static void expect(char *answer, const char *a, const char *b)
 static void test_answers(void **state)
 {
     office o;
+    const shoal_metrics_gauges gauges = {.state = "serving"};
+    shoal_strbuf text = {0};
     (void)state;
     fake = (fake_script){0};
     open_office(&o);
@@ -191,6 +193,10 @@ static void test_answers(void **state)
            "\"length\"", "[DONE]");
     expect(hear_out(ask(&o, "")), " 400 ", "JSON");
     expect(hear_out(ask(&o, "{\"prompt\": [1, 2], \"n\": 9}")), " 400 ", "too_many_sequences");
+    assert_int_equal(shoal_metrics_write(o.metrics, &gauges, &text), SHOAL_OK);
+    assert_int_equal(shoal_strbuf_append(&text, "", 1), SHOAL_OK);
+    assert_non_null(strstr(text.data, "shoal_requests_refused_total 0\n"));
+    shoal_strbuf_free(&text);
     close_office(&o, true);
 }
 

@@ -509,6 +509,7 @@ static void no_memory(void **state)
     shoal_mem_fail_nth(1);
     assert_int_equal(shoal_http_parser_feed(&p, &input, &body, &error), SHOAL_HTTP_BAD);
     assert_int_equal(error.status, 503);
+    assert_int_equal(error.retry_after, 1);
     shoal_http_parser_reset(&p);
 }
 

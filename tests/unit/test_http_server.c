@@ -97,6 +97,11 @@ static void on_request(void *context, shoal_http_exchange *exchange,
         keep(exchange);
     } else if (strcmp(request->path, "/flood") == 0) {
         flood(exchange);
+    } else if (strcmp(request->path, "/piece") == 0) {
+        shoal_http_stream_begin(exchange, "text/plain", NULL);
+        assert_true(shoal_http_stream_write(exchange, fixture.block, BIG));
+        assert_true(shoal_http_stream_write(exchange, "after", 5));
+        shoal_http_stream_end(exchange);
     } else if (strcmp(request->path, "/big") == 0) {
         shoal_http_reply(exchange, 200, "text/plain", NULL, fixture.block, BIG);
     } else if (strcmp(request->path, "/shared") == 0) {
@@ -668,6 +673,24 @@ static void slow_readers(void **state)
     finish(0);
 }
 
+/* The reader of a piece above what may wait has had no chance to take it. */
+static void large_piece(void **state)
+{
+    (void)state;
+    char *text = malloc(2 * BIG);
+    assert_non_null(text);
+    start();
+    const int fd = ask(GET("/piece") "Connection: close\r\n\r\n");
+    await(&fixture.done, 1);
+    const size_t bytes = hear(fd, "", text, 2 * BIG);
+    assert_true(bytes > BIG && bytes < BIG + 1000);
+    assert_non_null(strstr(text + BIG, "after"));
+    assert_int_equal(atomic_load(&fixture.gone), 0);
+    (void)close(fd);
+    free(text);
+    finish(0);
+}
+
 /* Nobody takes the answer at all: the server does not keep it for ever. */
 static void stuck_readers(void **state)
 {
@@ -882,17 +905,18 @@ static void stop_has_an_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_answers),    cmocka_unit_test(kept_connections),
-        cmocka_unit_test(answers_to_head),  cmocka_unit_test(pipelined_requests),
-        cmocka_unit_test(many_pipelined),   cmocka_unit_test(streams),
-        cmocka_unit_test(early_refusals),   cmocka_unit_test(bodies_share_their_room),
-        cmocka_unit_test(expectations),     cmocka_unit_test(deadlines),
-        cmocka_unit_test(departures),       cmocka_unit_test(shared_sockets),
-        cmocka_unit_test(slow_readers),     cmocka_unit_test(stuck_readers),
-        cmocka_unit_test(too_many_clients), cmocka_unit_test(few_descriptors),
-        cmocka_unit_test(no_descriptors),   cmocka_unit_test(idle_streams),
-        cmocka_unit_test(no_memory),        cmocka_unit_test(addresses),
-        cmocka_unit_test(stop_flushes),     cmocka_unit_test(stop_has_an_end),
+        cmocka_unit_test(whole_answers),   cmocka_unit_test(kept_connections),
+        cmocka_unit_test(answers_to_head), cmocka_unit_test(pipelined_requests),
+        cmocka_unit_test(many_pipelined),  cmocka_unit_test(streams),
+        cmocka_unit_test(early_refusals),  cmocka_unit_test(bodies_share_their_room),
+        cmocka_unit_test(expectations),    cmocka_unit_test(deadlines),
+        cmocka_unit_test(departures),      cmocka_unit_test(shared_sockets),
+        cmocka_unit_test(slow_readers),    cmocka_unit_test(stuck_readers),
+        cmocka_unit_test(large_piece),     cmocka_unit_test(too_many_clients),
+        cmocka_unit_test(few_descriptors), cmocka_unit_test(no_descriptors),
+        cmocka_unit_test(idle_streams),    cmocka_unit_test(no_memory),
+        cmocka_unit_test(addresses),       cmocka_unit_test(stop_flushes),
+        cmocka_unit_test(stop_has_an_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,7 @@
 #define SHOAL_API_SEQUENCES_MAX  256
 #define SHOAL_API_BIASES_MAX     1024
 #define SHOAL_API_MESSAGES_MAX   4096
+#define SHOAL_API_DETOKENIZE_MAX 65536 /* ids: their text may be hundreds of times longer */
 
 /* What requests are checked against; borrowed by nobody for longer than a call. */
 typedef struct {

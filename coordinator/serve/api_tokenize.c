@@ -114,8 +114,12 @@ static bool detokenize(const shoal_api_context *context, const shoal_fields *fie
     if (!context->tokenizer)
         return shoal_field_refuse(fields->error, SHOAL_CODE_UNSUPPORTED, "tokens",
                                   "needs a tokenizer, and this model has none");
-    bool done = shoal_field_required(fields, "tokens", JSON_ARRAY, &list) &&
-                shoal_api_read_ids(context, list, "tokens", &ids, fields->error);
+    bool done = shoal_field_required(fields, "tokens", JSON_ARRAY, &list);
+    if (done && json_array_size(list) > SHOAL_API_DETOKENIZE_MAX)
+        done = shoal_api_refuse(fields->error, 400, SHOAL_CODE_VALUE, "tokens",
+                                "'tokens' has %zu ids; at most %d are taken.",
+                                json_array_size(list), SHOAL_API_DETOKENIZE_MAX);
+    done = done && shoal_api_read_ids(context, list, "tokens", &ids, fields->error);
     if (done) {
         const shoal_status st = write_text(context, &ids, answer);
         done = st == SHOAL_OK || shoal_api_refuse_status(fields->error, st);

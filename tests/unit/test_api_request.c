@@ -872,6 +872,25 @@ static void expect_round(const char *body, const char *want)
     json_decref(ids);
 }
 
+/* As many ids as are taken, and one more. */
+static void test_detokenize_limit(void **state)
+{
+    (void)state;
+    for (int more = 0; more <= 1; more++) {
+        shoal_api_error error;
+        json_t *list = json_array();
+        for (int i = 0; i < SHOAL_API_DETOKENIZE_MAX + more; i++)
+            json_array_append_new(list, json_integer(300));
+        json_t *body = json_pack("{s:o}", "tokens", list);
+        char *text = json_dumps(body, JSON_COMPACT);
+        json_t *answer = ask(false, text, &error);
+        assert_int_equal(error.status, more ? 400 : 0);
+        json_decref(answer);
+        json_decref(body);
+        free(text);
+    }
+}
+
 static void test_tokenize(void **state)
 {
     shoal_api_error error;
@@ -1044,6 +1063,7 @@ int main(void)
         cmocka_unit_test(test_too_many_prompts),
         cmocka_unit_test(test_ids_of_text_within_logits),
         cmocka_unit_test(test_tokenize),
+        cmocka_unit_test(test_detokenize_limit),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_golden),
     };

@@ -119,28 +119,6 @@ def api_request_seeds():
     yield b"3" + compact({"tokens": [0, 1, 2]})
 
 
-TEMPLATES = [
-    "{% for m in messages if m.role != 'x' %}{{ loop.index ~ m['content'] | trim }}{%"
-    ' else %}-{% endfor %}',
-    '{%- set ns = namespace(a=1) -%}{% set ns.a = ns.a + n // 2 ** 2 % 3 %}{{ ns.a is'
-    ' defined }}',
-    "{% macro f(a, b='x') %}{{ a }}{{ b }}{{ caller() }}{% endmacro %}{% call f(n, b="
-    'x) %}y{% endcall %}',
-    "{{ d | tojson(indent=2) }}{{ d.items() | list }}{{ [1, 'a', (none, true)] }}{{ m"
-    'essages[0].content[::-1] }}',
-    "{{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') |"
-    " join(', ') }}",
-    '{% filter upper %}{% raw %}{{ {% endraw %}{# c #}{% endfilter %}{% set b | trim '
-    '%} q {% endset %}{{ b }}',
-    "{{ 'a-b'.split('-')[1].replace('b', 'c').upper() | indent(2, true) }}{{ '{} {a}'"
-    '.format(1, a=2) }}',
-    '{% if n > 2 and x <= 1.5 or not d %}{{ \'y\' if n in [1, 3] else "\\u00e9" }}{% el'
-    'if tools %}{% endif %}',
-    "{% for i in range(9) %}{% if i == 3 %}{% break %}{% endif %}{{ loop.cycle('a', '"
-    "b') }}{% endfor %}",
-    "{{ [3, 1] | sort | first }}{{ d | dictsort }}{{ '<' | e + 'b' | safe }}{{ strfti"
-    "me_now('%Y') }}",
-]
 # One template a line.
 TEMPLATES = """\
 {% for m in messages if m.role != 'x' %}{{ loop.index ~ m['content'] }}{% else %}-{% endfor %}
@@ -160,28 +138,21 @@ TEMPLATES = """\
 def template_seeds():
     chat = compact({"messages": [{"role": "user", "content": " \u00e9 "}]})
     yield load(TINY, "tokenizer_config.json")["chat_template"].encode()
-    for line in TEMPLATES:
+    for line in TEMPLATES.splitlines():
         yield line.encode()
-        data = {"messages": [{"role": "user", "content": " \u00e9 "}]}
-        yield line.encode() + b"\0" + compact(data)
-
-
-SEEDS = {
-    "fuzz_tokenizer": tokenizer_seeds,
-    "fuzz_config": config_seeds,
-    "fuzz_index": index_seeds,
-    "fuzz_safetensors": safetensors_seeds,
-    "fuzz_http": http_seeds,
-    "fuzz_bench_answer": bench_answer_seeds,
-    "fuzz_api_request": api_request_seeds,
-    "fuzz_template": template_seeds,
-}
         yield line.encode() + b"\0" + chat
 
 
-SEEDS = {"fuzz_template": template_seeds, "fuzz_tokenizer": tokenizer_seeds,
-         "fuzz_config": config_seeds, "fuzz_index": index_seeds,
-         "fuzz_safetensors": safetensors_seeds}
+SEEDS = {
+    "fuzz_api_request": api_request_seeds,
+    "fuzz_bench_answer": bench_answer_seeds,
+    "fuzz_config": config_seeds,
+    "fuzz_http": http_seeds,
+    "fuzz_index": index_seeds,
+    "fuzz_safetensors": safetensors_seeds,
+    "fuzz_template": template_seeds,
+    "fuzz_tokenizer": tokenizer_seeds,
+}
 
 
 def main():

@@ -28,6 +28,10 @@
 /* Every rank finds here which start it belongs to. */
 #define GENERATION_VARIABLE "SHOAL_GENERATION"
 
+/* hwloc, under mpirun and MPI, looks for graphics cards by opening X displays; where no name server
+ * answers for "localhost" that takes seconds. */
+#define NO_DISPLAYS "HWLOC_COMPONENTS=-gl"
+
 /* ---- before the start ------------------------------------------------------------------------ */
 
 /* May mpirun place ranks on other hosts? */
@@ -88,7 +92,8 @@ static shoal_status start_mpirun(shoal_cluster *c)
                                c->token_file, r->force_network ? "--comm" : NULL,
                                "network",     NULL};
     char generation[64], token[sizeof TOKEN_VARIABLE "=" + sizeof c->token];
-    const char *variables[] = {generation, c->remote ? token : NULL, NULL};
+    const char *variables[] = {generation, getenv("HWLOC_COMPONENTS") ? generation : NO_DISPLAYS,
+                               c->remote ? token : NULL, NULL};
     (void)snprintf(generation, sizeof generation, "%s=%u", GENERATION_VARIABLE, r->generation);
     (void)snprintf(token, sizeof token, "%s=%s", TOKEN_VARIABLE, c->token);
     const shoal_launch_request request = {

@@ -1,7 +1,9 @@
 #include "coordinator/serve/route.h"
 
-#include <stddef.h>
+#include <stdint.h>
 #include <string.h>
+
+#include "proto/digest.h"
 
 static const shoal_route routes[] = {
     {SHOAL_ROUTE_PAGE, "/", false, false, SHOAL_NEEDS_NOTHING},
@@ -23,9 +25,23 @@ static bool takes_parameter(const shoal_route *route)
     return length > 1 && route->path[length - 1] == '/';
 }
 
-const char *shoal_route_parameter(const shoal_route *route, const char *path)
+bool shoal_route_parameter(const shoal_route *route, const char *path, char *out, size_t room)
 {
-    return takes_parameter(route) ? path + strlen(route->path) : "";
+    const char *at = takes_parameter(route) ? path + strlen(route->path) : "";
+    size_t used = 0;
+    while (*at && used + 1 < room) {
+        uint8_t byte = (uint8_t)*at;
+        if (*at == '%') {
+            const char digits[] = {at[1], at[1] ? at[2] : '\0', '\0'};
+            if (!shoal_unhex(digits, 1, &byte) || byte == 0)
+                return false;
+            at += 2;
+        }
+        out[used++] = (char)byte;
+        at++;
+    }
+    out[used] = '\0';
+    return *at == '\0';
 }
 
 const shoal_route *shoal_route_find(const char *path)

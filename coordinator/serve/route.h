@@ -5,6 +5,7 @@
 #define SHOAL_COORDINATOR_SERVE_ROUTE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 typedef enum {
     SHOAL_ROUTE_PAGE,
@@ -38,8 +39,9 @@ typedef struct {
 /* The route of a path, or NULL. */
 const shoal_route *shoal_route_find(const char *path);
 
-/* The parameter of a path, "" if the route takes none. */
-const char *shoal_route_parameter(const shoal_route *route, const char *path);
+/* The parameter of a path, with its %XX as the bytes they stand for; "" if the route takes none.
+ * False when it does not fit into `room` bytes, or a '%' is not followed by two digits or by 00. */
+bool shoal_route_parameter(const shoal_route *route, const char *path, char *out, size_t room);
 
 bool shoal_route_allows(const shoal_route *route, const char *method);
 

@@ -10,6 +10,7 @@
 #include "coordinator/serve/api_answer.h"
 #include "coordinator/serve/desk.h"
 #include "coordinator/serve/end_signals.h"
+#include "coordinator/serve/http_message.h"
 #include "coordinator/serve/page.h"
 #include "coordinator/serve/refusal.h"
 #include "coordinator/serve/route.h"
@@ -89,15 +90,25 @@ static void answer_models(service *s, shoal_http_exchange *x, const char *name)
     answer_text(x, "application/json", st, &text);
 }
 
+static void answer_model(service *s, shoal_http_exchange *x, const shoal_route *route,
+                         const char *path)
+{
+    char name[SHOAL_HTTP_TARGET_MAX];
+    if (!shoal_route_parameter(route, path, name, sizeof name))
+        name[0] = '\0'; /* the name of no model */
+    answer_models(s, x, name);
+}
+
 static void answer_page(shoal_http_exchange *x)
 {
     size_t bytes;
     const char *page = shoal_page(&bytes);
-    shoal_http_reply(x, 200, "text/html; charset=utf-8",
-                     "Cache-Control: no-cache\r\n"
-                     "Content-Security-Policy: default-src 'self' 'unsafe-inline'\r\n"
-                     "X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\n",
-                     page, bytes);
+    shoal_http_reply(
+        x, 200, "text/html; charset=utf-8",
+        "Cache-Control: no-cache\r\n"
+        "Content-Security-Policy: default-src 'self' 'unsafe-inline'; img-src data:\r\n"
+        "X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\n",
+        page, bytes);
 }
 
 /* ---- beginning and end ----------------------------------------------------------------------- */
@@ -230,7 +241,7 @@ static void on_request(void *context, shoal_http_exchange *x, const shoal_http_r
     case SHOAL_ROUTE_READY: answer_ready(s, x); break;
     case SHOAL_ROUTE_METRICS: answer_metrics(s, x); break;
     case SHOAL_ROUTE_MODELS: answer_models(s, x, NULL); break;
-    case SHOAL_ROUTE_MODEL: answer_models(s, x, shoal_route_parameter(route, request->path)); break;
+    case SHOAL_ROUTE_MODEL: answer_model(s, x, route, request->path); break;
     case SHOAL_ROUTE_CHAT: shoal_desk_take(s->desk, x, SHOAL_TASK_CHAT); break;
     case SHOAL_ROUTE_COMPLETION: shoal_desk_take(s->desk, x, SHOAL_TASK_COMPLETION); break;
     case SHOAL_ROUTE_TOKENIZE: shoal_desk_take(s->desk, x, SHOAL_TASK_TOKENIZE); break;

@@ -66,7 +66,15 @@ static void test_routes(void **state)
             assert_int_equal(route->public, strncmp(cases[i].path, "/health", 7) == 0);
     }
     const shoal_route *model = shoal_route_find("/v1/models/a/b");
-    assert_string_equal(shoal_route_parameter(model, "/v1/models/a/b"), "a/b");
+    char name[16];
+    assert_true(shoal_route_parameter(model, "/v1/models/a/b", name, sizeof name));
+    assert_string_equal(name, "a/b");
+    assert_true(shoal_route_parameter(model, "/v1/models/a%2Fb%20%c3%bd", name, sizeof name));
+    assert_string_equal(name, "a/b \xc3\xbd");
+    assert_false(shoal_route_parameter(model, "/v1/models/a%2", name, sizeof name));
+    assert_false(shoal_route_parameter(model, "/v1/models/a%", name, sizeof name));
+    assert_false(shoal_route_parameter(model, "/v1/models/a%00b", name, sizeof name));
+    assert_false(shoal_route_parameter(model, "/v1/models/0123456789abcdef", name, sizeof name));
     assert_true(shoal_route_allows(model, "HEAD"));
     assert_false(shoal_route_allows(model, "POST"));
     assert_false(shoal_route_allows(shoal_route_find("/tokenize"), "GET"));

@@ -51,13 +51,10 @@ static void whole_piece(const shoal_whole_job *job, int64_t rows, piece at)
     const int64_t n0 = at.panel * SHOAL_PANEL;
     _Alignas(64) float acc[SHOAL_ROW_BLOCK * SHOAL_PANEL];
     memset(acc, 0, (size_t)(at.rows * SHOAL_PANEL) * sizeof *acc);
-    row_for(w, rows)->accumulate(w, job->act, at.row0, at.rows, at.panel, 0, w->size.segments, acc);
-    for (int64_t r = 0; r < at.rows; r++) {
-        const float *from = acc + r * SHOAL_PANEL;
-        float *to = job->out + (at.row0 + r) * job->ld + n0;
-        for (int64_t c = 0; c < at.columns; c++)
-            to[c] = w->bias ? from[c] + w->bias[n0 + c] : from[c];
-    }
+    const shoal_linear_row *row = row_for(w, rows);
+    row->accumulate(w, job->act, at.row0, at.rows, at.panel, 0, w->size.segments, acc);
+    row->put(acc, at.rows, at.columns, w->bias ? w->bias + n0 : NULL,
+             job->out + at.row0 * job->ld + n0, job->ld);
 }
 
 static void whole_task(void *context, int thread, int threads)

@@ -56,7 +56,7 @@ const shoal_verb shoal_verb_table[SHOAL_VERB_COUNT] = {
                           "turns with what limits it: reading the same bytes, or the best "
                           "instruction on registers alone. fraction is the median over the turns. "
                           "The limit of a batch row is 1.1 x the longer of the time of one input "
-                          "row and the time of the arithmetic at peak. In about two minutes.\n"
+                          "row and the time of the arithmetic at peak. In about two minutes. "
                           "serve: starts 'shoal serve MODEL' (or takes the server at --url), keeps "
                           "1, 8 and 32 streams busy with random prompts, then lets requests arrive "
                           "at random times. Reports tokens per second, time to the first token, "

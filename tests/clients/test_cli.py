@@ -83,7 +83,7 @@ REFUSALS = [
     (69, ["not in this version"], ["quantize", "MODEL", "OUT", "--bits", "4"]),
     (64, ["needs no model"], ["bench", "reduce", "MODEL"]),
     (64, ["--shape"], ["bench", "model", "MODEL", "--shape", "tiny"]),
-    (66, ["MODEL"], ["bench", "scaling", "MODEL"]),
+    (66, ["no/such"], ["bench", "scaling", "no/such/model"]),
     (64, ["--rows", "no row"], ["bench", "kernels", "--rows", "nosuchrow"]),
     (69, ["does not answer"], ["bench", "serve", "--url", "http://127.0.0.1:1"]),
     (69, ["bf16"], ["plan", "MODEL", "--activations", "bf16"]),

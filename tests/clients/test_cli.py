@@ -85,6 +85,8 @@ REFUSALS = [
     (64, ["--shape"], ["bench", "model", "MODEL", "--shape", "tiny"]),
     (66, ["no/such"], ["bench", "scaling", "no/such/model"]),
     (64, ["--rows", "no row"], ["bench", "kernels", "--rows", "nosuchrow"]),
+    (64, ["--rows", "'('"], ["bench", "kernels", "--rows", "("]),
+    (64, ["takes no", "MODEL"], ["bench", "kernels", "MODEL"]),
     (69, ["does not answer"], ["bench", "serve", "--url", "http://127.0.0.1:1"]),
     (69, ["bf16"], ["plan", "MODEL", "--activations", "bf16"]),
     (73, ["NOFOLDER"], ["eval", "MODEL", "--ids", "IDS", "--logits", "NOFOLDER"]),

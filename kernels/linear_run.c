@@ -153,24 +153,34 @@ static int64_t unit_end(const shoal_linear *w, int64_t begin)
     return i;
 }
 
-static void cut_piece(const cut_context *x, piece at)
+void shoal_linear_units_by_calls(const shoal_linear_row *row, const shoal_linear *w,
+                                 const shoal_act *a, int64_t row0, int64_t rows, int64_t panel,
+                                 int64_t columns, int64_t *sums, int64_t *bad)
 {
-    const shoal_linear *w = x->linear;
-    const shoal_linear_row *row = row_for(w, x->cut.rows);
-    int64_t *slot = x->slot + at.row0 * x->ld + at.column * SHOAL_PANEL;
-    int64_t bad[SHOAL_ROW_BLOCK] = {0};
     _Alignas(64) float acc[SHOAL_ROW_BLOCK * SHOAL_PANEL];
     for (int64_t begin = 0, end; begin < w->size.segments; begin = end) {
         end = unit_end(w, begin);
-        memset(acc, 0, (size_t)(at.rows * SHOAL_PANEL) * sizeof *acc);
-        row->accumulate(w, x->act, at.row0, at.rows, at.column, begin, end, acc);
-        row->flush(acc, at.rows, panel_columns(w, at.column), slot, x->ld, bad, begin == 0);
+        memset(acc, 0, (size_t)(rows * SHOAL_PANEL) * sizeof *acc);
+        row->accumulate(w, a, row0, rows, panel, begin, end, acc);
+        row->flush(acc, rows, columns, sums, SHOAL_PANEL, bad, begin == 0);
     }
-    /* Panels of one row may be on several threads; bad units are rare. */
+}
+
+static void cut_piece(const cut_context *x, piece at)
+{
+    _Alignas(64) int64_t sums[SHOAL_ROW_BLOCK * SHOAL_PANEL];
+    const shoal_linear *w = x->linear;
+    const shoal_linear_row *row = row_for(w, x->cut.rows);
+    const int64_t columns = panel_columns(w, at.column);
+    int64_t bad[SHOAL_ROW_BLOCK] = {0};
+    row->units(row, w, x->act, at.row0, at.rows, at.column, columns, sums, bad);
     for (int64_t r = 0; r < at.rows; r++) {
+        int64_t *slot = x->slot + (at.row0 + r) * x->ld;
+        memcpy(slot + at.column * SHOAL_PANEL, sums + r * SHOAL_PANEL,
+               (size_t)columns * sizeof *sums);
+        /* Panels of one row may be on several threads; bad units are rare. */
         if (bad[r])
-            (void)__atomic_fetch_add(&x->slot[(at.row0 + r) * x->ld + w->spec.n], bad[r],
-                                     __ATOMIC_RELAXED);
+            (void)__atomic_fetch_add(&slot[w->spec.n], bad[r], __ATOMIC_RELAXED);
     }
 }
 

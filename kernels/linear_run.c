@@ -11,6 +11,9 @@
 #define PIECES_PER_THREAD 4
 #define ROW_BLOCK_MIN     16
 
+/* The inputs of a block should stay in an L2 cache while all panels pass. */
+#define INPUT_BYTES (1 << 20)
+
 /* Pieces are claimed in runs, at least this many runs a thread, so that few rows read long streams
  * and yet nobody waits long for a slower core. */
 #define RUNS_PER_THREAD 16
@@ -36,6 +39,15 @@ static int64_t block_of(int64_t columns, int64_t rows, int64_t most, int threads
            columns * shoal_ceil_div(rows, block) < (int64_t)PIECES_PER_THREAD * threads)
         block /= 2;
     return block;
+}
+
+/* Rows of `act` whose values fill the room for inputs, at most `most`. */
+static int64_t fitting(const shoal_act *act, int64_t most)
+{
+    const int64_t row_bytes = act->ld * (act->q ? 1 : (int64_t)sizeof(float));
+    while (most > 2 * ROW_BLOCK_MIN && most * row_bytes > INPUT_BYTES + INPUT_BYTES / 8)
+        most /= 2;
+    return most;
 }
 
 static void cut_pieces(cutting *c, int64_t columns, int64_t rows, int64_t most, int threads)
@@ -130,7 +142,8 @@ void shoal_linear_whole(shoal_pool *pool, const shoal_whole_job *jobs, int count
         panels += jobs[j].linear->size.panels;
     if (rows <= 0 || panels == 0)
         return;
-    cut_pieces(&context.cut, panels, rows, SHOAL_ROW_BLOCK, shoal_pool_threads(pool));
+    cut_pieces(&context.cut, panels, rows, fitting(jobs[0].act, SHOAL_ROW_BLOCK),
+               shoal_pool_threads(pool));
     shoal_pool_run(pool, whole_task, &context);
 }
 
@@ -208,7 +221,8 @@ void shoal_linear_cut(shoal_pool *pool, const shoal_linear *linear, const shoal_
     if (rows <= 0 || n == 0 || linear->size.segments == 0)
         return;
     cut_context context = {.linear = linear, .act = act, .slot = slot, .ld = ld_slot};
-    cut_pieces(&context.cut, linear->size.panels, rows, SHOAL_ROW_BLOCK, shoal_pool_threads(pool));
+    cut_pieces(&context.cut, linear->size.panels, rows, fitting(act, SHOAL_ROW_BLOCK),
+               shoal_pool_threads(pool));
     shoal_pool_run(pool, cut_task, &context);
 }
 
@@ -302,6 +316,6 @@ void shoal_linear_gated(shoal_pool *pool, const shoal_gated_args *args, const sh
                              .scratch = scratch,
                              .each = each};
     cut_pieces(&context.cut, shoal_ceil_div(n, context.width), args->rows,
-               gated_block(context.width), shoal_pool_threads(pool));
+               fitting(args->gate_act, gated_block(context.width)), shoal_pool_threads(pool));
     shoal_pool_run(pool, gated_task, &context);
 }

@@ -288,8 +288,12 @@ static void gated_piece(const gated_context *x, piece at, float *scratch)
     float *out = scratch + 2 * at.rows * SHOAL_PANEL;
     for (int64_t column = begin; column < end; column += SHOAL_PANEL)
         gated_panel(x, at, column / SHOAL_PANEL, scratch, out + (column - begin));
-    shoal_quantize_columns(x->cap, out, x->width, begin, end, at.row0, at.rows, x->a->act,
-                           x->a->pending ? x->a->pending + at.row0 : NULL);
+    for (int64_t r = 0; r < at.rows; r++) {
+        const int64_t errors = shoal_quantize_part(x->cap, out + r * x->width, at.row0 + r, begin,
+                                                   end - begin, x->a->act);
+        if (errors && x->a->pending) /* parts of one row may be on several threads */
+            (void)__atomic_fetch_add(&x->a->pending[at.row0 + r], errors, __ATOMIC_RELAXED);
+    }
 }
 
 static void gated_task(void *context, int thread, int threads)

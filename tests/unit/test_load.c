@@ -100,7 +100,8 @@ static void check_slice(const loaded *l, const shoal_weight *w, const shoal_rect
     assert_int_equal(shoal_arena_create(SHOAL_MEM_OTHER, &aside), SHOAL_OK);
     const uint64_t before = shoal_checkpoint_bytes_read(l->checkpoint);
     uint64_t predicted = shoal_weight_read_bytes(w, rect);
-    if (shoal_load_linear(l->manifest, w, rect, &spec, SHOAL_CPU_REF, arena, &linear) != SHOAL_OK)
+    if (shoal_load_linear(l->manifest, w, rect, &spec, SHOAL_CPU_REF, arena, NULL, &linear) !=
+        SHOAL_OK)
         fail_msg("%s", shoal_error_text());
     if (w->bias)
         predicted += shoal_vector_read_bytes(w->bias, rect->n_begin, rect->n_end, rect->columns);
@@ -214,7 +215,8 @@ static void several_strips(void **state)
     assert_int_equal(shoal_rect_staging_columns(&w, &all), 64);
     const shoal_linear_spec spec = spec_of(&w, &all, 0);
     assert_int_equal(shoal_arena_create(SHOAL_MEM_WEIGHTS, &arena), SHOAL_OK);
-    if (shoal_load_linear(&manifest, &w, &all, &spec, SHOAL_CPU_REF, arena, &linear) != SHOAL_OK)
+    if (shoal_load_linear(&manifest, &w, &all, &spec, SHOAL_CPU_REF, arena, NULL, &linear) !=
+        SHOAL_OK)
         fail_msg("%s", shoal_error_text());
     assert_int_equal(shoal_checkpoint_bytes_read(l.checkpoint), shoal_weight_read_bytes(&w, &all));
     for (int i = 0; i < 200000; i++) {

@@ -126,6 +126,11 @@ shoal_status shoal_regular_read(const shoal_regular_file *file, const char *path
     return SHOAL_OK;
 }
 
+void shoal_regular_expect(const shoal_regular_file *file, uint64_t offset, uint64_t bytes)
+{
+    (void)posix_fadvise(file->fd, (off_t)offset, (off_t)bytes, POSIX_FADV_WILLNEED);
+}
+
 shoal_status shoal_regular_unchanged(const shoal_regular_file *file, const char *path)
 {
     struct stat info;

@@ -119,4 +119,10 @@ ALWAYS_INLINE vi vi_from_i16(const uint8_t *p)
     return _mm512_cvtepi16_epi32(_mm256_loadu_si256((const void *)p));
 }
 
+/* LANES * 2 signed bytes as int16. */
+ALWAYS_INLINE vi vi_widen8(const int8_t *p)
+{
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const void *)p));
+}
+
 #endif

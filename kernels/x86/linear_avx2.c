@@ -67,16 +67,20 @@ ALWAYS_INLINE void add_small(const int R, const int T, const bool nibbles, const
         add_four(R, T, true, true, false, again(codes), q + 4, ld, h);
 }
 
-/* At most EIGHT_PAIRS inputs into the int32 sums `c` in memory; a constant count is unrolled. */
-ALWAYS_INLINE void dot_eight(const int R, const int T, const bool nibbles, const uint8_t *codes,
-                             const int8_t *q, int64_t ld, int32_t count, vi *c)
+/* EIGHT_PAIRS inputs, or `count` fewer ones, into the int32 sums `c` in memory. */
+ALWAYS_INLINE void dot_eight(const int R, const int T, const bool nibbles, const bool whole,
+                             const uint8_t *codes, const int8_t *q, int64_t ld, int32_t count,
+                             vi *c)
 {
+    const int32_t step = nibbles ? 8 : 4;
     vi h[R_FEW][T_MAX];
     add_small(R, T, nibbles, true, codes, q, ld, h);
-    UNROLL for (int32_t k = nibbles ? 8 : 4; k < count; k += nibbles ? 8 : 4)
-    {
-        codes += 256;
-        add_small(R, T, nibbles, false, codes, q + k, ld, h);
+    if (whole) {
+        UNROLL for (int32_t k = step; k < EIGHT_PAIRS; k += step)
+            add_small(R, T, nibbles, false, codes + k / step * 256, q + k, ld, h);
+    } else {
+        for (int32_t k = step; k < count; k += step)
+            add_small(R, T, nibbles, false, codes + k / step * 256, q + k, ld, h);
     }
     UNROLL for (int r = 0; r < R; r++)
     {
@@ -98,10 +102,10 @@ ALWAYS_INLINE void dot_small(const int R, const int T, const bool nibbles, const
     for (; count >= EIGHT_PAIRS; count -= EIGHT_PAIRS, codes += bytes, q += EIGHT_PAIRS) {
         for (int32_t i = 0; nibbles && i < bytes; i += 256)
             fetch_stream(codes + i, 32 * T);
-        dot_eight(R, T, nibbles, codes, q, ld, EIGHT_PAIRS, wide);
+        dot_eight(R, T, nibbles, true, codes, q, ld, EIGHT_PAIRS, wide);
     }
     if (count > 0)
-        dot_eight(R, T, nibbles, codes, q, ld, count, wide);
+        dot_eight(R, T, nibbles, false, codes, q, ld, count, wide);
     UNROLL for (int r = 0; r < R; r++)
     {
         UNROLL for (int t = 0; t < T; t++) c[r][t] = wide[r * T + t];

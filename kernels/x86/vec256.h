@@ -141,4 +141,10 @@ ALWAYS_INLINE vi vi_dot4(vi c, vi u, vi q)
 }
 #endif
 
+/* LANES * 2 signed bytes as int16. */
+ALWAYS_INLINE vi vi_widen8(const int8_t *p)
+{
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)p));
+}
+
 #endif

@@ -168,6 +168,26 @@ static void test_per_token(void **state)
         check_spec(s, 9);
         check_spec(s, 1);
         check_spec(s, 33);
+        s.k = s.group = s.act_group = 1100; /* pieces of unequal length */
+        s.has_zeros = s.has_mins = true;
+        check_spec(s, 12);
+        check_spec(s, 14);
+    }
+}
+
+/* Every number of rows that has a register tile of its own, and the first strips beyond. */
+static void test_row_counts(void **state)
+{
+    (void)state;
+    for (int64_t rows = 1; rows <= 26; rows++) {
+        for (int kind = 0; kind < 2; kind++) {
+            shoal_linear_spec s = vary(int4_g128, (unsigned)rows);
+            s.kind = kind ? SHOAL_WEIGHT_INT8 : SHOAL_WEIGHT_INT4;
+            s.zero_const = kind ? 128 : 8;
+            s.k = 424;
+            s.group = rows % 3 ? 256 : 32;
+            check_spec(s, rows);
+        }
     }
 }
 
@@ -494,13 +514,13 @@ static void test_coverage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_levels),           cmocka_unit_test(test_refused_specs),
-        cmocka_unit_test(test_whole_shapes),     cmocka_unit_test(test_float_shapes),
-        cmocka_unit_test(test_many_rows),        cmocka_unit_test(test_per_token),
-        cmocka_unit_test(test_extreme_products), cmocka_unit_test(test_error_rows),
-        cmocka_unit_test(test_cut_shapes),       cmocka_unit_test(test_cut_bad_units),
-        cmocka_unit_test(test_cut_divisions),    cmocka_unit_test(test_whole_run),
-        cmocka_unit_test(test_coverage),
+        cmocka_unit_test(test_levels),        cmocka_unit_test(test_refused_specs),
+        cmocka_unit_test(test_whole_shapes),  cmocka_unit_test(test_float_shapes),
+        cmocka_unit_test(test_many_rows),     cmocka_unit_test(test_per_token),
+        cmocka_unit_test(test_row_counts),    cmocka_unit_test(test_extreme_products),
+        cmocka_unit_test(test_error_rows),    cmocka_unit_test(test_cut_shapes),
+        cmocka_unit_test(test_cut_bad_units), cmocka_unit_test(test_cut_divisions),
+        cmocka_unit_test(test_whole_run),     cmocka_unit_test(test_coverage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,9 +1,9 @@
 /* kernels/threads.h - a fixed pool that runs one function on all its threads.
  *
  * The caller is thread 0. A run returns when every thread has finished: that is the barrier of a
- * fused step. Waiting threads spin for some microseconds, then yield, then sleep on a futex, so an
- * idle pool uses no CPU; with more threads than allowed cores they yield at once. Every thread
- * puts MXCSR to 0x1F80 when it starts and at the beginning of every run (docs/arithmetic.md, 0). */
+ * fused step, some half a microsecond for two threads. Waiting threads spin, then yield, then
+ * sleep (kernels/counter.h), so an idle pool uses no CPU. Every thread makes sure that MXCSR is
+ * 0x1F80 when it starts and at the beginning of every run (docs/arithmetic.md, 0). */
 #ifndef SHOAL_KERNELS_THREADS_H
 #define SHOAL_KERNELS_THREADS_H
 

@@ -5,6 +5,7 @@
 
 #include "worker/fault.h"
 #include "worker/probe.h"
+#include "worker/residual.h"
 
 typedef struct {
     const shoal_worker_settings *settings;
@@ -138,7 +139,10 @@ shoal_status shoal_assembly_open(const shoal_worker_settings *settings, shoal_co
 {
     shoal_status st = SHOAL_OK;
     job j = {settings, comm, assembly, progress, context, SHOAL_CPU_REF};
-    *assembly = (shoal_assembly){.pushed = settings->push};
+    *assembly = (shoal_assembly){
+        .pushed = settings->push,
+        .deal_rows = settings->deal_rows ? settings->deal_rows : SHOAL_DEAL_ROWS,
+    };
     shoal_fp_reset(); /* tables and quantize-at-load are arithmetic too */
     SHOAL_TRY_GOTO(start(&j), close);
     SHOAL_TRY_GOTO(look(&j), close);
@@ -180,8 +184,10 @@ void shoal_assembly_forward(shoal_assembly *a, shoal_comm *comm, _Atomic uint64_
         .backend = a->backend,
         .comm = comm,
         .logit_rows = a->scratch_shape.logit_rows,
+        .deal_rows = a->deal_rows,
         .heartbeat = heartbeat,
     };
+    out->dealt_row_bytes = shoal_residual_row_bytes(out);
     for (int i = 0; i < SHOAL_ROPES_MAX; i++)
         out->inv_freq[i] = a->inv_freq[i];
 }

@@ -24,6 +24,7 @@ typedef struct {
     shoal_backend *backend;
     float *inv_freq[SHOAL_ROPES_MAX];
     uint64_t read_bytes; /* measured, of this rank */
+    int64_t deal_rows;   /* worker/residual.h */
     bool pushed;         /* rank 0 reads for all */
     char skeleton[SHOAL_PUSH_PATH_MAX];
 } shoal_assembly;

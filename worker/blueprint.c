@@ -31,6 +31,7 @@ static shoal_status check_settings(const shoal_worker_settings *s)
         {"number of sequences", s->max_sequences, 1, SHOAL_SEQUENCES_MAX},
         {"context", s->context, 0, SHOAL_CONTEXT_MAX},
         {"number of KV tokens", s->kv_tokens, 0, KV_TOKENS_MAX},
+        {"number of rows to deal", s->deal_rows, 0, INT64_MAX},
         {"KV type", s->kv, -1, SHOAL_KV_INT8},
         {"activation mode", s->activations, SHOAL_ACTIVATIONS_AUTO, SHOAL_ACTIVATIONS_F32},
     };
@@ -267,8 +268,9 @@ void shoal_blueprint_digest(const shoal_worker_settings *settings, const shoal_b
 {
     shoal_xxh128_stream s;
     uint8_t plan[16];
-    const int64_t sizes[] = {(int64_t)b->kv, b->context, b->kv_tokens, settings->prefill_chunk,
-                             settings->max_sequences};
+    const int64_t sizes[] = {
+        (int64_t)b->kv,          b->context,         b->kv_tokens, settings->prefill_chunk,
+        settings->max_sequences, settings->deal_rows};
     shoal_plan_digest(&b->plan, plan);
     shoal_xxh128_begin(&s);
     shoal_xxh128_add(&s, plan, sizeof plan);

@@ -3,6 +3,7 @@
  * the others:
  *
  *     reduce     leader adds its node's slots into its own, MPI_Allreduce, answers: one part
+ *     scatter    likewise, by MPI_Reduce_scatter: only the node's own shares come back
  *     gather     leader copies its node's slots into the staging window, MPI_Allgatherv, answers
  *     broadcast  root's node, then down a tree of leaders, then each node
  *
@@ -36,6 +37,7 @@ typedef struct {
     uint64_t staging_bytes;      /* alike on all ranks of the node            */
     shoal_arena *arena;          /* the tables below                          */
     int *node_of, *node_rank_of; /* [size] */
+    int *place;                  /* [size] */
     int64_t *first, *blocks;     /* [nodes]: staging blocks of a node    */
     int64_t *offset;             /* [size]: a rank's first staging block */
     int *scratch;                /* [2 * nodes] */
@@ -145,6 +147,54 @@ static shoal_status mpi_reduce(shoal_comm *comm, uint64_t count, const int64_t *
     }
     for (int r = 0; r < *part_count; r++)
         parts[r] = shoal_exchange_part(&c->exchange, r);
+    comm->sequence++;
+    return SHOAL_OK;
+}
+
+/* The sum over all nodes of the shares of this node's ranks comes to lie at the beginning of the
+ * leader's slot. */
+static shoal_status scatter_across(mpi_comm *c, const uint64_t *counts)
+{
+    shoal_exchange *x = &c->exchange;
+    shoal_exchange_publish(x);
+    if (!is_leader(c))
+        return shoal_exchange_wait_answer(x);
+    memset(c->blocks, 0, (size_t)c->nodes * sizeof *c->blocks);
+    for (int r = 0; r < c->base.size; r++)
+        c->blocks[c->node_of[r]] += (int64_t)counts[r];
+    SHOAL_TRY(shoal_exchange_wait_published(x));
+    add_node(c, shoal_comm_share_begin(&c->base, counts, c->base.size));
+    const double begin = shoal_seconds_now();
+    SHOAL_TRY(
+        shoal_net_scatter(c->leaders, shoal_exchange_part(x, 0), c->nodes, c->blocks, c->scratch));
+    c->base.waited += shoal_seconds_now() - begin;
+    shoal_exchange_answer(x);
+    return SHOAL_OK;
+}
+
+/* The place of the first rank of this node. */
+static int node_place(const mpi_comm *c)
+{
+    return c->base.place[c->base.rank] - c->exchange.rank;
+}
+
+static shoal_status mpi_scatter(shoal_comm *comm, const uint64_t *counts, const int64_t **parts,
+                                int *part_count)
+{
+    mpi_comm *c = of(comm);
+    const uint64_t begin = shoal_comm_share_begin(comm, counts, comm->place[comm->rank]);
+    if (c->nodes == 1) {
+        const uint64_t all = shoal_comm_share_begin(comm, counts, comm->size);
+        SHOAL_TRY(mpi_reduce(comm, all, parts, part_count));
+        for (int p = 0; p < *part_count; p++)
+            parts[p] += begin;
+        return SHOAL_OK;
+    }
+    SHOAL_TRY(shoal_comm_check_reduce(comm, shoal_comm_share_begin(comm, counts, comm->size)));
+    SHOAL_TRY(note(c, scatter_across(c, counts)));
+    const int64_t *sums = shoal_exchange_part(&c->exchange, 0);
+    parts[0] = sums + (begin - shoal_comm_share_begin(comm, counts, node_place(c)));
+    *part_count = 1;
     comm->sequence++;
     return SHOAL_OK;
 }
@@ -312,6 +362,7 @@ static const shoal_comm_ops mpi_ops = {
     .slot = mpi_slot,
     .gather = mpi_gather,
     .reduce = mpi_reduce,
+    .scatter = mpi_scatter,
     .broadcast = mpi_broadcast,
     .barrier = mpi_barrier,
     .close = mpi_close,
@@ -402,12 +453,24 @@ static shoal_status make_tables(mpi_comm *c)
     shoal_status st = shoal_arena_create(SHOAL_MEM_OTHER, &c->arena);
     c->node_of = table(c, size, sizeof(int), &st);
     c->node_rank_of = table(c, size, sizeof(int), &st);
+    c->place = table(c, size, sizeof(int), &st);
     c->first = table(c, nodes, sizeof(int64_t), &st);
     c->blocks = table(c, nodes, sizeof(int64_t), &st);
     c->offset = table(c, size, sizeof(int64_t), &st);
     c->scratch = table(c, 2 * nodes, sizeof(int), &st);
     c->slot_places = table(c, size, sizeof(uint8_t *), &st);
     return st;
+}
+
+/* Places count the ranks of the first node, then those of the second, … */
+static void make_places(mpi_comm *c)
+{
+    for (int r = 0; r < c->base.size; r++)
+        for (int other = 0; other < c->base.size; other++)
+            c->place[r] +=
+                c->node_of[other] < c->node_of[r] ||
+                (c->node_of[other] == c->node_of[r] && c->node_rank_of[other] < c->node_rank_of[r]);
+    c->base.place = c->place;
 }
 
 /* Everybody learns which node, and which place on it, every rank has. */
@@ -426,9 +489,11 @@ static shoal_status map_nodes(mpi_comm *c)
     SHOAL_TRY(
         shoal_net_check(MPI_Allgather(&c->node_index, 1, MPI_INT, c->node_of, 1, MPI_INT, c->world),
                         "MPI_Allgather"));
-    return shoal_net_check(
+    SHOAL_TRY(shoal_net_check(
         MPI_Allgather(&node_rank, 1, MPI_INT, c->node_rank_of, 1, MPI_INT, c->world),
-        "MPI_Allgather");
+        "MPI_Allgather"));
+    make_places(c);
+    return SHOAL_OK;
 }
 
 static shoal_status open_control(mpi_comm *c)

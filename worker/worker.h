@@ -30,6 +30,7 @@ typedef struct {
     int64_t max_sequences;  /* at once */
     int64_t context;        /* longest sequence, tokens; 0: the model's own, capped           */
     int64_t kv_tokens;      /* pool size in tokens; 0: max_sequences x context                */
+    int64_t deal_rows;      /* rows of a step from which ranks deal them; 0: as measured      */
     uint64_t memory;        /* bytes per rank; 0: no limit */
     const double *capacity; /* [ranks] or NULL */
     bool push;              /* rank 0 reads for all */

@@ -73,6 +73,34 @@ static void one_reduce(shoal_comm *comm, uint64_t round, uint64_t count)
     }
 }
 
+/* Uneven shares, some empty. */
+static void one_scatter(shoal_comm *comm, uint64_t round, uint64_t most)
+{
+    uint64_t counts[RANKS_MAX], all = 0;
+    const int64_t *parts[RANKS_MAX];
+    int part_count = 0;
+    for (int r = 0; r < comm->size; r++) {
+        const uint64_t dice = mix(round * 23 + (uint64_t)r);
+        counts[r] = dice % 4 ? dice % (most / (uint64_t)comm->size + 1) : 0;
+        all += counts[r];
+    }
+    int64_t *mine = shoal_comm_slot(comm);
+    for (uint64_t i = 0; i < all; i++)
+        mine[i] = value_of(round, me, i);
+    dawdle(round, me);
+    CHECK(shoal_comm_scatter(comm, counts, parts, &part_count) == SHOAL_OK);
+    memset(shoal_comm_slot(comm), 0x5a, all * sizeof(int64_t));
+    const uint64_t begin = shoal_comm_share_begin(comm, counts, comm->place[me]);
+    for (uint64_t i = 0; i < counts[me]; i++) {
+        uint64_t sum = 0, want = 0;
+        for (int p = 0; p < part_count; p++)
+            sum += (uint64_t)parts[p][i];
+        for (int r = 0; r < comm->size; r++)
+            want += (uint64_t)value_of(round, r, begin + i);
+        CHECK(sum == want);
+    }
+}
+
 static void one_gather(shoal_comm *comm, uint64_t round, uint64_t most)
 {
     uint64_t bytes[RANKS_MAX];
@@ -113,6 +141,7 @@ static void mixed_exchanges(shoal_comm *comm)
         switch (mix(round + 77) % 8) {
         case 0: one_gather(comm, round, VALUES * 8); break;
         case 1: one_broadcast(comm, round); break;
+        case 3: one_scatter(comm, round, VALUES); break;
         case 2: CHECK(shoal_comm_barrier(comm) == SHOAL_OK); break;
         default: one_reduce(comm, round, mix(round) % VALUES);
         }
@@ -124,6 +153,7 @@ static void mixed_exchanges(shoal_comm *comm)
 static void long_exchanges(shoal_comm *comm)
 {
     one_reduce(comm, 1, LONG_VALUES);
+    one_scatter(comm, 1, LONG_VALUES);
     one_gather(comm, 1, LONG_VALUES * 8);
     unsigned char *data = malloc(5000001);
     CHECK(data != NULL);

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <fenv.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdalign.h>
 #include <string.h>
 
@@ -28,7 +29,8 @@ struct shoal_pool {
     void *context;
     int threads;
     alignas(SHOAL_COUNTER_LINE) uint32_t run;
-    bool crowded;
+    bool crowded, pinned;
+    cpu_set_t before; /* the caller's affinity until he was pinned */
     int started;
     worker *workers; /* [threads]; element 0, the caller, is unused */
     void *block;     /* what the pool lies in */
@@ -139,7 +141,37 @@ void shoal_pool_destroy(shoal_pool *pool)
     shoal_counter_raise(&pool->start, pool->run + 1);
     for (int t = 1; t <= pool->started; t++)
         (void)pthread_join(pool->workers[t].handle, NULL);
+    if (pool->pinned)
+        (void)pthread_setaffinity_np(pthread_self(), sizeof pool->before, &pool->before);
     shoal_free(pool->block);
+}
+
+static pthread_t handle_of(const shoal_pool *pool, int thread)
+{
+    return thread == 0 ? pthread_self() : pool->workers[thread].handle;
+}
+
+bool shoal_pool_pin(shoal_pool *pool, const int *processors)
+{
+    cpu_set_t before;
+    if (pthread_getaffinity_np(pthread_self(), sizeof before, &before) != 0)
+        return false;
+    bool done = true;
+    for (int t = pool->threads - 1; t >= 0 && done; t--) {
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        const unsigned processor = (unsigned)processors[t];
+        done = processor < CPU_SETSIZE;
+        if (done)
+            CPU_SET(processor, &one);
+        done = done && pthread_setaffinity_np(handle_of(pool, t), sizeof one, &one) == 0;
+    }
+    for (int t = 1; t < pool->threads && !done; t++)
+        (void)pthread_setaffinity_np(handle_of(pool, t), sizeof before, &before);
+    if (done && !pool->pinned)
+        pool->before = before;
+    pool->pinned |= done;
+    return done;
 }
 
 int shoal_pool_threads(const shoal_pool *pool)

@@ -21,6 +21,11 @@ typedef struct shoal_pool shoal_pool;
 SHOAL_MUST_USE shoal_status shoal_pool_create(int threads, bool crowded, shoal_pool **out);
 void shoal_pool_destroy(shoal_pool *pool);
 
+/* Thread t stays on processors[t] (as the kernel counts) from now on, the caller included, who gets
+ * his affinity back when he destroys the pool. False, and nobody is moved, where that is not
+ * allowed. */
+bool shoal_pool_pin(shoal_pool *pool, const int *processors);
+
 int shoal_pool_threads(const shoal_pool *pool);
 
 typedef void (*shoal_pool_task)(void *context, int thread, int threads);

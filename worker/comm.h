@@ -48,11 +48,12 @@ typedef struct {
 struct shoal_comm {
     const shoal_comm_ops *ops;
     int rank, size;
-    const int *place;          /* [size]: the order in which shares are dealt, node after node */
-    bool crowded;              /* more ranks (x threads) than cores on this node   */
-    bool broken;               /* this rank leaves alone: see below                */
-    uint64_t slot_bytes;       /* capacity of a slot                               */
-    uint64_t bytes_held;       /* memory this rank holds for slots and staging     */
+    const int *place;    /* [size]: the order in which shares are dealt, node after node */
+    int share, shares;   /* place among the ranks that may use the same cores; shares 0: unclear */
+    bool crowded;        /* more ranks (x threads) than cores on this node   */
+    bool broken;         /* this rank leaves alone: see below                */
+    uint64_t slot_bytes; /* capacity of a slot                               */
+    uint64_t bytes_held; /* memory this rank holds for slots and staging     */
     _Atomic uint64_t sequence; /* exchanges done: for dumps of a hung generation */
     double exchanged;          /* seconds inside gather, reduce and broadcast, for statistics */
     double waited;             /* seconds waiting for peers: a part of them                   */

@@ -192,8 +192,13 @@ shoal_status shoal_comm_local_create(int size, int threads, shoal_comm **out)
     const bool crowded = (int64_t)size * threads > shoal_allowed_cores();
     for (int r = 0; r < size; r++) {
         local_comm *c = &group->members[r];
-        c->base = (shoal_comm){
-            .ops = &local_ops, .rank = r, .size = size, .place = group->place, .crowded = crowded};
+        c->base = (shoal_comm){.ops = &local_ops,
+                               .rank = r,
+                               .size = size,
+                               .share = r,
+                               .shares = size,
+                               .place = group->place,
+                               .crowded = crowded};
         c->group = group;
         shoal_exchange_init(&c->exchange, r, size, crowded, region, &c->base.waited);
         out[r] = &c->base;

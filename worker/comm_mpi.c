@@ -386,21 +386,35 @@ static shoal_status start_mpi(void)
     return SHOAL_OK;
 }
 
-/* More threads than cores: the cores are all those that some rank on this machine may use. */
-static shoal_status find_crowding(MPI_Comm host, int threads, bool *crowded)
+static shoal_status combine(MPI_Comm host, const cpu_set_t *mine, MPI_Op op, cpu_set_t *out)
 {
-    int ranks;
-    cpu_set_t cores;
-    CPU_ZERO(&cores);
+    return shoal_net_check(MPI_Allreduce(mine, out, (int)sizeof *out, MPI_BYTE, op, host),
+                           "MPI_Allreduce");
+}
+
+/* More threads than cores: the cores are all those that some rank on this machine may use. Ranks
+ * share cores when all may use the same ones; a rank whose cores nobody else may use has them
+ * alone.
+ */
+static shoal_status find_crowding(MPI_Comm host, int threads, shoal_comm *comm)
+{
+    int ranks, rank, counts[2];
+    cpu_set_t mine, any, every;
+    CPU_ZERO(&mine);
     SHOAL_TRY(shoal_net_check(MPI_Comm_size(host, &ranks), "MPI_Comm_size"));
-    if (sched_getaffinity(0, sizeof cores, &cores) != 0)
-        CPU_ZERO(&cores);
-    const int mine = CPU_COUNT(&cores);
-    SHOAL_TRY(shoal_net_check(
-        MPI_Allreduce(MPI_IN_PLACE, &cores, (int)sizeof cores, MPI_BYTE, MPI_BOR, host),
-        "MPI_Allreduce"));
-    const int all = mine ? CPU_COUNT(&cores) : shoal_allowed_cores();
-    *crowded = (int64_t)ranks * threads > all || (mine && threads > mine);
+    SHOAL_TRY(shoal_net_check(MPI_Comm_rank(host, &rank), "MPI_Comm_rank"));
+    if (sched_getaffinity(0, sizeof mine, &mine) != 0)
+        CPU_ZERO(&mine);
+    SHOAL_TRY(combine(host, &mine, MPI_BOR, &any));
+    SHOAL_TRY(combine(host, &mine, MPI_BAND, &every));
+    counts[0] = CPU_COUNT(&mine);
+    SHOAL_TRY(shoal_net_check(MPI_Allreduce(&counts[0], &counts[1], 1, MPI_INT, MPI_SUM, host),
+                              "MPI_Allreduce"));
+    const int all = counts[0] ? CPU_COUNT(&any) : shoal_allowed_cores();
+    comm->crowded = (int64_t)ranks * threads > all || (counts[0] && threads > counts[0]);
+    const bool alike = CPU_EQUAL(&any, &every), apart = CPU_COUNT(&any) == counts[1];
+    comm->share = apart ? 0 : rank;
+    comm->shares = apart ? 1 : alike ? ranks : 0;
     return SHOAL_OK;
 }
 
@@ -426,7 +440,7 @@ static shoal_status make_communicators(mpi_comm *c, int threads, int pretended_n
     SHOAL_TRY(shoal_net_check(
         MPI_Comm_split_type(c->world, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &host),
         "MPI_Comm_split_type"));
-    SHOAL_TRY(find_crowding(host, threads, &c->base.crowded));
+    SHOAL_TRY(find_crowding(host, threads, &c->base));
     host_first = rank;
     SHOAL_TRY(shoal_net_check(MPI_Bcast(&host_first, 1, MPI_INT, 0, host), "MPI_Bcast"));
     (void)MPI_Comm_free(&host);

@@ -322,7 +322,7 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                          .fallback = "1",
                          .verbs = PLAN_VERBS,
                          .help = "Cut the model over N MPI workers; inside an MPI launch, its "
-                                 "size."},
+                                 "size. Unset, runs take one per NUMA node of this machine."},
     [SHOAL_OPT_EMULATE_RANKS] = {.name = "emulate-ranks",
                                  .metavar = "N",
                                  .type = SHOAL_TYPE_INT,
@@ -340,7 +340,7 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                            .max = 1024,
                            .verbs = PLAN_VERBS,
                            .help = "Threads per rank (default: allowed cores / ranks on the node, "
-                                   "at least 1)."},
+                                   "at least 1). Where they fill the cores they are pinned."},
     [SHOAL_OPT_CPU] = {.name = "cpu",
                        .metavar = "LEVEL",
                        .type = SHOAL_TYPE_ENUM,

@@ -185,6 +185,8 @@ shoal_status shoal_assembly_open(const shoal_worker_settings *settings, shoal_co
     SHOAL_TRY_GOTO(prepare(&j), close);
     if (settings->probe)
         SHOAL_TRY_GOTO(shoal_probe_run(assembly, comm, tell_progress, &j), close);
+    /* Not before: the probe compares sums to the bit. */
+    shoal_comm_round(comm, settings->reduce, (uint64_t)assembly->blueprint->model->hidden + 1);
     return SHOAL_OK;
 
 close:

@@ -64,6 +64,12 @@ shoal_status shoal_comm_open_slots(shoal_comm *comm, uint64_t slot_bytes)
     return comm->ops->open_slots(comm, slot_bytes);
 }
 
+void shoal_comm_round(shoal_comm *comm, shoal_payload payload, uint64_t row_values)
+{
+    comm->payload = payload;
+    comm->row_values = row_values;
+}
+
 shoal_status shoal_comm_check_gather(const shoal_comm *comm, const uint64_t *bytes_of_rank)
 {
     if (comm->slot_bytes == 0)
@@ -81,6 +87,9 @@ shoal_status shoal_comm_check_reduce(const shoal_comm *comm, uint64_t count)
     if (comm->slot_bytes == 0 || count > comm->slot_bytes / sizeof(int64_t))
         return shoal_fail(SHOAL_ERR_INTERNAL, "reduce: %llu values, slots hold %llu bytes",
                           (unsigned long long)count, (unsigned long long)comm->slot_bytes);
+    if (comm->payload != SHOAL_PAYLOAD_EXACT && count % comm->row_values != 0)
+        return shoal_fail(SHOAL_ERR_INTERNAL, "reduce: %llu values in rows of %llu",
+                          (unsigned long long)count, (unsigned long long)comm->row_values);
     return SHOAL_OK;
 }
 

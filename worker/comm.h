@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "proto/status.h"
+#include "worker/payload.h"
 
 typedef struct shoal_comm shoal_comm;
 
@@ -48,12 +49,14 @@ typedef struct {
 struct shoal_comm {
     const shoal_comm_ops *ops;
     int rank, size;
-    const int *place;    /* [size]: the order in which shares are dealt, node after node */
-    int share, shares;   /* place among the ranks that may use the same cores; shares 0: unclear */
-    bool crowded;        /* more ranks (x threads) than cores on this node   */
-    bool broken;         /* this rank leaves alone: see below                */
-    uint64_t slot_bytes; /* capacity of a slot                               */
-    uint64_t bytes_held; /* memory this rank holds for slots and staging     */
+    const int *place;  /* [size]: the order in which shares are dealt, node after node */
+    int share, shares; /* place among the ranks that may use the same cores; shares 0: unclear */
+    bool crowded;      /* more ranks (x threads) than cores on this node   */
+    bool broken;       /* this rank leaves alone: see below                */
+    shoal_payload payload; /* how sums travel between nodes: shoal_comm_round */
+    uint64_t row_values;
+    uint64_t slot_bytes;       /* capacity of a slot                               */
+    uint64_t bytes_held;       /* memory this rank holds for slots and staging     */
     _Atomic uint64_t sequence; /* exchanges done: for dumps of a hung generation */
     double exchanged;          /* seconds inside gather, reduce and broadcast, for statistics */
     double waited;             /* seconds waiting for peers: a part of them                   */
@@ -101,6 +104,10 @@ SHOAL_MUST_USE shoal_status shoal_comm_agree(shoal_comm *comm, shoal_status mine
 /* Make slots of at least `slot_bytes` (collective, same value everywhere; at most once). A rank
  * holds two of them. Ends with all ranks agreeing. */
 SHOAL_MUST_USE shoal_status shoal_comm_open_slots(shoal_comm *comm, uint64_t slot_bytes);
+
+/* From now on sums are rows of `row_values` int64, the last of which counts, and travel between
+ * nodes in this way; alike on every rank. A node of its own loses nothing. */
+void shoal_comm_round(shoal_comm *comm, shoal_payload payload, uint64_t row_values);
 
 /* For implementations of gather and reduce: do the sizes fit the slots? SHOAL_ERR_INTERNAL if not;
  * alike on every rank, so nobody is left waiting. */

@@ -19,6 +19,7 @@
 #include "worker/comm.h"
 #include "worker/comm_exchange.h"
 #include "worker/comm_mpi_net.h"
+#include "worker/comm_mpi_rounded.h"
 #include "worker/comm_mpi_window.h"
 
 /* How long a broken rank waits at closing for the others to notice. */
@@ -40,7 +41,8 @@ typedef struct {
     int *place;                  /* [size] */
     int64_t *first, *blocks;     /* [nodes]: staging blocks of a node    */
     int64_t *offset;             /* [size]: a rank's first staging block */
-    int *scratch;                /* [2 * nodes] */
+    int *scratch;                /* [4 * nodes] */
+    shoal_rounded rounded;       /* leaders: where sums do not travel exactly */
     uint8_t **slot_places;       /* [ranks on the node] */
 } mpi_comm;
 
@@ -112,6 +114,44 @@ static void add_node(const mpi_comm *c, uint64_t count)
     }
 }
 
+/* Rows for every node, by first and blocks of the tables. */
+static shoal_status sum_rounded(mpi_comm *c)
+{
+    c->rounded.payload = c->base.payload;
+    c->rounded.row_values = c->base.row_values;
+    return shoal_rounded_sum(&c->rounded, c->leaders, c->nodes, c->first, c->blocks,
+                             shoal_exchange_part(&c->exchange, 0), c->scratch);
+}
+
+/* The leaders' slots become the sum over the nodes. */
+static shoal_status sum_nodes(mpi_comm *c, uint64_t count)
+{
+    if (c->base.payload == SHOAL_PAYLOAD_EXACT)
+        return shoal_net_sum(c->leaders, shoal_exchange_part(&c->exchange, 0), count);
+    for (int i = 0; i < c->nodes; i++) {
+        c->first[i] = 0;
+        c->blocks[i] = (int64_t)(count / c->base.row_values);
+    }
+    return sum_rounded(c);
+}
+
+/* Each leader's slot begins with the sum over the nodes of its node's shares. */
+static shoal_status scatter_nodes(mpi_comm *c, const uint64_t *counts)
+{
+    const bool exact = c->base.payload == SHOAL_PAYLOAD_EXACT;
+    const uint64_t unit = exact ? 1 : c->base.row_values;
+    memset(c->blocks, 0, (size_t)c->nodes * sizeof *c->blocks);
+    for (int r = 0; r < c->base.size; r++)
+        c->blocks[c->node_of[r]] += (int64_t)(counts[r] / unit);
+    c->first[0] = 0;
+    for (int i = 1; i < c->nodes; i++)
+        c->first[i] = c->first[i - 1] + c->blocks[i - 1];
+    if (!exact)
+        return sum_rounded(c);
+    return shoal_net_scatter(c->leaders, shoal_exchange_part(&c->exchange, 0), c->nodes, c->blocks,
+                             c->scratch);
+}
+
 static shoal_status reduce_across(mpi_comm *c, uint64_t count)
 {
     shoal_exchange *x = &c->exchange;
@@ -121,7 +161,7 @@ static shoal_status reduce_across(mpi_comm *c, uint64_t count)
     SHOAL_TRY(shoal_exchange_wait_published(x));
     add_node(c, count);
     const double begin = shoal_seconds_now();
-    SHOAL_TRY(shoal_net_sum(c->leaders, shoal_exchange_part(x, 0), count));
+    SHOAL_TRY(sum_nodes(c, count));
     c->base.waited += shoal_seconds_now() - begin;
     shoal_exchange_answer(x);
     return SHOAL_OK;
@@ -159,14 +199,10 @@ static shoal_status scatter_across(mpi_comm *c, const uint64_t *counts)
     shoal_exchange_publish(x);
     if (!is_leader(c))
         return shoal_exchange_wait_answer(x);
-    memset(c->blocks, 0, (size_t)c->nodes * sizeof *c->blocks);
-    for (int r = 0; r < c->base.size; r++)
-        c->blocks[c->node_of[r]] += (int64_t)counts[r];
     SHOAL_TRY(shoal_exchange_wait_published(x));
     add_node(c, shoal_comm_share_begin(&c->base, counts, c->base.size));
     const double begin = shoal_seconds_now();
-    SHOAL_TRY(
-        shoal_net_scatter(c->leaders, shoal_exchange_part(x, 0), c->nodes, c->blocks, c->scratch));
+    SHOAL_TRY(scatter_nodes(c, counts));
     c->base.waited += shoal_seconds_now() - begin;
     shoal_exchange_answer(x);
     return SHOAL_OK;
@@ -352,6 +388,7 @@ static void mpi_close(shoal_comm *comm)
     (void)MPI_Comm_free(&c->node);
     (void)MPI_Comm_free(&c->world);
     (void)MPI_Finalize();
+    shoal_rounded_close(&c->rounded);
     shoal_arena_destroy(c->arena);
     shoal_free(c);
 }
@@ -471,7 +508,7 @@ static shoal_status make_tables(mpi_comm *c)
     c->first = table(c, nodes, sizeof(int64_t), &st);
     c->blocks = table(c, nodes, sizeof(int64_t), &st);
     c->offset = table(c, size, sizeof(int64_t), &st);
-    c->scratch = table(c, 2 * nodes, sizeof(int), &st);
+    c->scratch = table(c, 4 * nodes, sizeof(int), &st);
     c->slot_places = table(c, size, sizeof(uint8_t *), &st);
     return st;
 }

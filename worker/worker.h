@@ -24,6 +24,7 @@ typedef struct {
     const char *keep_regex; /* NULL: none */
     const char *cpu;        /* SHOAL_CPU word; NULL: the best this machine has */
     shoal_activations activations;
+    shoal_payload reduce;   /* how sums travel between nodes */
     int kv;                 /* shoal_kv_type, or -1: auto */
     int threads;            /* per rank */
     int64_t prefill_chunk;  /* most rows of one sequence in a step; rows of all sequences too */

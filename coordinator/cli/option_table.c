@@ -454,6 +454,17 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                         .fallback = "auto",
                         .verbs = STEP_VERBS | V(WORKER),
                         .help = "network treats every rank as a node of its own, for tests."},
+    [SHOAL_OPT_REDUCE] = {.name = "reduce",
+                          .metavar = "KIND",
+                          .type = SHOAL_TYPE_ENUM,
+                          .section = SHOAL_SECTION_RUN,
+                          .words = "exact bf16 int8",
+                          .fallback = "exact",
+                          .verbs = PLAN_VERBS,
+                          .help = "How sums travel between nodes. bf16 and int8 are for slow "
+                                  "networks: a quarter and an eighth of the bytes, but each node's "
+                                  "part loses up to 1/255 of itself, or 1/253 of the largest of "
+                                  "128 neighbours, and tokens then depend on the number of nodes."},
 
     [SHOAL_OPT_JSON] = {.name = "json",
                         .type = SHOAL_TYPE_BOOL,

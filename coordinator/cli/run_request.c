@@ -57,6 +57,7 @@ shoal_status shoal_settings_from(const shoal_options *o, int ranks, double *capa
     SHOAL_TRY(shoal_cpu_cap(s.cpu, &level));
     SHOAL_TRY(parse_activations(o, &s.activations));
     s.kv = (int)shoal_option_int(o, SHOAL_OPT_KV) - 1; /* "auto" is the first word */
+    s.reduce = (shoal_payload)shoal_option_int(o, SHOAL_OPT_REDUCE);
     s.threads = (int)shoal_option_int(o, SHOAL_OPT_THREADS);
     if (shoal_option_given(o, SHOAL_OPT_PREFILL_CHUNK))
         s.prefill_chunk = shoal_option_int(o, SHOAL_OPT_PREFILL_CHUNK);

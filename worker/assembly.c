@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/backend_timed.h"
 #include "proto/log.h"
 #include "worker/fault.h"
 #include "worker/probe.h"
@@ -155,7 +156,14 @@ static shoal_status prepare_own(const job *j)
         a->inv_freq[i] = block;
         shoal_rope_frequencies(&b->model->ropes[i], a->inv_freq[i]);
     }
-    return open_backend(j);
+    SHOAL_TRY(open_backend(j));
+    if (!j->settings->profile)
+        return SHOAL_OK;
+    shoal_backend *inner = a->backend;
+    a->backend = NULL;
+    SHOAL_TRY(shoal_backend_timed_open(inner, &a->backend));
+    a->profiled = true;
+    return SHOAL_OK;
 }
 
 static shoal_status prepare(const job *j)

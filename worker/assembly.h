@@ -24,6 +24,7 @@ typedef struct {
     shoal_scratch_shape scratch_shape;
     shoal_scratch scratch;
     shoal_backend *backend;
+    bool profiled; /* the backend is a timed one */
     float *inv_freq[SHOAL_ROPES_MAX];
     uint64_t read_bytes;     /* measured, of this rank */
     shoal_topology topology; /* of this machine; no cores: unknown */

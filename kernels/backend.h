@@ -172,9 +172,10 @@ struct shoal_backend {
 };
 
 typedef struct {
-    int threads;         /* >= 1 */
-    bool crowded;        /* more threads than cores on this node: do not spin */
-    shoal_cpu_level cap; /* highest kernel level to use */
+    int threads;           /* >= 1 */
+    bool crowded;          /* more threads than cores on this node: do not spin */
+    const int *processors; /* [threads]: where each stays; NULL: the kernel decides */
+    shoal_cpu_level cap;   /* highest kernel level to use */
 } shoal_backend_options;
 
 /* The CPU filling (kernels/backend_cpu.c). */

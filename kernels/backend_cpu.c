@@ -307,6 +307,8 @@ shoal_status shoal_backend_cpu_open(const shoal_backend_options *options, shoal_
         shoal_free(cpu);
         return st;
     }
+    if (options->processors)
+        (void)shoal_pool_pin(cpu->pool, options->processors);
     *out = &cpu->base;
     return SHOAL_OK;
 }

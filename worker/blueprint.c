@@ -31,7 +31,9 @@ static shoal_status check_settings(const shoal_worker_settings *s)
         {"number of sequences", s->max_sequences, 1, SHOAL_SEQUENCES_MAX},
         {"context", s->context, 0, SHOAL_CONTEXT_MAX},
         {"number of KV tokens", s->kv_tokens, 0, KV_TOKENS_MAX},
+        {"number of rows to deal", s->deal_rows, 0, INT64_MAX},
         {"KV type", s->kv, -1, SHOAL_KV_INT8},
+        {"way to reduce", s->reduce, SHOAL_PAYLOAD_EXACT, SHOAL_PAYLOAD_INT8},
         {"activation mode", s->activations, SHOAL_ACTIVATIONS_AUTO, SHOAL_ACTIVATIONS_F32},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
@@ -52,10 +54,16 @@ static shoal_status open_parts(const shoal_worker_settings *settings, const char
     return shoal_manifest_create(b->model, b->checkpoint, &options, &b->manifest);
 }
 
+/* By activations f32 or not, and by shoal_payload: everything that decides a bit. */
+static const char *const arithmetic_ids[2][3] = {
+    {"cpu-int8/1", "cpu-int8/1+reduce-bf16/1", "cpu-int8/1+reduce-int8/1"},
+    {"cpu-f32/1", "cpu-f32/1+reduce-bf16/1", "cpu-f32/1+reduce-int8/1"},
+};
+
 static shoal_status choose_sizes(const shoal_worker_settings *settings, shoal_blueprint *b)
 {
     const bool f32 = settings->activations == SHOAL_ACTIVATIONS_F32;
-    b->arithmetic = f32 ? "cpu-f32/1" : "cpu-int8/1";
+    b->arithmetic = arithmetic_ids[f32][settings->reduce];
     b->kv = settings->kv >= 0 ? (shoal_kv_type)settings->kv : f32 ? SHOAL_KV_F32 : SHOAL_KV_F16;
     b->context = settings->context ? settings->context : b->model->context;
     if (b->context > b->model->context)
@@ -266,8 +274,9 @@ void shoal_blueprint_digest(const shoal_worker_settings *settings, const shoal_b
 {
     shoal_xxh128_stream s;
     uint8_t plan[16];
-    const int64_t sizes[] = {(int64_t)b->kv, b->context, b->kv_tokens, settings->prefill_chunk,
-                             settings->max_sequences};
+    const int64_t sizes[] = {
+        (int64_t)b->kv,          b->context,         b->kv_tokens, settings->prefill_chunk,
+        settings->max_sequences, settings->deal_rows};
     shoal_plan_digest(&b->plan, plan);
     shoal_xxh128_begin(&s);
     shoal_xxh128_add(&s, plan, sizeof plan);

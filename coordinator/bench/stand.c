@@ -1,5 +1,6 @@
 #include "coordinator/bench/stand.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,7 +54,9 @@ static void complete(const shoal_bench_stand *s, int sequences, shoal_engine_req
         w->prefill_chunk = s->prompt;
 }
 
-static shoal_status open_yard(const shoal_bench_stand_plan *plan, shoal_bench_stand *s)
+/* On all cores of a launch, else on those that were ours before the engine pinned its threads. */
+static shoal_status open_yard(const shoal_bench_stand_plan *plan, const cpu_set_t *ours,
+                              shoal_bench_stand *s)
 {
     void *block;
     shoal_bench_binding binding = {.changed = false};
@@ -66,6 +69,8 @@ static shoal_status open_yard(const shoal_bench_stand_plan *plan, shoal_bench_st
                           (int)s->work.product);
     if (plan->launched)
         shoal_bench_unbind(&binding);
+    else
+        shoal_bench_rebind(ours, &binding);
     const shoal_status st =
         shoal_bench_yard_open(s->width, plan->cap, s->memory, MEMORY_BYTES, &s->yard);
     shoal_bench_bind_again(&binding);
@@ -79,11 +84,15 @@ shoal_status shoal_bench_stand_open(const shoal_bench_stand_plan *plan,
     shoal_bench_stand s = {
         .setup = *setup, .seed = plan->seed, .width = shoal_bench_setup_width(setup, plan->cores)};
     shoal_engine_request request = plan->request;
+    cpu_set_t ours;
+    if (sched_getaffinity(0, sizeof ours, &ours) != 0)
+        return shoal_fail(SHOAL_ERR_UNAVAILABLE, "cannot ask which cores are ours: %s",
+                          strerror(errno));
     SHOAL_TRY(choose_lengths(&request.settings, &s));
     complete(&s, plan->sequences, &request);
     SHOAL_TRY(shoal_bench_work_of(&request.settings, setup->ranks, &s.work));
     SHOAL_TRY(shoal_engine_open(&request, &s.engine));
-    const shoal_status st = open_yard(plan, &s);
+    const shoal_status st = open_yard(plan, &ours, &s);
     if (st != SHOAL_OK)
         return shoal_bench_stand_close(&s, st);
     *out = s;

@@ -4,13 +4,18 @@
 
 #include "coordinator/engine.h"
 
+void shoal_bench_rebind(const cpu_set_t *mask, shoal_bench_binding *out)
+{
+    out->changed = sched_getaffinity(0, sizeof out->before, &out->before) == 0 &&
+                   sched_setaffinity(0, sizeof *mask, mask) == 0;
+}
+
 /* The system takes from the mask what it does not allow. */
 void shoal_bench_unbind(shoal_bench_binding *out)
 {
     cpu_set_t all;
     memset(&all, 0xff, sizeof all);
-    out->changed = sched_getaffinity(0, sizeof out->before, &out->before) == 0 &&
-                   sched_setaffinity(0, sizeof all, &all) == 0;
+    shoal_bench_rebind(&all, out);
 }
 
 void shoal_bench_bind_again(const shoal_bench_binding *binding)

@@ -1,7 +1,8 @@
-/* coordinator/bench/unbound.h - beyond the cores that a launcher has bound this rank to.
+/* coordinator/bench/unbound.h - beyond the cores that this rank is bound to.
  *
- * mpirun binds ranks to cores of their own. A yardstick of all ranks is measured by one of them,
- * while the others rest, and needs the cores of all. */
+ * mpirun binds ranks to cores of their own, and an engine in this process pins the thread that
+ * opens it. A yardstick of all ranks and threads is measured by one of them, while the others rest,
+ * and needs the cores of all. */
 #ifndef SHOAL_COORDINATOR_BENCH_UNBOUND_H
 #define SHOAL_COORDINATOR_BENCH_UNBOUND_H
 
@@ -15,6 +16,9 @@ typedef struct {
 
 /* Let this thread, and threads it creates, use every core the system allows. */
 void shoal_bench_unbind(shoal_bench_binding *out);
+
+/* Let this thread, and threads it creates, use the cores of `mask`. */
+void shoal_bench_rebind(const cpu_set_t *mask, shoal_bench_binding *out);
 
 /* This thread, but not those created meanwhile, as it was. */
 void shoal_bench_bind_again(const shoal_bench_binding *binding);

@@ -15,7 +15,7 @@ static const char *const level_names[SHOAL_CPU_LEVELS] = {
     [SHOAL_CPU_AVX512] = "avx512", [SHOAL_CPU_AMX] = "amx",   [SHOAL_CPU_AVX512VNNI] = "avx512vnni",
 };
 
-static bool machine_has[SHOAL_CPU_LEVELS];
+static bool machine_has[SHOAL_CPU_LEVELS], machine_has_bf16[SHOAL_CPU_LEVELS];
 static pthread_once_t detected = PTHREAD_ONCE_INIT;
 
 #if defined(__x86_64__)
@@ -77,6 +77,8 @@ static void detect(void)
     machine_has[SHOAL_CPU_AVX512VNNI] = avx512vnni;
     machine_has[SHOAL_CPU_AMX] =
         avx512vnni && tiles && (state & STATE_AMX) == STATE_AMX && grant_tiles();
+    machine_has_bf16[SHOAL_CPU_AVX512VNNI] = avx512vnni && BIT(more.a, 5);
+    machine_has_bf16[SHOAL_CPU_AMX] = machine_has[SHOAL_CPU_AMX] && BIT(seven.d, 22);
 }
 #else
 static void detect(void)
@@ -94,6 +96,11 @@ bool shoal_cpu_has(shoal_cpu_level level)
 {
     (void)pthread_once(&detected, detect);
     return (unsigned)level < SHOAL_CPU_LEVELS && machine_has[level];
+}
+
+bool shoal_cpu_has_bf16(shoal_cpu_level level)
+{
+    return shoal_cpu_has(level) && machine_has_bf16[level];
 }
 
 shoal_cpu_level shoal_cpu_best(void)

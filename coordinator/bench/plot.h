@@ -1,16 +1,25 @@
-/* coordinator/bench/plot.h - a picture of a bench: latencies over the number of streams.
+/* coordinator/bench/plot.h - a folder with data, a gnuplot script, and the pictures it makes.
  *
- * Writes serve.dat and serve.gp into a folder (made if need be) and lets gnuplot turn them into
- * serve.png. Without gnuplot the two files stay, and stderr says that the picture was skipped. */
+ * Without gnuplot the data and the script stay, and stderr says that the picture was skipped. */
 #ifndef SHOAL_COORDINATOR_BENCH_PLOT_H
 #define SHOAL_COORDINATOR_BENCH_PLOT_H
 
-#include "coordinator/bench/rows.h"
-#include "coordinator/bench/serve_bench.h"
+#include <stdbool.h>
+#include <stdio.h>
 
-/* SHOAL_ERR_CREATE when the folder or a file cannot be made, SHOAL_ERR_IO when gnuplot fails. */
-SHOAL_MUST_USE shoal_status shoal_bench_plot_serve(const char *folder,
-                                                   const shoal_bench_streams *streams,
-                                                   const shoal_bench_rows *rows);
+#include "proto/status.h"
+
+/* Make the folder if need be; SHOAL_ERR_CREATE. */
+SHOAL_MUST_USE shoal_status shoal_bench_plot_folder(const char *folder);
+
+/* A new file in it; SHOAL_ERR_CREATE. */
+SHOAL_MUST_USE shoal_status shoal_bench_plot_open(const char *folder, const char *name, FILE **out);
+
+/* `written`: all that was written before went well; else, or when this fails, SHOAL_ERR_IO. */
+SHOAL_MUST_USE shoal_status shoal_bench_plot_close(FILE *file, bool written);
+
+/* Write a script and let gnuplot run it in the folder; SHOAL_ERR_IO when it fails. */
+SHOAL_MUST_USE shoal_status shoal_bench_plot_draw(const char *folder, const char *name,
+                                                  const char *script);
 
 #endif

@@ -306,11 +306,17 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                            .verbs = V(BENCH),
                            .help = "Prompts as token ids, or as letters for servers that take no "
                                    "ids."},
+    [SHOAL_OPT_ROWS] = {.name = "rows",
+                        .metavar = "REGEX",
+                        .type = SHOAL_TYPE_STRING,
+                        .verbs = V(BENCH),
+                        .help = "Measure only the rows whose name matches, as 'gemv|attn.*t1' "
+                                "(bench kernels)."},
     [SHOAL_OPT_PLOT] = {.name = "plot",
                         .metavar = "DIR",
                         .type = SHOAL_TYPE_STRING,
                         .verbs = V(BENCH),
-                        .help = "Draw the latencies into this folder with gnuplot."},
+                        .help = "Draw what was measured into this folder with gnuplot."},
 
     [SHOAL_OPT_RANKS] = {.name = "ranks",
                          .aliases = "n tp tensor-parallel-size",

@@ -2,12 +2,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "coordinator/bench/plot.h"
+#include "coordinator/bench/bench_report.h"
+#include "coordinator/bench/kernels_bench.h"
+#include "coordinator/bench/plot_kernels.h"
+#include "coordinator/bench/plot_serve.h"
 #include "coordinator/bench/serve_bench.h"
-#include "coordinator/cli/machine.h"
-#include "coordinator/cli/report.h"
 #include "coordinator/cli/verbs.h"
 #include "coordinator/cluster/launch.h"
+#include "coordinator/engine.h"
+#include "kernels/cpu.h"
 #include "shard/model.h"
 
 /* Ids that every vocabulary has, for a server whose model is not known here. */
@@ -77,37 +80,25 @@ static shoal_status start_server(const shoal_options *o, shoal_bench_child *serv
 
 /* ---- the report ------------------------------------------------------------------------------ */
 
-static json_t *yardsticks_json(const shoal_bench_rows *rows)
+static shoal_status yardsticks_of(const shoal_bench_rows *rows, shoal_bench_rows *out)
 {
-    json_t *list = json_array();
     const double single = shoal_bench_rows_value(rows, "serve.closed.s1.throughput");
-    if (list && isfinite(single))
-        json_array_append_new(list, json_pack("{s:s, s:f, s:s}", "name", "serve.one_stream",
-                                              "value", single, "unit", "tokens/s"));
-    return list;
-}
-
-static shoal_status print_report(const shoal_options *o, const shoal_bench_rows *rows)
-{
-    shoal_machine machine;
-    char memory[32];
-    shoal_machine_read(&machine);
-    if (shoal_option_bool(o, SHOAL_OPT_JSON))
-        return shoal_report_json(
-            json_pack("{s:o, s:o, s:o}", "machine", shoal_json_machine(&machine), "yardsticks",
-                      yardsticks_json(rows), "rows", shoal_bench_rows_json(rows)));
-    shoal_format_bytes(machine.memory_bytes, memory, sizeof memory);
-    SHOAL_TRY(shoal_report_text("%s, %d of %ld cores, %s\n", machine.cpu, machine.cores,
-                                machine.cores_online, memory));
-    return shoal_bench_rows_print(rows);
+    return isfinite(single) ? shoal_bench_rows_add(out, single, "tokens/s", NAN, "serve.one_stream")
+                            : SHOAL_OK;
 }
 
 static shoal_status report(const shoal_options *o, const shoal_bench_serve_plan *plan,
                            const shoal_bench_rows *rows)
 {
     const char *folder = shoal_option_text(o, SHOAL_OPT_PLOT);
-    SHOAL_TRY(print_report(o, rows));
-    return folder ? shoal_bench_plot_serve(folder, &plan->streams, rows) : SHOAL_OK;
+    shoal_bench_rows yardsticks = {0};
+    shoal_status st = yardsticks_of(rows, &yardsticks);
+    if (st == SHOAL_OK)
+        st = shoal_bench_report(shoal_option_bool(o, SHOAL_OPT_JSON), &yardsticks, rows);
+    if (st == SHOAL_OK && folder)
+        st = shoal_bench_plot_serve(folder, &plan->streams, rows);
+    shoal_bench_rows_free(&yardsticks);
+    return st;
 }
 
 /* ---- shoal bench serve ----------------------------------------------------------------------- */
@@ -174,12 +165,33 @@ static shoal_status bench_serve(const shoal_options *o)
     return st;
 }
 
+/* ---- shoal bench kernels --------------------------------------------------------------------- */
+
+static shoal_status bench_kernels(const shoal_options *o)
+{
+    const char *folder = shoal_option_text(o, SHOAL_OPT_PLOT);
+    shoal_bench_rows yardsticks = {0}, rows = {0};
+    shoal_cpu_level cap;
+    SHOAL_TRY(shoal_cpu_cap(shoal_option_text(o, SHOAL_OPT_CPU), &cap));
+    shoal_status st = shoal_bench_kernels_run(shoal_option_text(o, SHOAL_OPT_ROWS),
+                                              shoal_default_threads(1), cap, &yardsticks, &rows);
+    if (st == SHOAL_OK)
+        st = shoal_bench_report(shoal_option_bool(o, SHOAL_OPT_JSON), &yardsticks, &rows);
+    if (st == SHOAL_OK && folder)
+        st = shoal_bench_plot_kernels(folder, &rows);
+    shoal_bench_rows_free(&yardsticks);
+    shoal_bench_rows_free(&rows);
+    return st;
+}
+
 shoal_status shoal_verb_bench(const shoal_options *options)
 {
     static const char *const kinds[] = {"kernels", "reduce", "model", "scaling", "serve"};
     const char *kind = options->operands[0];
     if (strcmp(kind, "serve") == 0)
         return bench_serve(options);
+    if (strcmp(kind, "kernels") == 0)
+        return bench_kernels(options);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strcmp(kind, kinds[i]) == 0)
             return shoal_fail(SHOAL_ERR_UNAVAILABLE, "'bench %s' is not in this version of shoal",

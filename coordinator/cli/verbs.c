@@ -49,13 +49,20 @@ const shoal_verb shoal_verb_table[SHOAL_VERB_COUNT] = {
                            "Started by mpirun, by hand or by a coordinator; joins the coordinator "
                            "at --coordinator with the token in --token-file.",
                            NULL, shoal_verb_worker},
-    [SHOAL_VERB_BENCH] = {"bench", "serve MODEL", 1, 2, "measure what a server's clients would see",
-                          "Starts 'shoal serve MODEL' (or takes the server at --url), keeps 1, 8 "
-                          "and 32 streams busy with random prompts, then lets requests arrive at "
-                          "random times. Reports tokens per second, time to the first token, time "
-                          "between tokens, and every failure; in about a minute. Options of 'How "
-                          "it runs' are the server's.",
-                          "bench serve models/tiny -n 2 --streams 1,4", shoal_verb_bench},
+    [SHOAL_VERB_BENCH] = {"bench", "kernels | serve MODEL", 1, 2,
+                          "measure kernels beside this machine's limits, or a server as its "
+                          "clients see it",
+                          "kernels: checks every kernel against the reference, then times it in "
+                          "turns with what limits it: reading the same bytes, or the best "
+                          "instruction on registers alone. fraction is the median over the turns. "
+                          "The limit of a batch row is 1.1 x the longer of the time of one input "
+                          "row and the time of the arithmetic at peak. In about two minutes.\n"
+                          "serve: starts 'shoal serve MODEL' (or takes the server at --url), keeps "
+                          "1, 8 and 32 streams busy with random prompts, then lets requests arrive "
+                          "at random times. Reports tokens per second, time to the first token, "
+                          "time between tokens, and every failure; in about a minute. Options of "
+                          "'How it runs' are the server's.",
+                          "bench kernels --rows 'gemv|batch' --plot pictures", shoal_verb_bench},
     [SHOAL_VERB_DOCTOR] = {"doctor", "", 0, 0, "check this machine, or under mpirun the cluster",
                            "Every check says what it found and, where it failed, what helps.",
                            "doctor", shoal_verb_doctor},

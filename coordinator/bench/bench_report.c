@@ -1,0 +1,42 @@
+#include "coordinator/bench/bench_report.h"
+
+#include "coordinator/cli/machine.h"
+#include "coordinator/cli/report.h"
+
+static shoal_status print_yardsticks(const shoal_bench_rows *yardsticks)
+{
+    static const shoal_column columns[] = {{"yardstick", false}, {"value", true}, {"unit", false}};
+    shoal_status st = SHOAL_OK;
+    shoal_table *table;
+    SHOAL_TRY(shoal_table_create(columns, sizeof columns / sizeof *columns, &table));
+    for (size_t i = 0; i < yardsticks->count; i++) {
+        const shoal_bench_row *row = &yardsticks->data[i];
+        SHOAL_TRY_GOTO(shoal_table_cell(table, "%s", row->name), destroy);
+        SHOAL_TRY_GOTO(shoal_table_cell(table, "%.1f", row->value), destroy);
+        SHOAL_TRY_GOTO(shoal_table_cell(table, "%s", row->unit), destroy);
+    }
+    SHOAL_TRY_GOTO(shoal_table_print(table), destroy);
+    st = shoal_report_text("\n");
+
+destroy:
+    shoal_table_destroy(table);
+    return st;
+}
+
+shoal_status shoal_bench_report(bool json, const shoal_bench_rows *yardsticks,
+                                const shoal_bench_rows *rows)
+{
+    shoal_machine machine;
+    char memory[32];
+    shoal_machine_read(&machine);
+    if (json)
+        return shoal_report_json(json_pack(
+            "{s:o, s:o, s:o}", "machine", shoal_json_machine(&machine), "yardsticks",
+            shoal_bench_rows_json_values(yardsticks), "rows", shoal_bench_rows_json(rows)));
+    shoal_format_bytes(machine.memory_bytes, memory, sizeof memory);
+    SHOAL_TRY(shoal_report_text("%s, %d of %ld cores, %s\n", machine.cpu, machine.cores,
+                                machine.cores_online, memory));
+    if (yardsticks->count)
+        SHOAL_TRY(print_yardsticks(yardsticks));
+    return shoal_bench_rows_print(rows);
+}

@@ -1,0 +1,61 @@
+/* Peaks of tile products: two tiles of inputs x two of weights, as the linears use them. */
+#include <immintrin.h>
+
+#include "kernels/x86/inline.h"
+#include "kernels/x86/yardstick.h"
+
+typedef struct {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} tile_shapes;
+
+_Static_assert(sizeof(tile_shapes) == 64, "what ldtilecfg reads");
+
+/* All eight tiles 16 x 64 bytes: 0-3 sums of zero, 4-7 full of `bits`. */
+static void fill_tiles(int32_t bits)
+{
+    tile_shapes shapes = {.palette = 1};
+    int32_t tile[16 * 16];
+    for (int i = 0; i < 8; i++) {
+        shapes.rows[i] = 16;
+        shapes.row_bytes[i] = 64;
+    }
+    for (int i = 0; i < 16 * 16; i++)
+        tile[i] = bits;
+    /* gcc 12 believes that ldtilecfg reads 8 bytes and would drop the other stores. */
+    __asm__ volatile("" : : "r"(&shapes), "r"(tile) : "memory");
+    _tile_loadconfig(&shapes);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_loadd(4, tile, 64);
+    _tile_loadd(5, tile, 64);
+    _tile_loadd(6, tile, 64);
+    _tile_loadd(7, tile, 64);
+}
+
+void shoal_peak_tdpbssd(int64_t steps)
+{
+    fill_tiles(0x037f05f7);
+    for (; steps > 0; steps--) {
+        _tile_dpbssd(0, 4, 6);
+        _tile_dpbssd(1, 4, 7);
+        _tile_dpbssd(2, 5, 6);
+        _tile_dpbssd(3, 5, 7);
+    }
+    _tile_release();
+}
+
+void shoal_peak_tdpbf16ps(int64_t steps)
+{
+    fill_tiles(0x3f803f80); /* 1, 1 */
+    for (; steps > 0; steps--) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_release();
+}

@@ -18,6 +18,11 @@ CTRANSLATE2_TARGETS = {"decode.b1": 1.7, "prefill.512": 1.5, "decode.b32": 2, "d
 LINEAR_TARGET = 1.2
 
 
+def threads_of(group, work):
+    most = work.threads if group == "model" else min(work.threads, workload.LINEAR_THREADS)
+    return str(most)
+
+
 class Rival:
     """Somebody else's program, in an environment of its own."""
 
@@ -31,7 +36,8 @@ class Rival:
 
     def command(self, part, work):
         first = work.folder if self.group == "model" else work.shape
-        return [self.python, os.path.join(HERE, self.script), first, part, work.threads]
+        script = os.path.join(HERE, self.script)
+        return [self.python, script, first, part, threads_of(self.group, work)]
 
     def read(self, output):
         """(version, {row: value}) of the last line of what the command said."""
@@ -60,10 +66,11 @@ class Shoal:
         self.program, self.group = program, group
 
     def command(self, part, work):
+        threads = threads_of(self.group, work)
         if self.group == "model":
             return [self.program, "bench", "model", "--shape", part, "-n", "1", "--threads",
-                    work.threads, "--json"]
-        rows = rf"^linear\.int4-g128\.{workload.LINEAR_K}x{part}\..*\.t{work.threads}$"
+                    threads, "--json"]
+        rows = rf"^linear\.int4-g128\.{workload.LINEAR_K}x{part}\..*\.t{threads}$"
         return [self.program, "bench", "kernels", "--rows", rows, "--json"]
 
     def read(self, output):

@@ -17,6 +17,7 @@ DECODES = ((1, CONTEXT, 64), (8, CONTEXT, 32), (32, CONTEXT, 16), (8, SHORT, 32)
 LINEAR_K = 4096
 LINEAR_N = {"1b": (4096, 14336, 28672), "tiny": (4096,)}
 LINEAR_M = {"1b": (1, 16, 128, 512), "tiny": (1, 16)}
+LINEAR_THREADS = 2  # at most, as shoal bench kernels has it
 LINEAR_BYTES = {"1b": 512 << 20, "tiny": 32 << 20}
 
 

@@ -144,6 +144,15 @@ shoal_status shoal_engine_idle(shoal_engine *engine, int fd, double seconds)
     return st;
 }
 
+shoal_status shoal_engine_refresh(shoal_engine *engine)
+{
+    if (engine->broken)
+        return shoal_fail(SHOAL_ERR_INTERNAL, "timing of an engine that has failed");
+    const shoal_status st = engine->ops->refresh ? engine->ops->refresh(engine) : SHOAL_OK;
+    engine->broken = st != SHOAL_OK;
+    return st;
+}
+
 shoal_status shoal_engine_wait(shoal_engine *engine, int fd, double seconds)
 {
     struct pollfd one = {.fd = fd, .events = POLLIN};

@@ -25,7 +25,8 @@ typedef struct {
 } shoal_deadlines;
 
 typedef struct {
-    shoal_worker_settings settings; /* threads 0: allowed cores / ranks on the node */
+    shoal_worker_settings settings; /* threads 0: allowed cores / ranks on the node; in a world
+                                       ranks above 0 may leave the model open: rank 0's */
     int ranks;                      /* -n */
     bool ranks_given;               /* said by the user, not the default */
     int emulate;                    /* --emulate-ranks; 0: not asked for */
@@ -70,7 +71,8 @@ typedef struct {
                          shoal_sequence_result *results, shoal_logits_sink sink, void *context);
     /* Wait until `fd` is readable or `seconds` are over; notice meanwhile what happens to ranks. */
     shoal_status (*idle)(shoal_engine *, int fd, double seconds);
-    shoal_status (*close)(shoal_engine *); /* frees the engine whatever it returns */
+    shoal_status (*close)(shoal_engine *);   /* frees the engine whatever it returns */
+    shoal_status (*refresh)(shoal_engine *); /* NULL: `timing` is that of the last step anyway */
 } shoal_engine_ops;
 
 /* A filling extends this struct. */
@@ -86,8 +88,9 @@ struct shoal_engine {
     int kernel_count;
     shoal_rank_memory *memory;       /* [ranks]; freed by close */
     shoal_rank_timing *timing;       /* [ranks]; as last heard, half a second old at most;
-                                        of a world only rank 0's */
+                                        of a world only rank 0's (but shoal_engine_refresh) */
     shoal_rank_identity *identities; /* [ranks]; the same */
+    shoal_worker *first;             /* rank 0 where it lives in this process, else NULL */
 };
 
 SHOAL_MUST_USE shoal_status shoal_engine_open(const shoal_engine_request *request,
@@ -101,6 +104,9 @@ SHOAL_MUST_USE shoal_status shoal_engine_step(shoal_engine *engine, const void *
 /* Wait for `fd` to become readable, at most `seconds`, with an eye on the ranks. A failure means
  * that one is lost; the engine can only be closed then. */
 SHOAL_MUST_USE shoal_status shoal_engine_idle(shoal_engine *engine, int fd, double seconds);
+
+/* Bring the timing of all ranks up to the last step; a cluster takes a second for it. */
+SHOAL_MUST_USE shoal_status shoal_engine_refresh(shoal_engine *engine);
 
 /* SHOAL_OK only when every rank ended well. NULL is allowed. */
 SHOAL_MUST_USE shoal_status shoal_engine_close(shoal_engine *engine);

@@ -137,7 +137,7 @@ static shoal_status local_close(shoal_engine *engine)
     return SHOAL_OK;
 }
 
-static const shoal_engine_ops local_ops = {"local", local_step, local_idle, local_close};
+static const shoal_engine_ops local_ops = {"local", local_step, local_idle, local_close, NULL};
 
 static shoal_status allocate(int ranks, local_engine **out)
 {
@@ -186,6 +186,7 @@ shoal_status shoal_engine_local_open(const shoal_engine_request *request, int ra
     SHOAL_TRY_GOTO(
         shoal_worker_open(&e->settings, e->comms[0], note_progress, first, &first->worker), join);
     shoal_engine_describe(&e->base, first->worker);
+    e->base.first = first->worker;
     SHOAL_TRY(shoal_engine_gather_memory(e->comms[0], first->worker, e->base.memory));
     for (int r = 0; r < ranks; r++)
         shoal_engine_identify(&e->base.identities[r]);

@@ -1,5 +1,7 @@
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "coordinator/engine.h"
 #include "proto/log.h"
@@ -8,6 +10,7 @@ typedef struct {
     shoal_engine base;
     shoal_worker *worker;
     shoal_comm *comm;
+    char model[PATH_MAX]; /* where rank 0 says it is, for ranks that were not told */
 } world_engine;
 
 static shoal_status world_step(shoal_engine *engine, const void *block, uint64_t bytes,
@@ -18,6 +21,11 @@ static shoal_status world_step(shoal_engine *engine, const void *block, uint64_t
     SHOAL_TRY(shoal_worker_step(e->worker, block, bytes, results, sink, context));
     shoal_worker_timing_get(e->worker, &e->base.timing[0]);
     return SHOAL_OK;
+}
+
+static shoal_status world_refresh(shoal_engine *engine)
+{
+    return shoal_worker_timing_all(((world_engine *)engine)->worker, engine->timing);
 }
 
 /* What cannot be closed in order any more stays where it is until the process ends. */
@@ -40,7 +48,8 @@ static shoal_status world_close(shoal_engine *engine)
     return SHOAL_OK;
 }
 
-static const shoal_engine_ops world_ops = {"world", world_step, shoal_engine_wait, world_close};
+static const shoal_engine_ops world_ops = {"world", world_step, shoal_engine_wait, world_close,
+                                           world_refresh};
 
 static void follow_and_exit(world_engine *e)
 {
@@ -59,16 +68,23 @@ static void follow_and_exit(world_engine *e)
 /* Rank 0 decides the sizes of the run; only it has seen the input. */
 typedef struct {
     int64_t prefill_chunk, max_sequences, context, kv_tokens;
-} shared_sizes;
+    char model[PATH_MAX];
+} shared_settings;
 
-static shoal_status share_sizes(shoal_comm *comm, shoal_worker_settings *s)
+static shoal_status share_settings(world_engine *e, shoal_worker_settings *s)
 {
-    shared_sizes sizes = {s->prefill_chunk, s->max_sequences, s->context, s->kv_tokens};
-    SHOAL_TRY(shoal_comm_broadcast(comm, &sizes, sizeof sizes, 0));
-    s->prefill_chunk = sizes.prefill_chunk;
-    s->max_sequences = sizes.max_sequences;
-    s->context = sizes.context;
-    s->kv_tokens = sizes.kv_tokens;
+    shared_settings shared = {s->prefill_chunk, s->max_sequences, s->context, s->kv_tokens, ""};
+    if (s->model)
+        (void)snprintf(shared.model, sizeof shared.model, "%s", s->model);
+    SHOAL_TRY(shoal_comm_broadcast(e->comm, &shared, sizeof shared, 0));
+    s->prefill_chunk = shared.prefill_chunk;
+    s->max_sequences = shared.max_sequences;
+    s->context = shared.context;
+    s->kv_tokens = shared.kv_tokens;
+    if (!s->model) {
+        memcpy(e->model, shared.model, sizeof e->model);
+        s->model = e->model;
+    }
     return SHOAL_OK;
 }
 
@@ -82,7 +98,7 @@ static shoal_status open_worker(const shoal_engine_request *request, int threads
                           e->comm->size);
     e->base.ranks = e->comm->size;
     SHOAL_TRY(shoal_engine_make_reports(&e->base));
-    SHOAL_TRY(share_sizes(e->comm, &settings));
+    SHOAL_TRY(share_settings(e, &settings));
     SHOAL_TRY(shoal_worker_open(&settings, e->comm, first ? request->progress : NULL,
                                 request->progress_context, &e->worker));
     return shoal_engine_gather_memory(e->comm, e->worker, e->base.memory);
@@ -106,6 +122,7 @@ shoal_status shoal_engine_world_open(const shoal_engine_request *request, int ra
     if (e->comm->rank > 0)
         follow_and_exit(e);
     shoal_engine_describe(&e->base, e->worker);
+    e->base.first = e->worker;
     shoal_engine_identify(&e->base.identities[0]);
     *out = &e->base;
     return SHOAL_OK;

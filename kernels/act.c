@@ -9,9 +9,12 @@ typedef struct {
     uint64_t values, scales, sums;
 } act_bytes;
 
+/* An odd number of lines: with an even one, the rows of a register or AMX tile would fall into a
+ * few sets of the cache and push each other out. */
 static int64_t leading(const shoal_linear *like)
 {
-    return shoal_round_up(like->spec.k, LD_STEP);
+    const int64_t lines = shoal_ceil_div(like->spec.k, LD_STEP);
+    return (lines | 1) * LD_STEP;
 }
 
 /* Both factors are below 2^31, so no product of this file overflows 64 bits. */

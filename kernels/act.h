@@ -14,9 +14,10 @@ typedef struct {
     const int32_t *perm;      /* [k]: input i of the act is element perm[i] of the source row;
                                  NULL for the natural order                                     */
     int64_t rows_max;
-    int64_t ld; /* elements between rows of f32 or q: k rounded up to 64, the rest is 0         */
-    float *f32; /* [rows_max][ld], form F32                                                  */
-    int8_t *q;  /* [rows_max][ld], form INT8                                                 */
+    int64_t ld;    /* elements between rows of f32 or q: k rounded up to an odd multiple of 64; the
+                      rest is 0                                                                   */
+    float *f32;    /* [rows_max][ld], form F32                                                  */
+    int8_t *q;     /* [rows_max][ld], form INT8                                                 */
     float *scales; /* [rows_max][act_groups]; NaN marks a row error                             */
     int32_t *sums; /* [rows_max][segments]: sum of q over a segment                             */
 } shoal_act;

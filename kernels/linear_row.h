@@ -15,7 +15,7 @@
 #include "kernels/linear.h"
 
 /* Most input rows of one call: acc is [rows][64] fp32, 64-byte aligned, read and written. */
-#define SHOAL_ROW_BLOCK 128
+#define SHOAL_ROW_BLOCK 256
 
 /* Input rows up to which a linear's `decode` row is used; `prefill` beyond. */
 #define SHOAL_DECODE_ROWS 4

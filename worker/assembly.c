@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/backend_timed.h"
 #include "worker/fault.h"
 #include "worker/probe.h"
 
@@ -121,7 +122,14 @@ static shoal_status prepare_own(const job *j)
     }
     const shoal_backend_options options = {
         .threads = j->settings->threads, .crowded = j->comm->crowded, .cap = j->cap};
-    return shoal_backend_cpu_open(&options, &a->backend);
+    SHOAL_TRY(shoal_backend_cpu_open(&options, &a->backend));
+    if (!j->settings->profile)
+        return SHOAL_OK;
+    shoal_backend *inner = a->backend;
+    a->backend = NULL;
+    SHOAL_TRY(shoal_backend_timed_open(inner, &a->backend));
+    a->profiled = true;
+    return SHOAL_OK;
 }
 
 static shoal_status prepare(const job *j)

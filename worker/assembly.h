@@ -22,6 +22,7 @@ typedef struct {
     shoal_scratch_shape scratch_shape;
     shoal_scratch scratch;
     shoal_backend *backend;
+    bool profiled; /* the backend is a timed one */
     float *inv_freq[SHOAL_ROPES_MAX];
     uint64_t read_bytes; /* measured, of this rank */
     bool pushed;         /* rank 0 reads for all */

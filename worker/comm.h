@@ -111,6 +111,11 @@ SHOAL_MUST_USE shoal_status shoal_comm_mpi_open(int threads, bool force_network,
 SHOAL_MUST_USE shoal_status shoal_comm_mpi_open_nodes(int threads, int pretended_nodes,
                                                       shoal_comm **out);
 
+/* MPI_Allreduce of `count` <= INT32_MAX fp32 over all ranks: what the reduce above is measured
+ * against, and nothing else. `comm` is one that shoal_comm_mpi_open made. */
+SHOAL_MUST_USE shoal_status shoal_comm_mpi_allreduce(shoal_comm *comm, const float *from, float *to,
+                                                     int count);
+
 /* Was this process started inside an MPI launch (Open MPI, PMIx or Slurm variables)? If so *size
  * and *rank are what the variables say; *size is 0 where PMIx names a rank but nobody the size.
  * Does not touch MPI (worker/comm_launch.c). */

@@ -149,6 +149,12 @@ static shoal_status mpi_reduce(shoal_comm *comm, uint64_t count, const int64_t *
     return SHOAL_OK;
 }
 
+shoal_status shoal_comm_mpi_allreduce(shoal_comm *comm, const float *from, float *to, int count)
+{
+    return shoal_net_check(MPI_Allreduce(from, to, count, MPI_FLOAT, MPI_SUM, of(comm)->world),
+                           "MPI_Allreduce");
+}
+
 /* --- gather ---------------------------------------------------------------------------------- */
 
 static int64_t blocks_of(uint64_t bytes)

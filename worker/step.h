@@ -71,7 +71,7 @@ typedef struct {
     int32_t reserved;
 } shoal_step;
 
-typedef enum { SHOAL_STEP_FORWARD, SHOAL_STEP_BYE } shoal_step_kind;
+typedef enum { SHOAL_STEP_FORWARD, SHOAL_STEP_BYE, SHOAL_STEP_TIMING } shoal_step_kind;
 
 /* Does any sequence have more than one row? Such steps take longer. */
 static inline bool shoal_step_is_prefill(const shoal_step *step)

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "kernels/linear_row.h"
 #include "worker/answer.h"
@@ -147,6 +148,41 @@ void shoal_worker_timing_get(shoal_worker *worker, shoal_worker_timing *out)
     (void)pthread_mutex_unlock(&worker->timing_lock);
 }
 
+/* Every rank shows its timing; `all` may be NULL. */
+static shoal_status gather_timing(shoal_worker *w, shoal_worker_timing *all)
+{
+    shoal_worker_timing mine;
+    uint64_t bytes[SHOAL_RANKS_MAX];
+    const void *parts[SHOAL_RANKS_MAX];
+    shoal_worker_timing_get(w, &mine);
+    memcpy(shoal_comm_slot(w->comm), &mine, sizeof mine);
+    for (int r = 0; r < w->comm->size; r++)
+        bytes[r] = sizeof mine;
+    SHOAL_TRY(shoal_comm_gather(w->comm, bytes, parts));
+    for (int r = 0; all && r < w->comm->size; r++)
+        memcpy(&all[r], parts[r], sizeof *all);
+    return SHOAL_OK;
+}
+
+shoal_status shoal_worker_timing_all(shoal_worker *worker, shoal_worker_timing *all)
+{
+    shoal_step head = {.magic = SHOAL_STEP_MAGIC, .bytes = sizeof head, .kind = SHOAL_STEP_TIMING};
+    SHOAL_TRY(shoal_comm_broadcast(worker->comm, &head, sizeof head, 0));
+    return gather_timing(worker, all);
+}
+
+const shoal_timed_line *shoal_worker_profile(const shoal_worker *worker, int *count)
+{
+    *count = 0;
+    return worker->parts.profiled ? shoal_backend_timed_lines(worker->parts.backend, count) : NULL;
+}
+
+void shoal_worker_profile_reset(shoal_worker *worker)
+{
+    if (worker->parts.profiled)
+        shoal_backend_timed_reset(worker->parts.backend);
+}
+
 /* The clocks when a step begins. */
 typedef struct {
     uint64_t exchanges;
@@ -242,6 +278,8 @@ static shoal_status follow_step(shoal_worker *w, bool *bye)
     *bye = head.kind == SHOAL_STEP_BYE;
     if (*bye)
         return SHOAL_OK;
+    if (head.kind == SHOAL_STEP_TIMING)
+        return gather_timing(w, NULL);
     SHOAL_TRY(receive_block(w, &head));
     SHOAL_TRY(shoal_step_open(w->block, head.bytes, &w->limits, &view));
     SHOAL_TRY(compute(w, &view, NULL, NULL));

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "kernels/backend.h"
+#include "kernels/backend_timed.h"
 #include "shard/budget.h"
 #include "shard/plan.h"
 #include "worker/comm.h"
@@ -34,6 +35,7 @@ typedef struct {
     const double *capacity; /* [ranks] or NULL */
     bool push;              /* rank 0 reads for all */
     bool probe;             /* check every linear after load */
+    bool profile;           /* keep books: shoal_worker_profile */
 } shoal_worker_settings;
 
 /* Defaults for everything but the model. */
@@ -99,5 +101,14 @@ typedef struct {
 
 /* As of the last whole step; from any thread. */
 void shoal_worker_timing_get(shoal_worker *worker, shoal_worker_timing *out);
+
+/* Rank 0, between steps: the timing of every rank, all[size]; the others answer from their follow.
+ */
+SHOAL_MUST_USE shoal_status shoal_worker_timing_all(shoal_worker *worker, shoal_worker_timing *all);
+
+/* With settings.profile: where the time of this rank's operations went since the last reset, as
+ * kernels/backend_timed.h counts it; none (*count 0) without. For the thread that steps. */
+const shoal_timed_line *shoal_worker_profile(const shoal_worker *worker, int *count);
+void shoal_worker_profile_reset(shoal_worker *worker);
 
 #endif

@@ -23,20 +23,42 @@ destroy:
     return st;
 }
 
-shoal_status shoal_bench_report(bool json, const shoal_bench_rows *yardsticks,
-                                const shoal_bench_rows *rows)
+/* Takes over `more`. */
+static shoal_status print_json(const shoal_bench_rows *yardsticks, const shoal_bench_rows *rows,
+                               json_t *more)
+{
+    shoal_machine machine;
+    shoal_machine_read(&machine);
+    json_t *document =
+        json_pack("{s:o, s:o, s:o}", "machine", shoal_json_machine(&machine), "yardsticks",
+                  shoal_bench_rows_json_values(yardsticks), "rows", shoal_bench_rows_json(rows));
+    if (document && more && json_object_update(document, more) != 0) {
+        json_decref(document);
+        document = NULL;
+    }
+    json_decref(more);
+    return shoal_report_json(document);
+}
+
+shoal_status shoal_bench_report_with(bool json, const shoal_bench_rows *yardsticks,
+                                     const shoal_bench_rows *rows, json_t *more)
 {
     shoal_machine machine;
     char memory[32];
-    shoal_machine_read(&machine);
     if (json)
-        return shoal_report_json(json_pack(
-            "{s:o, s:o, s:o}", "machine", shoal_json_machine(&machine), "yardsticks",
-            shoal_bench_rows_json_values(yardsticks), "rows", shoal_bench_rows_json(rows)));
+        return print_json(yardsticks, rows, more);
+    json_decref(more);
+    shoal_machine_read(&machine);
     shoal_format_bytes(machine.memory_bytes, memory, sizeof memory);
     SHOAL_TRY(shoal_report_text("%s, %d of %ld cores, %s\n", machine.cpu, machine.cores,
                                 machine.cores_online, memory));
     if (yardsticks->count)
         SHOAL_TRY(print_yardsticks(yardsticks));
-    return shoal_bench_rows_print(rows);
+    return rows->count ? shoal_bench_rows_print(rows) : SHOAL_OK;
+}
+
+shoal_status shoal_bench_report(bool json, const shoal_bench_rows *yardsticks,
+                                const shoal_bench_rows *rows)
+{
+    return shoal_bench_report_with(json, yardsticks, rows, NULL);
 }

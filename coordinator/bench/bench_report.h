@@ -11,4 +11,9 @@
 SHOAL_MUST_USE shoal_status shoal_bench_report(bool json, const shoal_bench_rows *yardsticks,
                                                const shoal_bench_rows *rows);
 
+/* The same with more keys, an object whose reference is taken over; for people they are not
+ * printed. */
+SHOAL_MUST_USE shoal_status shoal_bench_report_with(bool json, const shoal_bench_rows *yardsticks,
+                                                    const shoal_bench_rows *rows, json_t *more);
+
 #endif

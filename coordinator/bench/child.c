@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -66,6 +67,8 @@ shoal_status shoal_bench_child_start(const char *const *words, const char *folde
 {
     int output[2], failure[2];
     shoal_bench_child child = {.output = -1};
+    const char *slash = strrchr(words[0], '/');
+    (void)snprintf(child.name, sizeof child.name, "%s", slash ? slash + 1 : words[0]);
     if (pipe2(output, O_CLOEXEC) != 0)
         return shoal_fail(SHOAL_ERR_TEMPORARY, "pipe: %s", strerror(errno));
     if (pipe2(failure, O_CLOEXEC) != 0) {
@@ -106,9 +109,10 @@ static shoal_status how_it_ended(const shoal_bench_child *child)
 {
     const int status = child->wait_status;
     if (WIFSIGNALED(status))
-        return shoal_fail(SHOAL_ERR_UNAVAILABLE, "the server was killed by signal %d (%s)",
+        return shoal_fail(SHOAL_ERR_UNAVAILABLE, "%s was killed by signal %d (%s)", child->name,
                           WTERMSIG(status), strsignal(WTERMSIG(status)));
-    return shoal_fail(SHOAL_ERR_UNAVAILABLE, "the server ended with code %d", WEXITSTATUS(status));
+    return shoal_fail(SHOAL_ERR_UNAVAILABLE, "%s ended with code %d", child->name,
+                      WEXITSTATUS(status));
 }
 
 shoal_status shoal_bench_child_check(shoal_bench_child *child, double seconds)
@@ -120,7 +124,7 @@ shoal_status shoal_bench_child_check(shoal_bench_child *child, double seconds)
 static shoal_status closed_output(shoal_bench_child *child)
 {
     SHOAL_TRY(shoal_bench_child_check(child, 1.0));
-    return shoal_fail(SHOAL_ERR_UNAVAILABLE, "the server closed its output without a line");
+    return shoal_fail(SHOAL_ERR_UNAVAILABLE, "%s closed its output without a line", child->name);
 }
 
 shoal_status shoal_bench_child_line(shoal_bench_child *child, char *out, size_t room)
@@ -145,7 +149,7 @@ shoal_status shoal_bench_child_line(shoal_bench_child *child, char *out, size_t 
         }
         used++;
     }
-    return shoal_fail(SHOAL_ERR_UNAVAILABLE, "the server prints something else than one line");
+    return shoal_fail(SHOAL_ERR_UNAVAILABLE, "%s prints something else than one line", child->name);
 }
 
 bool shoal_bench_child_stop(shoal_bench_child *child, double grace)

@@ -13,8 +13,9 @@
 #include "proto/status.h"
 
 typedef struct {
-    pid_t pid;  /* 0: none */
-    int output; /* readable end of its stdout */
+    pid_t pid;     /* 0: none */
+    char name[32]; /* of the program, for sentences */
+    int output;    /* readable end of its stdout */
     bool ended;
     int wait_status; /* once ended */
 } shoal_bench_child;

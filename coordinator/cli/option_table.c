@@ -312,6 +312,19 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                         .verbs = V(BENCH),
                         .help = "Measure only the rows whose name matches, as 'gemv|attn.*t1' "
                                 "(bench kernels)."},
+    [SHOAL_OPT_SHAPE] = {.name = "shape",
+                         .metavar = "NAME",
+                         .type = SHOAL_TYPE_ENUM,
+                         .words = "1b tiny",
+                         .fallback = "1b",
+                         .verbs = V(BENCH),
+                         .help = "Without a MODEL: the shape of the one that is made up, with "
+                                 "random int4 weights (bench model, scaling)."},
+    [SHOAL_OPT_PROFILE] = {.name = "profile",
+                           .type = SHOAL_TYPE_BOOL,
+                           .verbs = V(BENCH),
+                           .help = "Say where the time of a decode step and of a prefill step "
+                                   "goes instead (bench model)."},
     [SHOAL_OPT_PLOT] = {.name = "plot",
                         .metavar = "DIR",
                         .type = SHOAL_TYPE_STRING,

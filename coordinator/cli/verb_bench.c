@@ -7,6 +7,7 @@
 #include "coordinator/bench/plot_kernels.h"
 #include "coordinator/bench/plot_serve.h"
 #include "coordinator/bench/serve_bench.h"
+#include "coordinator/cli/verb_bench.h"
 #include "coordinator/cli/verbs.h"
 #include "coordinator/cluster/launch.h"
 #include "coordinator/engine.h"
@@ -184,19 +185,32 @@ static shoal_status bench_kernels(const shoal_options *o)
     return st;
 }
 
+/* ---- the kinds ------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *name;
+    shoal_status (*run)(const shoal_options *);
+    bool by_all; /* inside an MPI launch every rank has a part in it */
+} bench_kind;
+
+static const bench_kind kinds[] = {
+    {"kernels", bench_kernels, false},       {"reduce", shoal_verb_bench_reduce, true},
+    {"model", shoal_verb_bench_model, true}, {"scaling", shoal_verb_bench_scaling, true},
+    {"serve", bench_serve, false},
+};
+
 shoal_status shoal_verb_bench(const shoal_options *options)
 {
-    static const char *const kinds[] = {"kernels", "reduce", "model", "scaling", "serve"};
-    const char *kind = options->operands[0];
-    if (strcmp(kind, "serve") == 0)
-        return bench_serve(options);
-    if (strcmp(kind, "kernels") == 0)
-        return bench_kernels(options);
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (strcmp(kind, kinds[i]) == 0)
-            return shoal_fail(SHOAL_ERR_UNAVAILABLE, "'bench %s' is not in this version of shoal",
-                              kind);
-    const char *near = shoal_nearest_word(kind, kinds, sizeof kinds / sizeof *kinds);
-    return shoal_fail(SHOAL_ERR_USAGE, "unknown bench '%.100s'; did you mean '%s'?", kind,
+    const char *names[sizeof kinds / sizeof *kinds], *wanted = options->operands[0];
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        names[i] = kinds[i].name;
+        if (strcmp(wanted, kinds[i].name) != 0)
+            continue;
+        if (!kinds[i].by_all && shoal_engine_is_follower())
+            return SHOAL_OK;
+        return kinds[i].run(options);
+    }
+    const char *near = shoal_nearest_word(wanted, names, sizeof names / sizeof *names);
+    return shoal_fail(SHOAL_ERR_USAGE, "unknown bench '%.100s'; did you mean '%s'?", wanted,
                       near ? near : "serve");
 }

@@ -49,20 +49,32 @@ const shoal_verb shoal_verb_table[SHOAL_VERB_COUNT] = {
                            "Started by mpirun, by hand or by a coordinator; joins the coordinator "
                            "at --coordinator with the token in --token-file.",
                            NULL, shoal_verb_worker},
-    [SHOAL_VERB_BENCH] = {"bench", "kernels | serve MODEL", 1, 2,
-                          "measure kernels beside this machine's limits, or a server as its "
-                          "clients see it",
-                          "kernels: checks every kernel against the reference, then times it in "
-                          "turns with what limits it: reading the same bytes, or the best "
-                          "instruction on registers alone. fraction is the median over the turns. "
-                          "The limit of a batch row is 1.1 x the longer of the time of one input "
-                          "row and the time of the arithmetic at peak. In about two minutes.\n"
-                          "serve: starts 'shoal serve MODEL' (or takes the server at --url), keeps "
-                          "1, 8 and 32 streams busy with random prompts, then lets requests arrive "
-                          "at random times. Reports tokens per second, time to the first token, "
-                          "time between tokens, and every failure; in about a minute. Options of "
-                          "'How it runs' are the server's.",
-                          "bench kernels --rows 'gemv|batch' --plot pictures", shoal_verb_bench},
+    [SHOAL_VERB_BENCH] =
+        {"bench", "kernels | reduce | model [MODEL] | scaling [MODEL] | serve MODEL", 1, 2,
+         "measure kernels, exchanges and models beside this machine's limits, or a "
+         "server as its clients see it",
+         "kernels: checks every kernel against the reference, then times it in "
+         "turns with what limits it: reading the same bytes, or the best "
+         "instruction on registers alone. fraction is the median over the turns. "
+         "The limit of a batch row is 1.1 x the longer of the time of one input "
+         "row and the time of the arithmetic at peak. In about two minutes.\n"
+         "reduce: the exchange of a decode step beside MPI_Allreduce, for 2 and 4 "
+         "ranks or those of -n.\n"
+         "model: decode, prefill, batches and load of MODEL (or of one made up, "
+         "--shape) beside read bandwidth and the best instruction's peak, for "
+         "several setups of ranks and threads or the one of -n and --threads; "
+         "with --profile, where the time of a step goes.\n"
+         "scaling: the same model on more and more ranks: tokens per second, what "
+         "each rank computes, exchanges and waits for, and the proof that all "
+         "give the same bits.\n"
+         "Under mpirun, reduce, model and scaling measure the ranks of the "
+         "launch.\n"
+         "serve: starts 'shoal serve MODEL' (or takes the server at --url), keeps "
+         "1, 8 and 32 streams busy with random prompts, then lets requests arrive "
+         "at random times. Reports tokens per second, time to the first token, "
+         "time between tokens, and every failure; in about a minute. Options of "
+         "'How it runs' are the server's.",
+         "bench kernels --rows 'gemv|batch' --plot pictures", shoal_verb_bench},
     [SHOAL_VERB_DOCTOR] = {"doctor", "", 0, 0, "check this machine, or under mpirun the cluster",
                            "Every check says what it found and, where it failed, what helps.",
                            "doctor", shoal_verb_doctor},
@@ -110,7 +122,7 @@ static void configure_log(const shoal_options *options)
 static bool uses_world(shoal_verb_id verb)
 {
     return verb == SHOAL_VERB_GENERATE || verb == SHOAL_VERB_EVAL || verb == SHOAL_VERB_WORKER ||
-           verb == SHOAL_VERB_DOCTOR;
+           verb == SHOAL_VERB_DOCTOR || verb == SHOAL_VERB_BENCH;
 }
 
 static shoal_status run_verb(const shoal_verb *verb, const shoal_options *options)

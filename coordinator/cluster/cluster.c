@@ -302,7 +302,14 @@ static shoal_status cluster_idle(shoal_engine *engine, int fd, double seconds)
     return SHOAL_OK;
 }
 
-static const shoal_engine_ops cluster_ops = {"cluster", cluster_step, cluster_idle, cluster_close};
+/* Every rank tells with a heartbeat. */
+static shoal_status cluster_refresh(shoal_engine *engine)
+{
+    return cluster_idle(engine, -1, 2 * IDLE_TICK_SECONDS);
+}
+
+static const shoal_engine_ops cluster_ops = {"cluster", cluster_step, cluster_idle, cluster_close,
+                                             cluster_refresh};
 
 /* ---- the engine ------------------------------------------------------------------------------ */
 

@@ -16,7 +16,8 @@ void shoal_peak_vpdpbusd_ymm(int64_t steps);
 void shoal_peak_vpmaddubsw_ymm(int64_t steps);
 void shoal_peak_vfmadd231ps_ymm(int64_t steps);
 
-/* Twelve times sign extension of 16 int8, vpmaddwd and the addition to a sum. */
+/* Twelve times vpmaddwd and the addition to a sum, with a sign extension of 16 int8 for every six:
+ * int8 x int8 in int16, as a register tile of six rows would do it. */
 void shoal_peak_vpmaddwd_ymm(int64_t steps);
 
 void shoal_read_zmm(const void *memory, size_t bytes, int32_t ahead);

@@ -10,6 +10,9 @@ PEAK(shoal_peak_vfmadd231ps_ymm, "vfmadd231ps %2, %1, %0", "x", LANE_F32)
 /* It has no sum of its own: each product overwrites a register. */
 PEAK(shoal_peak_vpmaddubsw_ymm, "vpmaddubsw %2, %1, %0", "x", LANE_INT8)
 
+/* A register tile of 6 rows shares each vector of weights that it has widened. */
+#define ROWS 6
+
 void shoal_peak_vpmaddwd_ymm(int64_t steps)
 {
     __m256i sum[SUMS];
@@ -17,12 +20,16 @@ void shoal_peak_vpmaddwd_ymm(int64_t steps)
     const __m128i codes = _mm256_castsi256_si128(a);
     UNROLL for (int i = 0; i < SUMS; i++) sum[i] = lanes(0);
     for (; steps > 0; steps--) {
-        UNROLL for (int i = 0; i < SUMS; i++)
+        UNROLL for (int v = 0; v < SUMS / ROWS; v++)
         {
-            __m256i product;
-            __asm__ volatile("vpmovsxbw %1, %0" : "=x"(product) : "x"(codes));
-            __asm__ volatile("vpmaddwd %1, %0, %0" : "+x"(product) : "x"(a));
-            __asm__ volatile("vpaddd %1, %0, %0" : "+x"(sum[i]) : "x"(product));
+            __m256i wide;
+            __asm__ volatile("vpmovsxbw %1, %0" : "=x"(wide) : "x"(codes));
+            UNROLL for (int r = 0; r < ROWS; r++)
+            {
+                __m256i product;
+                __asm__ volatile("vpmaddwd %2, %1, %0" : "=x"(product) : "x"(wide), "x"(a));
+                __asm__ volatile("vpaddd %1, %0, %0" : "+x"(sum[v * ROWS + r]) : "x"(product));
+            }
         }
     }
 }

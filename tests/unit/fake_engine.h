@@ -107,7 +107,7 @@ static shoal_status fake_close(shoal_engine *engine)
 
 static shoal_status fake_open(const shoal_engine_request *request, shoal_engine **out)
 {
-    static const shoal_engine_ops ops = {"fake", fake_step, shoal_engine_wait, fake_close};
+    static const shoal_engine_ops ops = {"fake", fake_step, shoal_engine_wait, fake_close, NULL};
     (void)request;
     fake.opened++;
     if (fake.failing_opens > 0) {

@@ -38,7 +38,7 @@ static void bench_open(bench *b, int64_t k, int64_t group, int64_t act_group, sh
 static int64_t quantize_everywhere(bench *b, const float *x)
 {
     const shoal_linear *w = &b->linear;
-    int8_t q[K_MAX + 64];
+    int8_t q[K_MAX + 128];
     float scales[K_MAX];
     int32_t sums[K_MAX];
     int64_t errors = 0;

@@ -1,0 +1,85 @@
+#include "coordinator/bench/work.h"
+
+#include "worker/blueprint.h"
+
+static shoal_peak_product product_of(const shoal_linear_spec *spec)
+{
+    if (spec->act == SHOAL_ACT_F32)
+        return SHOAL_PEAK_F32;
+    return spec->kind == SHOAL_WEIGHT_INT4 ? SHOAL_PEAK_INT4 : SHOAL_PEAK_INT8;
+}
+
+static shoal_status add_linear(const shoal_blueprint *b, int rank, int layer, shoal_role role,
+                               shoal_bench_work *work)
+{
+    shoal_linear_spec spec;
+    shoal_linear_size size;
+    if (!shoal_slice_spec(&b->slicing, rank, layer, role, &spec))
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_linear_measure(&spec, &size));
+    const double operations = 2.0 * (double)spec.n * (double)spec.k;
+    work->weight_bytes +=
+        (double)(size.codes_bytes + size.scales_bytes + size.zeros_bytes + size.mins_bytes);
+    if (layer >= 0)
+        work->product = product_of(&spec);
+    if (layer < 0)
+        work->head_operations += operations;
+    else
+        work->layer_operations += operations;
+    return SHOAL_OK;
+}
+
+/* Add a role of rank 0 to the shape it belongs to. */
+static void add_shape(const shoal_blueprint *b, int layer, shoal_role role,
+                      shoal_bench_linear_shape *shape)
+{
+    shoal_linear_spec spec;
+    if (!shoal_slice_spec(&b->slicing, 0, layer, role, &spec))
+        return;
+    shape->n += spec.n;
+    shape->k = spec.k;
+}
+
+static void find_shapes(const shoal_blueprint *b, shoal_bench_linear_shape *shapes)
+{
+    static const struct {
+        const char *name, *op;
+        shoal_role first, last;
+        int layer;
+    } calls[SHOAL_BENCH_SHAPES] = {
+        {"qkv", "whole", SHOAL_ROLE_Q, SHOAL_ROLE_V, 0},
+        {"o", "cut", SHOAL_ROLE_O, SHOAL_ROLE_O, 0},
+        {"gate_up", "gated", SHOAL_ROLE_GATE, SHOAL_ROLE_UP, 0},
+        {"down", "cut", SHOAL_ROLE_DOWN, SHOAL_ROLE_DOWN, 0},
+        {"lm_head", "whole", SHOAL_ROLE_LM_HEAD, SHOAL_ROLE_LM_HEAD, -1},
+    };
+    for (int i = 0; i < SHOAL_BENCH_SHAPES; i++) {
+        shapes[i] = (shoal_bench_linear_shape){.name = calls[i].name, .op = calls[i].op};
+        for (shoal_role role = calls[i].first; role <= calls[i].last; role++)
+            add_shape(b, calls[i].layer, role, &shapes[i]);
+    }
+}
+
+static shoal_status add_rank(const shoal_blueprint *b, int rank, shoal_bench_work *work)
+{
+    for (int layer = 0; layer < (int)b->model->layer_count; layer++)
+        for (shoal_role role = 0; role < SHOAL_ROLE_LAYER_LINEARS; role++)
+            SHOAL_TRY(add_linear(b, rank, layer, role, work));
+    return add_linear(b, rank, -1, SHOAL_ROLE_LM_HEAD, work);
+}
+
+shoal_status shoal_bench_work_of(const shoal_worker_settings *settings, int ranks,
+                                 shoal_bench_work *out)
+{
+    shoal_status st = SHOAL_OK;
+    shoal_bench_work work = {0};
+    shoal_blueprint *blueprint;
+    SHOAL_TRY(shoal_blueprint_open(settings, settings->model, ranks, &blueprint));
+    for (int r = 0; r < ranks && st == SHOAL_OK; r++)
+        st = add_rank(blueprint, r, &work);
+    find_shapes(blueprint, work.shapes);
+    shoal_blueprint_close(blueprint);
+    if (st == SHOAL_OK)
+        *out = work;
+    return st;
+}

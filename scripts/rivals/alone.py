@@ -1,8 +1,9 @@
-"""Run a command and tell how much of the machine others took meanwhile.
+"""Run commands one after the other and tell how much of the machine others took meanwhile.
 
-    alone.py COMMAND...
+    alone.py '[["COMMAND", "ARGUMENT", ...], ...]'
 
-Prints {"code": exit status, "output": its stdout, "others": per cent of all cores' time}.
+Prints {"code": exit status, "output": its stdout, "others": per cent of all cores' time} of each,
+in a list.
 """
 import json
 import os
@@ -33,12 +34,11 @@ class Others:
         return 100 * others / (os.cpu_count() * (time.monotonic() - self.begin))
 
 
-def main():
+def measure(command):
     others = Others()
-    run = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, text=True, check=False)
-    json.dump({"code": run.returncode, "output": run.stdout, "others": others.percent()},
-              sys.stdout)
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    return {"code": run.returncode, "output": run.stdout, "others": others.percent()}
 
 
 if __name__ == "__main__":
-    main()
+    json.dump([measure(command) for command in json.loads(sys.argv[1])], sys.stdout)

@@ -128,8 +128,7 @@ typedef struct {
     const shoal_act *gate_act, *up_act;
     int64_t rows;
     shoal_gate kind;
-    float *scratch; /* [2][rows][n rounded up to 64] */
-    shoal_act *act; /* input of down */
+    shoal_act *act; /* input of down, in natural order */
     int64_t *pending;
 } shoal_gated_args;
 

@@ -35,10 +35,16 @@ typedef struct {
     const void *args;
 } region;
 
-static void run(shoal_backend_cpu *cpu, shoal_pool_task task, const void *args)
+/* One piece of work is nothing to share: no thread is woken and none is waited for. */
+static void run(shoal_backend_cpu *cpu, shoal_pool_task task, const void *args, int64_t pieces)
 {
     region r = {cpu, args};
-    shoal_pool_run(cpu->pool, task, &r);
+    if (pieces > 1) {
+        shoal_pool_run(cpu->pool, task, &r);
+    } else {
+        shoal_fp_reset();
+        task(&r, 0, 1);
+    }
 }
 
 /* ---- embed, rope ---------------------------------------------------------------------------- */
@@ -72,7 +78,7 @@ static void embed_task(void *context, int thread, int threads)
 
 static shoal_status embed(shoal_backend *backend, const shoal_embed_args *args)
 {
-    run(self(backend), embed_task, args);
+    run(self(backend), embed_task, args, args->rows);
     return SHOAL_OK;
 }
 
@@ -93,7 +99,7 @@ static void rope_task(void *context, int thread, int threads)
 
 static shoal_status rope(shoal_backend *backend, const shoal_rope_args *args)
 {
-    run(self(backend), rope_task, args);
+    run(self(backend), rope_task, args, args->rows);
     return SHOAL_OK;
 }
 
@@ -171,9 +177,9 @@ static shoal_status norm(shoal_backend *backend, const shoal_norm_args *args)
 {
     shoal_backend_cpu *cpu = self(backend);
     SHOAL_TRY(need_scratch(cpu, args->hidden));
-    run(cpu, norm_task, args);
+    run(cpu, norm_task, args, args->rows);
     if (args->weight && args->pick)
-        run(cpu, pick_task, args);
+        run(cpu, pick_task, args, args->picked);
     return SHOAL_OK;
 }
 
@@ -210,7 +216,7 @@ static shoal_status whole(shoal_backend *backend, const shoal_whole_job *jobs, i
     for (int j = 0; j < count; j++)
         caps |= jobs[j].soft_cap != 0.0f;
     if (caps)
-        run(cpu, soft_cap_task, &args);
+        run(cpu, soft_cap_task, &args, shoal_pool_threads(cpu->pool));
     return SHOAL_OK;
 }
 
@@ -221,33 +227,11 @@ static shoal_status cut(shoal_backend *backend, const shoal_cut_args *args)
     return SHOAL_OK;
 }
 
-static void gated_task(void *context, int thread, int threads)
-{
-    const region *r = context;
-    const shoal_gated_args *a = r->args;
-    const int64_t n = a->gate->spec.n, ld = shoal_round_up(n, SHOAL_PANEL);
-    int64_t begin, end;
-    shoal_share(a->rows, thread, threads, &begin, &end);
-    for (int64_t row = begin; row < end; row++) {
-        float *gate = a->scratch + row * ld;
-        r->cpu->ops->gated(a->kind, gate, gate + a->rows * ld, n, gate);
-        shoal_quantize_rows(r->cpu->base.cap, gate, ld, row, 1, a->act,
-                            a->pending ? a->pending + row : NULL);
-    }
-}
-
 static shoal_status gated(shoal_backend *backend, const shoal_gated_args *args)
 {
     shoal_backend_cpu *cpu = self(backend);
-    const int64_t ld = shoal_round_up(args->gate->spec.n, SHOAL_PANEL);
-    if (ld == 0) /* this rank holds no unit: down gets no input */
-        return SHOAL_OK;
-    const shoal_whole_job jobs[] = {
-        {.linear = args->gate, .act = args->gate_act, .out = args->scratch, .ld = ld},
-        {.linear = args->up, .act = args->up_act, .out = args->scratch + args->rows * ld, .ld = ld},
-    };
-    shoal_linear_whole(cpu->pool, jobs, 2, args->rows);
-    run(cpu, gated_task, args);
+    SHOAL_TRY(need_scratch(cpu, shoal_linear_gated_scratch(args->act)));
+    shoal_linear_gated(cpu->pool, args, cpu->ops, cpu->base.cap, cpu->scratch, cpu->scratch_each);
     return SHOAL_OK;
 }
 
@@ -277,7 +261,7 @@ static void quantize_task(void *context, int thread, int threads)
 
 static shoal_status quantize(shoal_backend *backend, const shoal_quantize_args *args)
 {
-    run(self(backend), quantize_task, args);
+    run(self(backend), quantize_task, args, args->rows);
     return SHOAL_OK;
 }
 

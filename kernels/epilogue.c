@@ -14,6 +14,17 @@ bool shoal_unit_fixed(float unit, int64_t *out)
     return true;
 }
 
+void shoal_panel_put_ref(const float *acc, int64_t rows, int64_t columns, const float *bias,
+                         float *out, int64_t ld)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t c = 0; c < columns; c++) {
+            const float sum = acc[r * SHOAL_PANEL + c];
+            out[r * ld + c] = bias ? sum + bias[c] : sum;
+        }
+    }
+}
+
 void shoal_unit_flush_ref(const float *acc, int64_t rows, int64_t columns, int64_t *slot,
                           int64_t ld_slot, int64_t *bad, bool first)
 {

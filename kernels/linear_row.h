@@ -30,7 +30,8 @@ struct shoal_linear_row {
     int64_t rows_min; /* it pays from this many input rows on (1: decode too); any number works   */
     bool (*applicable)(const shoal_linear *w);
     shoal_linear_accumulate accumulate;
-    shoal_unit_flush flush; /* of the same level, for cut linears */
+    shoal_panel_put put;    /* of the same level, for whole linears */
+    shoal_unit_flush flush; /* and for cut ones */
 };
 
 /* Fastest first, the reference last. */

@@ -1,98 +1,145 @@
 #include "kernels/linear_run.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "kernels/linear_row.h"
+#include "kernels/quantize_rows.h"
 #include "proto/bytes.h"
 
 /* Work for every thread is worth more than long blocks: aim at this many pieces a thread. */
 #define PIECES_PER_THREAD 4
 #define ROW_BLOCK_MIN     16
 
+/* Pieces are claimed in runs, at least this many runs a thread, so that few rows read long streams
+ * and yet nobody waits long for a slower core. */
+#define RUNS_PER_THREAD 16
+
 static const shoal_linear_row *row_for(const shoal_linear *w, int64_t rows)
 {
     return rows <= SHOAL_DECODE_ROWS ? w->decode : w->prefill;
 }
 
-/* Rows per piece when `panels` panels are shared; any number gives the same bits. */
-static int64_t block_of(int64_t panels, int64_t rows, int threads)
+/* How the rows and panels of a linear, or of several, are cut into pieces. Piece i is block
+ * i / columns of the rows and column i % columns; a column is `width` panels. */
+typedef struct {
+    int64_t rows, block, columns;
+    int64_t run;          /* pieces claimed at once */
+    _Atomic int64_t next; /* first one that nobody has claimed */
+} cutting;
+
+/* Rows per piece; any number gives the same bits. */
+static int64_t block_of(int64_t columns, int64_t rows, int64_t most, int threads)
 {
-    int64_t block = SHOAL_ROW_BLOCK;
+    int64_t block = most;
     while (block > ROW_BLOCK_MIN &&
-           panels * shoal_ceil_div(rows, block) < (int64_t)PIECES_PER_THREAD * threads)
+           columns * shoal_ceil_div(rows, block) < (int64_t)PIECES_PER_THREAD * threads)
         block /= 2;
     return block;
 }
 
-/* One piece: `rows` rows from `row0` of one panel. */
-typedef struct {
-    int64_t panel, row0, rows, columns;
-} piece;
-
-/* Piece number `i` of a linear: the blocks of a panel follow each other, so that its weights stay
- * in the cache. */
-static piece piece_at(const shoal_linear *w, int64_t i, int64_t rows, int64_t block)
+static void cut_pieces(cutting *c, int64_t columns, int64_t rows, int64_t most, int threads)
 {
-    const int64_t blocks = shoal_ceil_div(rows, block), panel = i / blocks;
-    const int64_t row0 = i % blocks * block;
-    return (piece){panel, row0, shoal_min_i64(block, rows - row0),
-                   shoal_min_i64(SHOAL_PANEL, w->spec.n - panel * SHOAL_PANEL)};
+    c->rows = rows;
+    c->columns = columns;
+    c->block = block_of(columns, rows, most, threads);
+    const int64_t pieces = columns * shoal_ceil_div(rows, c->block);
+    c->run = shoal_max_i64(1, pieces / ((int64_t)RUNS_PER_THREAD * threads));
+    atomic_init(&c->next, 0);
 }
 
+/* One piece: `rows` rows from `row0`, column `column`. */
 typedef struct {
+    int64_t column, row0, rows;
+} piece;
+
+/* Claim the next run of pieces [*begin, *end); false when none are left. */
+static bool claim(cutting *c, int64_t *begin, int64_t *end)
+{
+    const int64_t pieces = c->columns * shoal_ceil_div(c->rows, c->block);
+    *begin = atomic_fetch_add_explicit(&c->next, c->run, memory_order_relaxed);
+    *end = shoal_min_i64(*begin + c->run, pieces);
+    return *begin < pieces;
+}
+
+static piece piece_at(const cutting *c, int64_t i)
+{
+    const int64_t row0 = i / c->columns * c->block;
+    return (piece){i % c->columns, row0, shoal_min_i64(c->block, c->rows - row0)};
+}
+
+static int64_t panel_columns(const shoal_linear *w, int64_t panel)
+{
+    return shoal_min_i64(SHOAL_PANEL, w->spec.n - panel * SHOAL_PANEL);
+}
+
+/* ---- whole ---------------------------------------------------------------------------------- */
+
+typedef struct {
+    cutting cut;
     const shoal_whole_job *jobs;
-    int count;
-    int64_t rows, block;
 } whole_context;
 
-static void whole_piece(const shoal_whole_job *job, int64_t rows, piece at)
+/* W·act of one panel and some rows into acc [rows][64]. */
+static const shoal_linear_row *sums_of(const shoal_linear *w, const shoal_act *act, int64_t all,
+                                       piece at, int64_t panel, float *acc)
 {
-    const shoal_linear *w = job->linear;
-    const int64_t n0 = at.panel * SHOAL_PANEL;
-    _Alignas(64) float acc[SHOAL_ROW_BLOCK * SHOAL_PANEL];
+    const shoal_linear_row *row = row_for(w, all);
     memset(acc, 0, (size_t)(at.rows * SHOAL_PANEL) * sizeof *acc);
-    row_for(w, rows)->accumulate(w, job->act, at.row0, at.rows, at.panel, 0, w->size.segments, acc);
-    for (int64_t r = 0; r < at.rows; r++) {
-        const float *from = acc + r * SHOAL_PANEL;
-        float *to = job->out + (at.row0 + r) * job->ld + n0;
-        for (int64_t c = 0; c < at.columns; c++)
-            to[c] = w->bias ? from[c] + w->bias[n0 + c] : from[c];
-    }
+    row->accumulate(w, act, at.row0, at.rows, panel, 0, w->size.segments, acc);
+    return row;
+}
+
+static const float *bias_at(const shoal_linear *w, int64_t panel)
+{
+    return w->bias ? w->bias + panel * SHOAL_PANEL : NULL;
+}
+
+static void whole_piece(const shoal_whole_job *job, int64_t rows, piece at, int64_t panel)
+{
+    _Alignas(64) float acc[SHOAL_ROW_BLOCK * SHOAL_PANEL];
+    const shoal_linear *w = job->linear;
+    sums_of(w, job->act, rows, at, panel, acc)
+        ->put(acc, at.rows, panel_columns(w, panel), bias_at(w, panel),
+              job->out + at.row0 * job->ld + panel * SHOAL_PANEL, job->ld);
 }
 
 static void whole_task(void *context, int thread, int threads)
 {
-    const whole_context *x = context;
-    const int64_t blocks = shoal_ceil_div(x->rows, x->block);
-    int64_t begin, end, total = 0;
-    for (int j = 0; j < x->count; j++)
-        total += x->jobs[j].linear->size.panels * blocks;
-    shoal_share(total, thread, threads, &begin, &end);
-    for (int j = 0; j < x->count; j++) {
-        const shoal_linear *w = x->jobs[j].linear;
-        const int64_t pieces = w->size.panels * blocks;
-        for (int64_t i = shoal_max_i64(begin, 0); i < shoal_min_i64(end, pieces); i++)
-            whole_piece(&x->jobs[j], x->rows, piece_at(w, i, x->rows, x->block));
-        begin -= pieces;
-        end -= pieces;
+    whole_context *x = context;
+    int64_t begin, end;
+    (void)thread;
+    (void)threads;
+    while (claim(&x->cut, &begin, &end)) {
+        for (int64_t i = begin; i < end; i++) {
+            const piece at = piece_at(&x->cut, i);
+            const shoal_whole_job *job = x->jobs;
+            int64_t panel = at.column;
+            for (; panel >= job->linear->size.panels; job++)
+                panel -= job->linear->size.panels;
+            whole_piece(job, x->cut.rows, at, panel);
+        }
     }
 }
 
 void shoal_linear_whole(shoal_pool *pool, const shoal_whole_job *jobs, int count, int64_t rows)
 {
-    if (rows <= 0)
-        return;
+    whole_context context = {.jobs = jobs};
     int64_t panels = 0;
     for (int j = 0; j < count; j++)
         panels += jobs[j].linear->size.panels;
-    whole_context context = {jobs, count, rows, block_of(panels, rows, shoal_pool_threads(pool))};
+    if (rows <= 0 || panels == 0)
+        return;
+    cut_pieces(&context.cut, panels, rows, SHOAL_ROW_BLOCK, shoal_pool_threads(pool));
     shoal_pool_run(pool, whole_task, &context);
 }
 
+/* ---- cut ------------------------------------------------------------------------------------ */
+
 typedef struct {
+    cutting cut;
     const shoal_linear *linear;
     const shoal_act *act;
-    int64_t rows, block;
     int64_t *slot;
     int64_t ld;
 } cut_context;
@@ -109,15 +156,15 @@ static int64_t unit_end(const shoal_linear *w, int64_t begin)
 static void cut_piece(const cut_context *x, piece at)
 {
     const shoal_linear *w = x->linear;
-    const shoal_linear_row *row = row_for(w, x->rows);
-    int64_t *slot = x->slot + at.row0 * x->ld + at.panel * SHOAL_PANEL;
+    const shoal_linear_row *row = row_for(w, x->cut.rows);
+    int64_t *slot = x->slot + at.row0 * x->ld + at.column * SHOAL_PANEL;
     int64_t bad[SHOAL_ROW_BLOCK] = {0};
     _Alignas(64) float acc[SHOAL_ROW_BLOCK * SHOAL_PANEL];
     for (int64_t begin = 0, end; begin < w->size.segments; begin = end) {
         end = unit_end(w, begin);
         memset(acc, 0, (size_t)(at.rows * SHOAL_PANEL) * sizeof *acc);
-        row->accumulate(w, x->act, at.row0, at.rows, at.panel, begin, end, acc);
-        row->flush(acc, at.rows, at.columns, slot, x->ld, bad, begin == 0);
+        row->accumulate(w, x->act, at.row0, at.rows, at.column, begin, end, acc);
+        row->flush(acc, at.rows, panel_columns(w, at.column), slot, x->ld, bad, begin == 0);
     }
     /* Panels of one row may be on several threads; bad units are rare. */
     for (int64_t r = 0; r < at.rows; r++) {
@@ -129,12 +176,14 @@ static void cut_piece(const cut_context *x, piece at)
 
 static void cut_task(void *context, int thread, int threads)
 {
-    const cut_context *x = context;
-    const shoal_linear *w = x->linear;
+    cut_context *x = context;
     int64_t begin, end;
-    shoal_share(w->size.panels * shoal_ceil_div(x->rows, x->block), thread, threads, &begin, &end);
-    for (int64_t i = begin; i < end; i++)
-        cut_piece(x, piece_at(w, i, x->rows, x->block));
+    (void)thread;
+    (void)threads;
+    while (claim(&x->cut, &begin, &end)) {
+        for (int64_t i = begin; i < end; i++)
+            cut_piece(x, piece_at(&x->cut, i));
+    }
 }
 
 void shoal_linear_cut(shoal_pool *pool, const shoal_linear *linear, const shoal_act *act,
@@ -148,7 +197,101 @@ void shoal_linear_cut(shoal_pool *pool, const shoal_linear *linear, const shoal_
     }
     if (rows <= 0 || n == 0 || linear->size.segments == 0)
         return;
-    const int64_t block = block_of(linear->size.panels, rows, shoal_pool_threads(pool));
-    cut_context context = {linear, act, rows, block, slot, ld_slot};
+    cut_context context = {.linear = linear, .act = act, .slot = slot, .ld = ld_slot};
+    cut_pieces(&context.cut, linear->size.panels, rows, SHOAL_ROW_BLOCK, shoal_pool_threads(pool));
     shoal_pool_run(pool, cut_task, &context);
+}
+
+/* ---- gated ---------------------------------------------------------------------------------- */
+
+typedef struct {
+    cutting cut;
+    const shoal_gated_args *a;
+    const shoal_ops_row *ops;
+    shoal_cpu_level cap;
+    int64_t width; /* columns of a piece: whole panels and whole activation groups */
+    float *scratch;
+    int64_t each;
+} gated_context;
+
+/* Columns that can be quantized together. */
+static int64_t gated_width(const shoal_act *act)
+{
+    const int64_t k = act->like->spec.k;
+    int64_t width = SHOAL_PANEL;
+    while (act->q && width < k && width % act->like->spec.act_group)
+        width += SHOAL_PANEL;
+    return width;
+}
+
+/* Wide groups have fewer rows to a block: the scratch stays in the L2 cache. */
+static int64_t gated_block(int64_t width)
+{
+    int64_t block = SHOAL_ROW_BLOCK;
+    while (block > ROW_BLOCK_MIN && block * width > 2 * SHOAL_ROW_BLOCK * SHOAL_PANEL)
+        block /= 2;
+    return block;
+}
+
+int64_t shoal_linear_gated_scratch(const shoal_act *act)
+{
+    const int64_t width = gated_width(act);
+    return gated_block(width) * (width + 2 * SHOAL_PANEL);
+}
+
+/* One panel of gate and of up, with their biases, through the activation into `to` [rows][width].
+ */
+static void gated_panel(const gated_context *x, piece at, int64_t panel, float *acc, float *to)
+{
+    const shoal_linear *const of[2] = {x->a->gate, x->a->up};
+    const shoal_act *const acts[2] = {x->a->gate_act, x->a->up_act};
+    float *const sums[2] = {acc, acc + at.rows * SHOAL_PANEL};
+    const int64_t columns = panel_columns(of[0], panel);
+    for (int i = 0; i < 2; i++) {
+        const shoal_linear_row *row = sums_of(of[i], acts[i], x->cut.rows, at, panel, sums[i]);
+        if (of[i]->bias)
+            row->put(sums[i], at.rows, columns, bias_at(of[i], panel), sums[i], SHOAL_PANEL);
+    }
+    x->ops->gated(x->a->kind, sums[0], sums[1], at.rows * SHOAL_PANEL, sums[0]);
+    for (int64_t r = 0; r < at.rows; r++)
+        memcpy(to + r * x->width, sums[0] + r * SHOAL_PANEL, (size_t)columns * sizeof *to);
+}
+
+static void gated_piece(const gated_context *x, piece at, float *scratch)
+{
+    const int64_t n = x->a->gate->spec.n, begin = at.column * x->width;
+    const int64_t end = shoal_min_i64(begin + x->width, n);
+    float *out = scratch + 2 * at.rows * SHOAL_PANEL;
+    for (int64_t column = begin; column < end; column += SHOAL_PANEL)
+        gated_panel(x, at, column / SHOAL_PANEL, scratch, out + (column - begin));
+    shoal_quantize_columns(x->cap, out, x->width, begin, end, at.row0, at.rows, x->a->act,
+                           x->a->pending ? x->a->pending + at.row0 : NULL);
+}
+
+static void gated_task(void *context, int thread, int threads)
+{
+    gated_context *x = context;
+    int64_t begin, end;
+    (void)threads;
+    while (claim(&x->cut, &begin, &end)) {
+        for (int64_t i = begin; i < end; i++)
+            gated_piece(x, piece_at(&x->cut, i), x->scratch + thread * x->each);
+    }
+}
+
+void shoal_linear_gated(shoal_pool *pool, const shoal_gated_args *args, const shoal_ops_row *ops,
+                        shoal_cpu_level cap, float *scratch, int64_t each)
+{
+    const int64_t n = args->gate->spec.n;
+    if (args->rows <= 0 || n == 0) /* this rank holds no unit: down gets no input */
+        return;
+    gated_context context = {.a = args,
+                             .ops = ops,
+                             .cap = cap,
+                             .width = gated_width(args->act),
+                             .scratch = scratch,
+                             .each = each};
+    cut_pieces(&context.cut, shoal_ceil_div(n, context.width), args->rows,
+               gated_block(context.width), shoal_pool_threads(pool));
+    shoal_pool_run(pool, gated_task, &context);
 }

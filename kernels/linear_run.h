@@ -1,13 +1,16 @@
-/* kernels/linear_run.h - whole linears over all threads: panels x blocks of rows.
+/* kernels/linear_run.h - whole linears over all threads: blocks of rows x panels.
  *
- * Threads share panels of 64 outputs and blocks of input rows; K is never split, so neither the
- * number of threads nor the size of a block can change a bit. */
+ * Threads take pieces of one panel of 64 outputs (or the few that fill an activation group of what
+ * comes next) and one block of input rows, whoever is free the next one; K is never split, so
+ * neither the number of threads nor the size of a block can change a bit. The panels of a block
+ * follow each other: its inputs stay in the L2 cache while weights stream by. */
 #ifndef SHOAL_KERNELS_LINEAR_RUN_H
 #define SHOAL_KERNELS_LINEAR_RUN_H
 
 #include <stdint.h>
 
 #include "kernels/backend.h"
+#include "kernels/ops.h"
 #include "kernels/threads.h"
 
 /* out[rows][ld] = W·act + bias for every job, in one parallel region. A job's soft_cap is not
@@ -19,5 +22,13 @@ void shoal_linear_whole(shoal_pool *pool, const shoal_whole_job *jobs, int count
  * (`pending` may be NULL). No bias. k 0 writes zeros. */
 void shoal_linear_cut(shoal_pool *pool, const shoal_linear *linear, const shoal_act *act,
                       int64_t rows, int64_t *slot, int64_t ld_slot, const int64_t *pending);
+
+/* Floats of scratch that every thread of shoal_linear_gated needs. */
+int64_t shoal_linear_gated_scratch(const shoal_act *act);
+
+/* activation(gate)·up, quantized into args->act (natural order), in one parallel region. `scratch`
+ * [threads][each], each >= shoal_linear_gated_scratch. */
+void shoal_linear_gated(shoal_pool *pool, const shoal_gated_args *args, const shoal_ops_row *ops,
+                        shoal_cpu_level cap, float *scratch, int64_t each);
 
 #endif

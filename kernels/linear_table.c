@@ -32,13 +32,9 @@ static bool int8(const shoal_linear *w)
            shoal_linear_edges(w, 4);
 }
 
-/* Tiles are 32 or 64 inputs deep. Widened int4 codes live in a buffer of 512 inputs. */
+/* Tiles are 32 or 64 inputs deep. */
 static bool int4_tiles(const shoal_linear *w)
 {
-    for (int64_t i = 0; i < w->size.segments; i++) {
-        if (w->segments[i].count > 512)
-            return false;
-    }
     return int4(w) && shoal_linear_edges(w, 32);
 }
 
@@ -62,30 +58,33 @@ static bool dequantized(const shoal_linear *w)
 
 const shoal_linear_row shoal_linear_rows[] = {
 #if defined(__x86_64__)
-    {"int4-amx", SHOAL_CPU_AMX, 16, int4_tiles, shoal_linear_accumulate_amx,
+    {"int4-amx", SHOAL_CPU_AMX, 16, int4_tiles, shoal_linear_accumulate_amx, shoal_panel_put_avx512,
      shoal_unit_flush_avx512},
-    {"int8-amx", SHOAL_CPU_AMX, 16, int8_tiles, shoal_linear_accumulate_amx,
+    {"int8-amx", SHOAL_CPU_AMX, 16, int8_tiles, shoal_linear_accumulate_amx, shoal_panel_put_avx512,
      shoal_unit_flush_avx512},
     {"int4-avx512vnni", SHOAL_CPU_AVX512VNNI, 1, int4, shoal_linear_accumulate_avx512vnni,
-     shoal_unit_flush_avx512},
+     shoal_panel_put_avx512, shoal_unit_flush_avx512},
     {"int8-avx512vnni", SHOAL_CPU_AVX512VNNI, 1, int8, shoal_linear_accumulate_avx512vnni,
-     shoal_unit_flush_avx512},
+     shoal_panel_put_avx512, shoal_unit_flush_avx512},
     {"int4-avxvnni", SHOAL_CPU_AVXVNNI, 1, int4, shoal_linear_accumulate_avxvnni,
-     shoal_unit_flush_avx2},
+     shoal_panel_put_avx2, shoal_unit_flush_avx2},
     {"int8-avxvnni", SHOAL_CPU_AVXVNNI, 1, int8, shoal_linear_accumulate_avxvnni,
+     shoal_panel_put_avx2, shoal_unit_flush_avx2},
+    {"int4-avx2", SHOAL_CPU_AVX2, 1, int4, shoal_linear_accumulate_avx2, shoal_panel_put_avx2,
      shoal_unit_flush_avx2},
-    {"int4-avx2", SHOAL_CPU_AVX2, 1, int4, shoal_linear_accumulate_avx2, shoal_unit_flush_avx2},
-    {"int8-avx2", SHOAL_CPU_AVX2, 1, int8, shoal_linear_accumulate_avx2, shoal_unit_flush_avx2},
+    {"int8-avx2", SHOAL_CPU_AVX2, 1, int8, shoal_linear_accumulate_avx2, shoal_panel_put_avx2,
+     shoal_unit_flush_avx2},
     {"float-avx512", SHOAL_CPU_AVX512, 1, dense, shoal_linear_accumulate_float_avx512,
-     shoal_unit_flush_avx512},
+     shoal_panel_put_avx512, shoal_unit_flush_avx512},
     {"dequant-avx512", SHOAL_CPU_AVX512, 1, dequantized, shoal_linear_accumulate_float_avx512,
-     shoal_unit_flush_avx512},
+     shoal_panel_put_avx512, shoal_unit_flush_avx512},
     {"float-avx2", SHOAL_CPU_AVX2, 1, dense, shoal_linear_accumulate_float_avx2,
-     shoal_unit_flush_avx2},
+     shoal_panel_put_avx2, shoal_unit_flush_avx2},
     {"dequant-avx2", SHOAL_CPU_AVX2, 1, dequantized, shoal_linear_accumulate_float_avx2,
-     shoal_unit_flush_avx2},
+     shoal_panel_put_avx2, shoal_unit_flush_avx2},
 #endif
-    {"ref", SHOAL_CPU_REF, 1, any, shoal_linear_accumulate_ref, shoal_unit_flush_ref},
+    {"ref", SHOAL_CPU_REF, 1, any, shoal_linear_accumulate_ref, shoal_panel_put_ref,
+     shoal_unit_flush_ref},
 };
 
 const size_t shoal_linear_row_count = sizeof shoal_linear_rows / sizeof shoal_linear_rows[0];

@@ -55,7 +55,8 @@ const shoal_quantize_row *shoal_quantize_pick(shoal_cpu_level cap)
 
 /* A source row as the act sees it. */
 typedef struct {
-    const float *x;
+    const float *x; /* element 0 is input `first` (0 with a permutation) */
+    int64_t first;
     const int32_t *perm;
     float gathered[GATHER];
 } view;
@@ -64,7 +65,7 @@ typedef struct {
 static const float *look(view *v, int64_t k, int64_t count)
 {
     if (!v->perm)
-        return v->x + k;
+        return v->x + (k - v->first);
     for (int64_t i = 0; i < count; i++)
         v->gathered[i] = v->x[v->perm[k + i]];
     return v->gathered;
@@ -114,12 +115,19 @@ int64_t shoal_quantize_group(const shoal_quantize_row *ops, const float *x, int6
 {
     view v;
     v.x = x;
+    v.first = 0;
     v.perm = NULL;
     return quantize_group(ops, &v, 0, count, q, scale);
 }
 
+/* Inputs [begin, end) of every row, whole activation groups; their segments. */
+typedef struct {
+    int64_t begin, end;
+    int64_t segment, segment_end;
+} range;
+
 static int64_t quantize_int8(const shoal_quantize_row *ops, view *v, const shoal_act *act,
-                             int64_t row)
+                             int64_t row, const range *r)
 {
     const shoal_linear *like = act->like;
     const int64_t k = like->spec.k, group = like->spec.act_group;
@@ -127,40 +135,71 @@ static int64_t quantize_int8(const shoal_quantize_row *ops, view *v, const shoal
     float *scales = act->scales + row * like->size.act_groups;
     int32_t *sums = act->sums + row * like->size.segments;
     int64_t errors = 0;
-    for (int64_t at = 0; at < k; at += group)
+    for (int64_t at = r->begin; at < r->end; at += group)
         errors +=
             quantize_group(ops, v, at, shoal_min_i64(group, k - at), q + at, scales + at / group);
-    memset(q + k, 0, (size_t)(act->ld - k));
-    for (int64_t i = 0; i < like->size.segments; i++)
+    if (r->end == k)
+        memset(q + k, 0, (size_t)(act->ld - k));
+    for (int64_t i = r->segment; i < r->segment_end; i++)
         sums[i] = ops->sum(q + like->segments[i].k, like->segments[i].count);
     return errors;
 }
 
-static int64_t copy_f32(const shoal_quantize_row *ops, view *v, const shoal_act *act, int64_t row)
+static int64_t copy_f32(const shoal_quantize_row *ops, view *v, const shoal_act *act, int64_t row,
+                        const range *r)
 {
     const int64_t k = act->like->spec.k;
     float *out = act->f32 + row * act->ld;
-    for (int64_t i = 0, step; i < k; i += step) {
-        step = look_step(v, k - i);
+    for (int64_t i = r->begin, step; i < r->end; i += step) {
+        step = look_step(v, r->end - i);
         memcpy(out + i, look(v, i, step), (size_t)step * sizeof *out);
     }
-    memset(out + k, 0, (size_t)(act->ld - k) * sizeof *out);
-    return ops->absmax(out, k) >= INFINITY_BITS;
+    if (r->end == k)
+        memset(out + k, 0, (size_t)(act->ld - k) * sizeof *out);
+    return ops->absmax(out + r->begin, r->end - r->begin) >= INFINITY_BITS;
+}
+
+/* Row i of the source, whose first element is input `first` of the act, into row `row`. */
+static int64_t quantize_row(const shoal_quantize_row *ops, const float *source, int64_t first,
+                            const shoal_act *act, int64_t row, const range *r)
+{
+    view v;
+    v.x = source;
+    v.first = first;
+    v.perm = act->perm;
+    return act->q ? quantize_int8(ops, &v, act, row, r) : copy_f32(ops, &v, act, row, r);
 }
 
 void shoal_quantize_rows(shoal_cpu_level cap, const float *source, int64_t ld_source, int64_t row0,
                          int64_t rows, shoal_act *act, int64_t *pending)
 {
     const shoal_quantize_row *ops = shoal_quantize_pick(cap);
-    if (act->like->spec.k == 0)
+    const range all = {0, act->like->spec.k, 0, act->like->size.segments};
+    if (all.end == 0)
         return;
     for (int64_t i = 0; i < rows; i++) {
-        view v;
-        v.x = source + i * ld_source;
-        v.perm = act->perm;
-        const int64_t errors =
-            act->q ? quantize_int8(ops, &v, act, row0 + i) : copy_f32(ops, &v, act, row0 + i);
+        const int64_t errors = quantize_row(ops, source + i * ld_source, 0, act, row0 + i, &all);
         if (pending)
             pending[i] += errors;
+    }
+}
+
+void shoal_quantize_columns(shoal_cpu_level cap, const float *source, int64_t ld_source,
+                            int64_t k_begin, int64_t k_end, int64_t row0, int64_t rows,
+                            shoal_act *act, int64_t *pending)
+{
+    const shoal_quantize_row *ops = shoal_quantize_pick(cap);
+    const shoal_linear *like = act->like;
+    range r = {k_begin, k_end, 0, 0};
+    while (r.segment < like->size.segments && like->segments[r.segment].k < k_begin)
+        r.segment++;
+    r.segment_end = r.segment;
+    while (r.segment_end < like->size.segments && like->segments[r.segment_end].k < k_end)
+        r.segment_end++;
+    for (int64_t i = 0; i < rows; i++) {
+        const int64_t errors =
+            quantize_row(ops, source + i * ld_source, k_begin, act, row0 + i, &r);
+        if (errors && pending)
+            (void)__atomic_fetch_add(&pending[i], errors, __ATOMIC_RELAXED);
     }
 }

@@ -18,6 +18,13 @@
 void shoal_quantize_rows(shoal_cpu_level cap, const float *source, int64_t ld_source, int64_t row0,
                          int64_t rows, shoal_act *act, int64_t *pending);
 
+/* The same for inputs [k_begin, k_end) alone, whole activation groups, of an act in natural order;
+ * column 0 of the source is input k_begin. Calls for different rows or columns may run at the same
+ * time; the padding belongs to the last columns. */
+void shoal_quantize_columns(shoal_cpu_level cap, const float *source, int64_t ld_source,
+                            int64_t k_begin, int64_t k_end, int64_t row0, int64_t rows,
+                            shoal_act *act, int64_t *pending);
+
 /* The three loops that have a variant per level. */
 typedef struct {
     shoal_cpu_level needs;

@@ -92,7 +92,6 @@ void shoal_blueprint_scratch(const shoal_worker_settings *settings, const shoal_
         .q_width = shoal_range_size(mine->q_heads) * m->head_dim,
         .kv_width = shoal_range_size(mine->kv_heads) * m->head_dim,
         .attention_width_total = gathers ? m->heads * m->head_dim : 0,
-        .gate_width = shoal_range_size(mine->intermediate),
         .rope_half = half,
         .rope_count = m->rope_count,
     };

@@ -301,7 +301,6 @@ static shoal_status mlp(const shoal_forward *f, int64_t layer, int64_t rows, bra
         .up_act = &in->acts[in->of_linear[1]],
         .rows = rows,
         .kind = (shoal_gate)f->model->layers[layer].activation,
-        .scratch = f->scratch->gate,
         .act = shoal_scratch_view(f->scratch, layer, SHOAL_STAGE_DOWN)->acts,
         .pending = f->scratch->pending,
     };

@@ -144,7 +144,6 @@ static void take_buffers(const shoal_scratch_shape *s, int64_t layers, supply *f
     to->attention = take(from, n * s->q_width, sizeof *to->attention);
     to->gathered = take(from, n * s->attention_width_total, sizeof *to->gathered);
     to->branch = take(from, s->attention_width_total ? n * s->hidden : 0, sizeof *to->branch);
-    to->gate = take(from, 2 * n * shoal_round_up(s->gate_width, SHOAL_PANEL), sizeof *to->gate);
     to->logits = take(from, s->assembles_logits ? s->vocab : 0, sizeof *to->logits);
     to->positions = take(from, n, sizeof *to->positions);
     to->bad = take(from, n, sizeof *to->bad);

@@ -40,7 +40,6 @@ typedef struct {
     int64_t hidden, vocab;
     int64_t q_width, kv_width;     /* columns of q, and of k, on this rank                     */
     int64_t attention_width_total; /* of all ranks; 0 unless some layer gathers                */
-    int64_t gate_width;            /* intermediate columns on this rank                        */
     int64_t rope_half;             /* largest rope dim / 2                                     */
     int rope_count;
 } shoal_scratch_shape;
@@ -50,7 +49,6 @@ typedef struct {
     float *q, *k, *v, *attention;                       /* [rows][width]                       */
     float *gathered;                                    /* [rows][attention_width_total]       */
     float *branch;                                      /* [rows][hidden] where o is gathered  */
-    float *gate;                                        /* [2][rows][gate_width up to 64]      */
     float *cos[SHOAL_ROPES_MAX], *sin[SHOAL_ROPES_MAX]; /* [rows][rope_half]                   */
     float *logits;                                      /* [vocab], rank 0                     */
     int64_t *positions, *bad, *pending;                 /* [rows]                              */

@@ -173,6 +173,8 @@ static shoal_status bench_kernels(const shoal_options *o)
     const char *folder = shoal_option_text(o, SHOAL_OPT_PLOT);
     shoal_bench_rows yardsticks = {0}, rows = {0};
     shoal_cpu_level cap;
+    if (o->operand_count > 1)
+        return shoal_fail(SHOAL_ERR_USAGE, "'bench kernels' takes no '%.100s'", o->operands[1]);
     SHOAL_TRY(shoal_cpu_cap(shoal_option_text(o, SHOAL_OPT_CPU), &cap));
     shoal_status st = shoal_bench_kernels_run(shoal_option_text(o, SHOAL_OPT_ROWS),
                                               shoal_default_threads(1), cap, &yardsticks, &rows);

@@ -50,25 +50,25 @@ const shoal_verb shoal_verb_table[SHOAL_VERB_COUNT] = {
                            "at --coordinator with the token in --token-file.",
                            NULL, shoal_verb_worker},
     [SHOAL_VERB_BENCH] =
-        {"bench", "kernels | reduce | model [MODEL] | scaling [MODEL] | serve MODEL", 1, 2,
+        {"bench", "kernels|reduce|model|scaling|serve [MODEL]", 1, 2,
          "measure kernels, exchanges and models beside this machine's limits, or a "
          "server as its clients see it",
          "kernels: checks every kernel against the reference, then times it in "
          "turns with what limits it: reading the same bytes, or the best "
          "instruction on registers alone. fraction is the median over the turns. "
          "The limit of a batch row is 1.1 x the longer of the time of one input "
-         "row and the time of the arithmetic at peak. In about two minutes.\n"
+         "row and the time of the arithmetic at peak. In about two minutes. "
          "reduce: the exchange of a decode step beside MPI_Allreduce, for 2 and 4 "
-         "ranks or those of -n.\n"
+         "ranks or those of -n. "
          "model: decode, prefill, batches and load of MODEL (or of one made up, "
          "--shape) beside read bandwidth and the best instruction's peak, for "
          "several setups of ranks and threads or the one of -n and --threads; "
-         "with --profile, where the time of a step goes.\n"
+         "with --profile, where the time of a step goes. "
          "scaling: the same model on more and more ranks: tokens per second, what "
          "each rank computes, exchanges and waits for, and the proof that all "
-         "give the same bits.\n"
+         "give the same bits. "
          "Under mpirun, reduce, model and scaling measure the ranks of the "
-         "launch.\n"
+         "launch. "
          "serve: starts 'shoal serve MODEL' (or takes the server at --url), keeps "
          "1, 8 and 32 streams busy with random prompts, then lets requests arrive "
          "at random times. Reports tokens per second, time to the first token, "

@@ -1,4 +1,4 @@
-/* Unit sums to int64 fixed point, 4 columns at a time. */
+/* Accumulators to outputs, and unit sums to int64 fixed point, 4 columns at a time. */
 #include <immintrin.h>
 
 #include "kernels/epilogue.h"
@@ -41,4 +41,20 @@ void shoal_unit_flush_avx2(const float *acc, int64_t rows, int64_t columns, int6
             bad[r] += flush4(from + c, to + c, first);
         shoal_unit_flush_ref(from + whole, 1, columns - whole, to + whole, ld_slot, &bad[r], first);
     }
+}
+
+void shoal_panel_put_avx2(const float *acc, int64_t rows, int64_t columns, const float *bias,
+                          float *out, int64_t ld)
+{
+    const int64_t whole = columns & ~INT64_C(7);
+    for (int64_t r = 0; r < rows; r++) {
+        const float *from = acc + r * SHOAL_PANEL;
+        float *to = out + r * ld;
+        for (int64_t c = 0; c < whole; c += 8) {
+            const __m256 sum = _mm256_loadu_ps(from + c);
+            _mm256_storeu_ps(to + c, bias ? _mm256_add_ps(sum, _mm256_loadu_ps(bias + c)) : sum);
+        }
+    }
+    shoal_panel_put_ref(acc + whole, rows, columns - whole, bias ? bias + whole : NULL, out + whole,
+                        ld);
 }

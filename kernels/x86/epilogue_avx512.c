@@ -1,4 +1,4 @@
-/* Unit sums to int64 fixed point, 16 columns at a time. */
+/* Accumulators to outputs, and unit sums to int64 fixed point, 16 columns at a time. */
 #include <immintrin.h>
 
 #include "kernels/epilogue.h"
@@ -33,4 +33,20 @@ void shoal_unit_flush_avx512(const float *acc, int64_t rows, int64_t columns, in
                 first);
         }
     }
+}
+
+void shoal_panel_put_avx512(const float *acc, int64_t rows, int64_t columns, const float *bias,
+                            float *out, int64_t ld)
+{
+    const int64_t whole = columns & ~INT64_C(15);
+    for (int64_t r = 0; r < rows; r++) {
+        const float *from = acc + r * SHOAL_PANEL;
+        float *to = out + r * ld;
+        for (int64_t c = 0; c < whole; c += 16) {
+            const __m512 sum = _mm512_loadu_ps(from + c);
+            _mm512_storeu_ps(to + c, bias ? _mm512_add_ps(sum, _mm512_loadu_ps(bias + c)) : sum);
+        }
+    }
+    shoal_panel_put_ref(acc + whole, rows, columns - whole, bias ? bias + whole : NULL, out + whole,
+                        ld);
 }

@@ -488,7 +488,6 @@ static void layer_cut(shoal_backend *b, const layer *l, outcome *out, int which,
 
 static void layer_run(layer *l, int threads, shoal_cpu_level cap, outcome *out)
 {
-    static float scratch[2 * L_ROWS * L_FFN];
     shoal_backend *b = open_cpu(threads, cap);
     for (int i = 0; i < LINEARS; i++) {
         l->of[i]->linear.decode = shoal_linear_pick(&l->of[i]->linear, cap, 1);
@@ -506,7 +505,6 @@ static void layer_run(layer *l, int threads, shoal_cpu_level cap, outcome *out)
                                     .gate_act = &l->of[GATE]->act,
                                     .up_act = &l->of[GATE]->act,
                                     .rows = L_ROWS,
-                                    .scratch = scratch,
                                     .act = &l->of[DOWN]->act,
                                     .pending = out->pending};
     assert_int_equal(b->ops->gated(b, &gated), SHOAL_OK);
@@ -610,7 +608,6 @@ static void test_empty(void **state)
                                     .gate_act = &n0->act,
                                     .up_act = &n0->act,
                                     .rows = 2,
-                                    .scratch = &cell,
                                     .act = &k0->act,
                                     .pending = pending};
     const shoal_quantize_args quantize = {.rows = 2, .scratch = &cell, .acts = &k0->act};

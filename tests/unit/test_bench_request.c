@@ -222,9 +222,9 @@ static void test_rows_as_json(void **state)
     json_t *got = shoal_bench_rows_json(&rows);
     json_t *wanted =
         json_loads("[{\"name\": \"a.s8\", \"value\": 30.0, \"unit\": \"tokens/s\","
-                   "  \"limit\": 40.0, \"fraction\": 0.75},"
+                   "  \"limit\": 40.0, \"fraction\": 0.75, \"spread\": null},"
                    " {\"name\": \"b\", \"value\": null, \"unit\": \"ms\", \"limit\": null,"
-                   "  \"fraction\": null}]",
+                   "  \"fraction\": null, \"spread\": null}]",
                    0, NULL);
     assert_true(json_equal(got, wanted));
     json_decref(got);

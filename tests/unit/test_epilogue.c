@@ -20,11 +20,12 @@ static const struct {
     const char *name;
     shoal_cpu_level needs;
     shoal_unit_flush flush;
+    shoal_panel_put put;
 } variants[] = {
-    {"ref", SHOAL_CPU_REF, shoal_unit_flush_ref},
+    {"ref", SHOAL_CPU_REF, shoal_unit_flush_ref, shoal_panel_put_ref},
 #if defined(__x86_64__)
-    {"avx2", SHOAL_CPU_AVX2, shoal_unit_flush_avx2},
-    {"avx512", SHOAL_CPU_AVX512, shoal_unit_flush_avx512},
+    {"avx2", SHOAL_CPU_AVX2, shoal_unit_flush_avx2, shoal_panel_put_avx2},
+    {"avx512", SHOAL_CPU_AVX512, shoal_unit_flush_avx512, shoal_panel_put_avx512},
 #endif
 };
 
@@ -126,11 +127,40 @@ static void test_blocks(void **state)
     }
 }
 
+/* Outputs with and without a bias, for every number of columns; nothing beside them is touched. */
+static void test_put(void **state)
+{
+    (void)state;
+    float acc[ROWS * SHOAL_PANEL], bias[SHOAL_PANEL], expected[ROWS * LD], out[ROWS * LD];
+    for (int i = 0; i < ROWS * SHOAL_PANEL; i++)
+        acc[i] = value((uint32_t)i + 40);
+    for (int c = 0; c < SHOAL_PANEL; c++)
+        bias[c] = (float)c * 0.37f - 9;
+    for (size_t v = 0; v < VARIANTS; v++) {
+        if (!shoal_cpu_has(variants[v].needs))
+            continue;
+        for (int64_t columns = 0; columns <= SHOAL_PANEL; columns++) {
+            for (int with = 0; with < 2; with++) {
+                memset(expected, 0x55, sizeof expected);
+                memset(out, 0x55, sizeof out);
+                for (int r = 0; r < ROWS; r++) {
+                    for (int64_t c = 0; c < columns; c++)
+                        expected[r * LD + c] =
+                            with ? acc[r * SHOAL_PANEL + c] + bias[c] : acc[r * SHOAL_PANEL + c];
+                }
+                variants[v].put(acc, ROWS, columns, with ? bias : NULL, out, LD);
+                assert_memory_equal(out, expected, sizeof out);
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_single),
         cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_put),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -311,7 +311,7 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                         .type = SHOAL_TYPE_STRING,
                         .verbs = V(BENCH),
                         .help = "Measure only the rows whose name matches, as 'gemv|attn.*t1' "
-                                "(bench kernels)."},
+                                "(bench kernels, model)."},
     [SHOAL_OPT_SHAPE] = {.name = "shape",
                          .metavar = "NAME",
                          .type = SHOAL_TYPE_ENUM,

@@ -69,7 +69,7 @@ class Shoal:
         threads = threads_of(self.group, work)
         if self.group == "model":
             return [self.program, "bench", "model", "--shape", part, "-n", "1", "--threads",
-                    threads, "--json"]
+                    threads, "--rows", r"^model\.", "--json"]
         rows = rf"^linear\.int4-g128\.{workload.LINEAR_K}x{part}\..*\.t{threads}$"
         return [self.program, "bench", "kernels", "--rows", rows, "--json"]
 

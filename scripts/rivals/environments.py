@@ -64,12 +64,14 @@ def llama(folder):
 
 
 def llama_amx(folder):
-    """The same with AMX, built by clang."""
+    """The same with AMX, built by clang, whose version 14 has other names for what it can do."""
     if "amx_int8" not in cpu_flags():
         raise Missing("this machine has no AMX")
     if not shutil.which("clang++"):
         raise Missing("clang is not installed; built by gcc 12.2, the AMX path dies")
-    settings = dict(llama_settings({**FEATURES, **AMX_FEATURES}), CC="clang", CXX="clang++")
+    names = " ".join(f"-D__{name}__" for name in AMX_FEATURES.values())
+    settings = dict(llama_settings({**FEATURES, **AMX_FEATURES}), CC="clang", CXX="clang++",
+                    CFLAGS=names, CXXFLAGS=names)
     return llama_from_source(os.path.join(folder, "venv-amx"), ["llama-cpp-python"], settings)
 
 

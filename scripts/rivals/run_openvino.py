@@ -3,7 +3,7 @@
     run_openvino.py SHAPE N THREADS              (in an environment with openvino, numpy)
 
 K is workload.LINEAR_K. Weights are signed 4-bit codes with an fp16 scale per 128 along K, a form
-the CPU plugin keeps compressed (with zero points, or with its bf16 hint, it was slower at most M);
+the CPU plugin keeps compressed (with a zero point per group, or its bf16 hint, it was slower);
 activations are f32 in and out, quantized per 128 inside the call. One graph has as many linears
 with weights of their own as make workload.LINEAR_BYTES, all on the same input, so that weights come
 from memory. Prints {"version": text, "rows": {row: GOPS}}.

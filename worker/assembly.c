@@ -87,11 +87,17 @@ static void tell_progress(void *context)
                     j->a->blueprint->budget.rank[j->comm->rank].read_bytes);
 }
 
+/* A rank that asks rank 0 for its bytes does so on one thread, the communicator's. */
 static shoal_status load_own(void *context)
 {
     job *j = context;
-    return shoal_weights_load(&j->a->blueprint->slicing, j->comm->rank, j->cap, tell_progress, j,
-                              &j->a->weights);
+    shoal_pool *pool = NULL;
+    const bool asks = j->a->skeleton[0] != '\0';
+    SHOAL_TRY(shoal_pool_create(asks ? 1 : j->settings->threads, j->comm->crowded, &pool));
+    const shoal_status st = shoal_weights_load(&j->a->blueprint->slicing, j->comm->rank, j->cap,
+                                               pool, tell_progress, j, &j->a->weights);
+    shoal_pool_destroy(pool);
+    return st;
 }
 
 static shoal_status load(job *j)

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "kernels/ops.h"
+#include "kernels/kv.h"
 #include "proto/dtype.h"
 #include "tests/support/model_recipe.h"
 #include "worker/answer.h"
@@ -293,7 +293,8 @@ static entry entry_at(const shoal_kv_layer *kv, int64_t head, int32_t page, int6
     const uint8_t *values = at + shoal_kv_values_at(kv->type, HEAD_DIM);
     entry e = {.scales = {0, 0}};
     for (size_t d = 0; d < HEAD_DIM; d++)
-        memcpy(e.key + d * size, at + (d * SHOAL_PAGE + (size_t)slot) * size, size);
+        memcpy(e.key + d * size,
+               at + (size_t)shoal_kv_key_index(kv->type, HEAD_DIM, (int64_t)d, slot) * size, size);
     memcpy(e.value, values + (size_t)slot * HEAD_DIM * size, HEAD_DIM * size);
     if (kv->type == SHOAL_KV_INT8) {
         const uint8_t *scales = at + shoal_kv_scales_at(HEAD_DIM) + slot * 4;

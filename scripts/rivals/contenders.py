@@ -50,8 +50,6 @@ class Rival:
 
 RIVALS = {
     "llama": Rival("llama.cpp Q4_0", "model", environments.llama, "run_llama.py", LLAMA_TARGETS),
-    "llama-amx": Rival("llama.cpp Q4_0, AMX", "model", environments.llama_amx, "run_llama.py",
-                       LLAMA_TARGETS),
     "ctranslate2": Rival("CTranslate2 int8", "model", environments.ctranslate2,
                          "run_ctranslate2.py", CTRANSLATE2_TARGETS),
     "openvino": Rival("OpenVINO int4", "linear", environments.openvino, "run_openvino.py", {}),

@@ -3,7 +3,6 @@
 A function per environment returns its python. Missing says why there is none.
 """
 import os
-import shutil
 import subprocess
 import venv
 
@@ -11,7 +10,6 @@ import venv
 FEATURES = {"avx": "AVX", "avx2": "AVX2", "fma": "FMA", "f16c": "F16C", "bmi2": "BMI2",
             "avx_vnni": "AVX_VNNI", "avx512f": "AVX512", "avx512vbmi": "AVX512_VBMI",
             "avx512_vnni": "AVX512_VNNI", "avx512_bf16": "AVX512_BF16"}
-AMX_FEATURES = {"amx_tile": "AMX_TILE", "amx_int8": "AMX_INT8", "amx_bf16": "AMX_BF16"}
 
 
 class Missing(Exception):
@@ -40,39 +38,23 @@ def make(home, arguments, extra=None):
     return python
 
 
-def llama_settings(features):
+def llama_settings():
     flags = cpu_flags()
     switches = [f"-DGGML_{name}={'ON' if flag in flags else 'OFF'}"
-                for flag, name in features.items()]
+                for flag, name in FEATURES.items()]
     settings = {"CMAKE_ARGS": " ".join(["-DGGML_NATIVE=OFF", "-DLLAVA_BUILD=OFF", *switches])}
     if "CMAKE_BUILD_PARALLEL_LEVEL" not in os.environ:
         settings["CMAKE_BUILD_PARALLEL_LEVEL"] = "2"
     return settings
 
 
-def llama_from_source(home, packages, settings):
-    # Without pip's cache: a wheel built with other switches looks the same to pip.
-    return make(home, ["--no-cache-dir", "--no-binary", "llama-cpp-python", *packages, "gguf",
-                       "numpy"], settings)
-
-
 def llama(folder):
     """llama-cpp-python and its server, built here, about ten minutes on two cores. AMX stays off:
     built by gcc 12.2 with it, llama.cpp dies of an illegal instruction (tilezero)."""
-    return llama_from_source(os.path.join(folder, "venv"), ["llama-cpp-python[server]"],
-                             llama_settings(FEATURES))
-
-
-def llama_amx(folder):
-    """The same with AMX, built by clang, whose version 14 has other names for what it can do."""
-    if "amx_int8" not in cpu_flags():
-        raise Missing("this machine has no AMX")
-    if not shutil.which("clang++"):
-        raise Missing("clang is not installed; built by gcc 12.2, the AMX path dies")
-    names = " ".join(f"-D__{name}__" for name in AMX_FEATURES.values())
-    settings = dict(llama_settings({**FEATURES, **AMX_FEATURES}), CC="clang", CXX="clang++",
-                    CFLAGS=names, CXXFLAGS=names)
-    return llama_from_source(os.path.join(folder, "venv-amx"), ["llama-cpp-python"], settings)
+    # Without pip's cache: a wheel built with other switches looks the same to pip.
+    return make(os.path.join(folder, "venv"),
+                ["--no-cache-dir", "--no-binary", "llama-cpp-python", "llama-cpp-python[server]",
+                 "gguf", "numpy"], llama_settings())
 
 
 def ctranslate2(folder):

@@ -39,6 +39,12 @@ static const shoal_bench_format bf16 = {"bf16", SHOAL_WEIGHT_FLOAT, SHOAL_BF16, 
         .name = label, .format = &(weights), .n = (outputs), .rows = 512,                          \
         .place = SHOAL_BENCH_ONCE, .limit = SHOAL_BENCH_LIMIT_PEAK, .threads_max = (threads)       \
     }
+#define ALONE(outputs, m)                                                                          \
+    {                                                                                              \
+        .name = "linear.int4-g128.4096x" #outputs ".m" #m ".dram", .format = &int4_g128,           \
+        .n = (outputs), .rows = (m), .place = SHOAL_BENCH_DRAM, .limit = SHOAL_BENCH_LIMIT_PEAK,   \
+        .threads_max = 2, .quantizes = true                                                        \
+    }
 #define DECODE(label, dim, type, threads)                                                          \
     {                                                                                              \
         .name = label, .rows = 1, .place = SHOAL_BENCH_DRAM, .limit = SHOAL_BENCH_LIMIT_READ,      \
@@ -60,6 +66,18 @@ const shoal_bench_kernel shoal_bench_kernels[] = {
     STREAM("batch.int4-g128.m8.dram", int4_g128, 8, BATCH, 2),
     STREAM("batch.int4-g128.m16.dram", int4_g128, 16, BATCH, 2),
     STREAM("batch.int4-g128.m32.dram", int4_g128, 32, BATCH, 2),
+    ALONE(4096, 1),
+    ALONE(4096, 16),
+    ALONE(4096, 128),
+    ALONE(4096, 512),
+    ALONE(14336, 1),
+    ALONE(14336, 16),
+    ALONE(14336, 128),
+    ALONE(14336, 512),
+    ALONE(28672, 1),
+    ALONE(28672, 16),
+    ALONE(28672, 128),
+    ALONE(28672, 512),
     STREAM("gemv.int8.dram", int8, 1, READ, 2),
     STREAM("float.bf16.dram", bf16, 1, READ, 1),
     SLICE("gemv.int4-g128.l3", int4_g128, L3),

@@ -5,6 +5,7 @@
 #ifndef SHOAL_COORDINATOR_BENCH_KERNEL_ROWS_H
 #define SHOAL_COORDINATOR_BENCH_KERNEL_ROWS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,6 +45,8 @@ typedef struct {
     int64_t positions, heads, kv_heads, head_dim; /* attention                                   */
     shoal_kv_type kv;                             /* attention                                   */
     int threads_max;                              /* 1: only .t1                                 */
+    bool quantizes;                               /* a linear's inputs are f32, quantized in each
+                                                   * call, as other libraries' linears do it     */
 } shoal_bench_kernel;
 
 extern const shoal_bench_kernel shoal_bench_kernels[];

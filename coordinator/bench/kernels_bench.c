@@ -136,7 +136,8 @@ static shoal_status seconds_of(const subject *s, int calls, double *out)
 {
     if (s->attention)
         return shoal_bench_attention_seconds(s->attention, calls, out);
-    *out = shoal_bench_linears_seconds(s->linears, s->yard, s->kernel->rows, calls);
+    *out = shoal_bench_linears_seconds(s->linears, s->yard, s->kernel->rows, s->kernel->quantizes,
+                                       calls);
     return SHOAL_OK;
 }
 
@@ -151,7 +152,8 @@ static shoal_status value_of(const subject *s, double *out)
 
 static double batch_limit(const subject *s)
 {
-    const double one_row = shoal_bench_linears_seconds(s->linears, s->yard, 1, ONE_ROW_CALLS);
+    const double one_row =
+        shoal_bench_linears_seconds(s->linears, s->yard, 1, false, ONE_ROW_CALLS);
     const double arithmetic =
         s->gigaoperations / shoal_bench_yard_peak(s->yard, s->peak, PEAK_SECONDS);
     return s->gigabytes / (BATCH_ALLOWANCE * fmax(one_row, arithmetic));

@@ -4,10 +4,13 @@
  * take turns of some milliseconds (coordinator/bench/pairs.h), at least 7 times. The limits:
  *
  *   gemv, float, attn.decode   reading the same bytes with the same threads, GB/s
- *   gemm, attn.prefill         the best instruction of this machine under the cap, GOPS
+ *   gemm, linear, attn.prefill the best instruction of this machine under the cap, GOPS
  *   batch                      GB/s at 1.1 x the longer of: the time of one row; the time of the
  *                              arithmetic at the best instruction's peak. A fraction of 1 says that
- *                              M rows cost no more than that */
+ *                              M rows cost no more than that
+ *
+ * A linear row is what other libraries call a linear: f32 inputs, quantized in each call, weights
+ * from memory. */
 #ifndef SHOAL_COORDINATOR_BENCH_KERNELS_BENCH_H
 #define SHOAL_COORDINATOR_BENCH_KERNELS_BENCH_H
 

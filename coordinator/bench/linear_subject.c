@@ -59,10 +59,10 @@ static shoal_status make_rows(shoal_bench_linears *l, shoal_cpu_level cap)
     const uint64_t elements = (uint64_t)(l->rows_max * SHOAL_BENCH_K);
     SHOAL_TRY(shoal_act_create(l->copies, NULL, l->rows_max, l->arena, &l->act));
     SHOAL_TRY(shoal_arena_array(l->arena, (uint64_t)(l->rows_max * l->n), sizeof(float), &out));
-    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_SCRATCH, elements, sizeof(float), &source));
+    SHOAL_TRY(shoal_arena_array(l->arena, elements, sizeof(float), &source));
     shoal_bench_noise_floats(&random, SHOAL_F32, -1, true, source, elements * sizeof(float));
     shoal_quantize_rows(cap, source, SHOAL_BENCH_K, 0, l->rows_max, &l->act, NULL);
-    shoal_free(source);
+    l->source = source;
     l->out = out;
     return SHOAL_OK;
 }
@@ -135,12 +135,32 @@ shoal_status shoal_bench_linears_check(shoal_bench_linears *linears, const shoal
     return SHOAL_OK;
 }
 
-double shoal_bench_linears_seconds(shoal_bench_linears *linears, const shoal_bench_yard *yard,
-                                   int64_t rows, int calls)
+typedef struct {
+    shoal_bench_linears *linears;
+    shoal_cpu_level cap;
+    int64_t rows;
+} quantization;
+
+static void quantize_share(void *context, int thread, int threads)
 {
+    const quantization *q = context;
+    shoal_bench_linears *l = q->linears;
+    int64_t begin, end;
+    shoal_share(q->rows, thread, threads, &begin, &end);
+    shoal_quantize_rows(q->cap, l->source + begin * SHOAL_BENCH_K, SHOAL_BENCH_K, begin,
+                        end - begin, &l->act, NULL);
+}
+
+double shoal_bench_linears_seconds(shoal_bench_linears *linears, const shoal_bench_yard *yard,
+                                   int64_t rows, bool quantizes, int calls)
+{
+    quantization job = {.linears = linears, .cap = yard->cap, .rows = rows};
     const double begin = shoal_clock_seconds();
-    for (int i = 0; i < calls; i++)
+    for (int i = 0; i < calls; i++) {
+        if (quantizes)
+            shoal_pool_run(yard->pool, quantize_share, &job);
         call(linears, yard, next_copy(linears), rows);
+    }
     return (shoal_clock_seconds() - begin) / calls;
 }
 

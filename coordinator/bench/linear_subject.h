@@ -16,8 +16,9 @@ typedef struct {
     shoal_linear *copies; /* [count] */
     int count, next;
     uint64_t bytes; /* of one copy's weights: codes and what belongs to them */
-    shoal_act act;
-    float *out; /* [rows_max][n] */
+    float *source;  /* [rows_max][SHOAL_BENCH_K] */
+    shoal_act act;  /* the same, quantized */
+    float *out;     /* [rows_max][n] */
 } shoal_bench_linears;
 
 /* `bytes`: make copies up to so many bytes; at least one. */
@@ -33,9 +34,10 @@ const char *shoal_bench_linears_row(const shoal_bench_linears *linears, int64_t 
 SHOAL_MUST_USE shoal_status shoal_bench_linears_check(shoal_bench_linears *linears,
                                                       const shoal_bench_yard *yard, int64_t rows);
 
-/* Seconds of one call, over `calls` calls on one copy after the other. */
+/* Seconds of one call, over `calls` calls on one copy after the other; `quantizes`: from f32
+ * inputs, which each call quantizes. */
 double shoal_bench_linears_seconds(shoal_bench_linears *linears, const shoal_bench_yard *yard,
-                                   int64_t rows, int calls);
+                                   int64_t rows, bool quantizes, int calls);
 
 /* GB/s of reading the codes of about `bytes` bytes of the next copies. */
 double shoal_bench_linears_read(shoal_bench_linears *linears, const shoal_bench_yard *yard,

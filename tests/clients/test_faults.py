@@ -52,7 +52,8 @@ class Faults:
     def arguments(self, phase):
         if phase == "load":
             ids = harness.write_ids(self.scratch, list(range(1, 9)))
-            return ["generate", self.big or harness.INT4, "--ids", ids, "-n", RANKS]
+            return ["generate", self.big or harness.INT4, "--ids", ids, "-n", RANKS,
+                    "--quantize", "int4-g128"]  # a third of it has a place in memory
         return ["generate", harness.INT4, "--prompt", PROMPT, "--max-tokens", 490, "--ignore-eos",
                 "-n", RANKS, "--log-level", "info"]
 

@@ -47,7 +47,9 @@ static void book(shoal_backend *backend, const shoal_timed_line *call)
 
 static double act_bytes(const shoal_act *act, int64_t rows)
 {
-    return (double)rows * (double)(act->like->spec.k * (act->q ? 1 : 4) +
+    return (double)rows * (double)(act->like->spec.k * (act->q      ? 1
+                                                        : act->bf16 ? 2
+                                                                    : 4) +
                                    act->like->size.act_groups * (int64_t)sizeof(float));
 }
 

@@ -7,6 +7,7 @@
 #include "proto/dtype.h"
 
 #define INFINITY_BITS UINT32_C(0x7f800000) /* from here on: a row error           */
+#define OVER_BITS     UINT32_C(0x7f7f8000) /* the same for bf16, which rounds it up */
 #define TINY_BITS     UINT32_C(0x1f800000) /* 2^-64: below it a group counts as 0 */
 #define NAN_BITS      UINT32_C(0x7fc00000)
 
@@ -38,7 +39,14 @@ static int32_t sum_ref(const int8_t *q, int64_t count)
     return sum;
 }
 
-const shoal_quantize_row shoal_quantize_ref = {SHOAL_CPU_REF, absmax_ref, round_ref, sum_ref};
+static void narrow_ref(const float *x, int64_t count, uint16_t *out)
+{
+    for (int64_t i = 0; i < count; i++)
+        out[i] = shoal_bf16_from_f32(x[i]);
+}
+
+const shoal_quantize_row shoal_quantize_ref = {SHOAL_CPU_REF, absmax_ref, round_ref, sum_ref,
+                                               narrow_ref};
 
 const shoal_quantize_row *shoal_quantize_pick(shoal_cpu_level cap)
 {
@@ -159,6 +167,23 @@ static int64_t copy_f32(const shoal_quantize_row *ops, view *v, const shoal_act 
     return ops->absmax(out + r->begin, r->end - r->begin) >= INFINITY_BITS;
 }
 
+static int64_t narrow_row(const shoal_quantize_row *ops, view *v, const shoal_act *act, int64_t row,
+                          const range *r)
+{
+    const int64_t k = act->like->spec.k;
+    uint16_t *out = act->bf16 + row * act->ld;
+    bool error = false;
+    for (int64_t i = r->begin, step; i < r->end; i += step) {
+        step = look_step(v, r->end - i);
+        const float *x = look(v, i, step);
+        ops->narrow(x, step, out + i);
+        error |= ops->absmax(x, step) >= OVER_BITS;
+    }
+    if (r->end == k)
+        memset(out + k, 0, (size_t)(act->ld - k) * sizeof *out);
+    return error;
+}
+
 /* Row i of the source, whose first element is input `first` of the act, into row `row`. */
 static int64_t quantize_row(const shoal_quantize_row *ops, const float *source, int64_t first,
                             const shoal_act *act, int64_t row, const range *r)
@@ -167,7 +192,11 @@ static int64_t quantize_row(const shoal_quantize_row *ops, const float *source, 
     v.x = source;
     v.first = first;
     v.perm = act->perm;
-    return act->q ? quantize_int8(ops, &v, act, row, r) : copy_f32(ops, &v, act, row, r);
+    switch (act->like->spec.act) {
+    case SHOAL_ACT_INT8: return quantize_int8(ops, &v, act, row, r);
+    case SHOAL_ACT_BF16: return narrow_row(ops, &v, act, row, r);
+    default: return copy_f32(ops, &v, act, row, r);
+    }
 }
 
 void shoal_quantize_rows(shoal_cpu_level cap, const float *source, int64_t ld_source, int64_t row0,

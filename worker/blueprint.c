@@ -52,10 +52,22 @@ static shoal_status open_parts(const shoal_worker_settings *settings, const char
     return shoal_manifest_create(b->model, b->checkpoint, &options, &b->manifest);
 }
 
+/* What a machine adds up is part of the name only where machines differ. */
+static shoal_status name_arithmetic(const shoal_worker_settings *settings, const char **out)
+{
+    shoal_cpu_level cap;
+    *out = settings->activations == SHOAL_ACTIVATIONS_F32 ? "cpu-f32/1" : "cpu-int8/1";
+    if (settings->activations != SHOAL_ACTIVATIONS_BF16)
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_cpu_cap(settings->cpu, &cap));
+    *out = shoal_bf16_arithmetic(shoal_bf16_pick(cap));
+    return SHOAL_OK;
+}
+
 static shoal_status choose_sizes(const shoal_worker_settings *settings, shoal_blueprint *b)
 {
     const bool f32 = settings->activations == SHOAL_ACTIVATIONS_F32;
-    b->arithmetic = f32 ? "cpu-f32/1" : "cpu-int8/1";
+    SHOAL_TRY(name_arithmetic(settings, &b->arithmetic));
     b->kv = settings->kv >= 0 ? (shoal_kv_type)settings->kv : f32 ? SHOAL_KV_F32 : SHOAL_KV_F16;
     b->context = settings->context ? settings->context : b->model->context;
     if (b->context > b->model->context)

@@ -1,7 +1,6 @@
 #include "coordinator/engine.h"
 
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,15 +9,28 @@
 #include <unistd.h>
 
 #include "kernels/cpu.h"
+#include "kernels/topology.h"
 
 int shoal_default_threads(int ranks_on_node)
 {
-    cpu_set_t allowed;
-    CPU_ZERO(&allowed);
-    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+    shoal_topology topology;
+    if (shoal_topology_read(&topology) != SHOAL_OK)
         return 1;
-    const int each = CPU_COUNT(&allowed) / (ranks_on_node > 0 ? ranks_on_node : 1);
-    return each > 1 ? each : 1;
+    /* A launcher that binds ranks gave each its own cores. */
+    const bool bound = getenv("OMPI_MCA_orte_bound_at_launch") != NULL;
+    const int threads = shoal_topology_threads(&topology, bound ? 1 : ranks_on_node);
+    shoal_topology_free(&topology);
+    return threads;
+}
+
+int shoal_default_ranks(void)
+{
+    shoal_topology topology;
+    if (shoal_topology_read(&topology) != SHOAL_OK)
+        return 1;
+    const int ranks = shoal_topology_ranks(&topology);
+    shoal_topology_free(&topology);
+    return ranks;
 }
 
 int shoal_ranks_on_node(int world_size)

@@ -133,8 +133,10 @@ SHOAL_MUST_USE shoal_status shoal_engine_wait(shoal_engine *engine, int fd, doub
 SHOAL_MUST_USE shoal_status shoal_engine_gather_memory(shoal_comm *comm, const shoal_worker *worker,
                                                        shoal_rank_memory *all);
 
-/* Cores this process may use / ranks on the node, at least 1. */
+/* Cores this process may use / ranks on the node, at least 1; and how many ranks suit the machine:
+ * one per NUMA node. */
 int shoal_default_threads(int ranks_on_node);
+int shoal_default_ranks(void);
 
 /* Ranks of this MPI launch on this node as the launcher says, else `world_size`. */
 int shoal_ranks_on_node(int world_size);

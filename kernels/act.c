@@ -18,7 +18,7 @@ static int64_t leading(const shoal_linear *like)
     return (shoal_ceil_div(like->spec.k, step) | 1) * step;
 }
 
-static uint64_t element_bytes(shoal_act_form form)
+int64_t shoal_act_value_bytes(shoal_act_form form)
 {
     return form == SHOAL_ACT_INT8 ? 1 : form == SHOAL_ACT_BF16 ? 2 : 4;
 }
@@ -28,7 +28,7 @@ static act_bytes measure(const shoal_linear *like, int64_t rows_max)
 {
     const uint64_t rows = (uint64_t)rows_max, ld = (uint64_t)leading(like);
     act_bytes b = {0, 0, 0};
-    (void)shoal_pad_u64(rows * ld * element_bytes(like->spec.act), 64, &b.values);
+    (void)shoal_pad_u64(rows * ld * (uint64_t)shoal_act_value_bytes(like->spec.act), 64, &b.values);
     if (like->spec.act == SHOAL_ACT_INT8) {
         (void)shoal_pad_u64(rows * (uint64_t)like->size.act_groups * 4, 64, &b.scales);
         (void)shoal_pad_u64(rows * (uint64_t)like->size.segments * 4, 64, &b.sums);

@@ -23,6 +23,9 @@ typedef struct {
     int32_t *sums;  /* [rows_max][segments]: sum of q over a segment                             */
 } shoal_act;
 
+/* Bytes of one value of a form. */
+int64_t shoal_act_value_bytes(shoal_act_form form);
+
 /* Bytes that shoal_act_create takes from the arena for `rows_max` rows. */
 uint64_t shoal_act_bytes(const shoal_linear *like, int64_t rows_max);
 

@@ -39,8 +39,7 @@
 typedef enum { SHOAL_KV_F32, SHOAL_KV_F16, SHOAL_KV_INT8 } shoal_kv_type;
 
 /* Pages of one layer on one rank. Page p of kv head h starts at
- * base + (p * kv_heads + h) * shoal_kv_head_bytes: keys [head_dim][16 positions], then values
- * [16 positions][head_dim]; int8 adds fp32 scales [16] of the keys, then of the values. */
+ * base + (p * kv_heads + h) * shoal_kv_head_bytes; what is in it only kernels/kv.h knows. */
 typedef struct {
     uint8_t *base;
     int64_t pages, kv_heads, head_dim;
@@ -173,9 +172,10 @@ struct shoal_backend {
 };
 
 typedef struct {
-    int threads;         /* >= 1 */
-    bool crowded;        /* more threads than cores on this node: do not spin */
-    shoal_cpu_level cap; /* highest kernel level to use */
+    int threads;           /* >= 1 */
+    bool crowded;          /* more threads than cores on this node: do not spin */
+    const int *processors; /* [threads]: where each stays; NULL: the kernel decides */
+    shoal_cpu_level cap;   /* highest kernel level to use */
 } shoal_backend_options;
 
 /* The CPU filling (kernels/backend_cpu.c). */

@@ -13,8 +13,7 @@ static shoal_backend_cpu *self(shoal_backend *backend)
     return (shoal_backend_cpu *)backend;
 }
 
-/* Room for `each` floats on every thread; what was in it is lost. */
-static shoal_status need_scratch(shoal_backend_cpu *cpu, int64_t each)
+shoal_status shoal_backend_cpu_scratch(shoal_backend_cpu *cpu, int64_t each)
 {
     void *block;
     if (each <= cpu->scratch_each)
@@ -176,7 +175,7 @@ static void pick_task(void *context, int thread, int threads)
 static shoal_status norm(shoal_backend *backend, const shoal_norm_args *args)
 {
     shoal_backend_cpu *cpu = self(backend);
-    SHOAL_TRY(need_scratch(cpu, args->hidden));
+    SHOAL_TRY(shoal_backend_cpu_scratch(cpu, args->hidden));
     run(cpu, norm_task, args, args->rows);
     if (args->weight && args->pick)
         run(cpu, pick_task, args, args->picked);
@@ -230,7 +229,7 @@ static shoal_status cut(shoal_backend *backend, const shoal_cut_args *args)
 static shoal_status gated(shoal_backend *backend, const shoal_gated_args *args)
 {
     shoal_backend_cpu *cpu = self(backend);
-    SHOAL_TRY(need_scratch(cpu, shoal_linear_gated_scratch(args->act)));
+    SHOAL_TRY(shoal_backend_cpu_scratch(cpu, shoal_linear_gated_scratch(args->act)));
     shoal_linear_gated(cpu->pool, args, cpu->ops, cpu->base.cap, cpu->scratch, cpu->scratch_each);
     return SHOAL_OK;
 }
@@ -275,6 +274,8 @@ static void close_cpu(shoal_backend *backend)
     shoal_pool_destroy(cpu->pool);
     shoal_free(cpu->scratch);
     shoal_free(cpu->row_sequence);
+    shoal_free(cpu->blocks);
+    shoal_free(cpu->parts);
     shoal_free(cpu);
 }
 
@@ -299,12 +300,15 @@ shoal_status shoal_backend_cpu_open(const shoal_backend_options *options, shoal_
     cpu->base.ops = &operations;
     cpu->base.cap = options->cap;
     cpu->ops = shoal_ops_pick(options->cap);
+    cpu->attention = shoal_attention_pick(options->cap);
     cpu->quantize = shoal_quantize_pick(options->cap);
     const shoal_status st = shoal_pool_create(options->threads, options->crowded, &cpu->pool);
     if (st != SHOAL_OK) {
         shoal_free(cpu);
         return st;
     }
+    if (options->processors)
+        (void)shoal_pool_pin(cpu->pool, options->processors);
     *out = &cpu->base;
     return SHOAL_OK;
 }

@@ -1,6 +1,7 @@
 #include "kernels/linear.h"
 
 #include "kernels/linear_row.h"
+#include "kernels/pack.h"
 #include "proto/bytes.h"
 
 /* Larger than any model's dimension, small enough that no product below leaves 64 bits and every
@@ -193,6 +194,7 @@ shoal_status shoal_linear_create(const shoal_linear_spec *spec, shoal_cpu_level 
     fill_segments(&w.spec, w.segments);
     w.decode = shoal_linear_pick(&w, cap, SHOAL_DECODE_ROWS);
     w.prefill = shoal_linear_pick(&w, cap, SHOAL_ROW_BLOCK);
+    w.pack = shoal_pack_pick(cap);
     *linear = w;
     return SHOAL_OK;
 }

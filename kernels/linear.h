@@ -68,6 +68,7 @@ typedef struct {
 } shoal_segment;
 
 typedef struct shoal_linear_row shoal_linear_row;
+typedef struct shoal_pack_row shoal_pack_row;
 
 /* Padded sizes and places of everything a slice stores: pure integers, used by the plan and by
  * shoal_linear_create alike. All byte counts are multiples of 64. */
@@ -94,6 +95,7 @@ typedef struct {
     shoal_bf16_kind bf16; /* how products of form BF16 add up                              */
     const shoal_linear_row *decode; /* row for up to SHOAL_DECODE_ROWS input rows           */
     const shoal_linear_row *prefill;
+    const shoal_pack_row *pack; /* loops that fill it (kernels/pack.h) */
 } shoal_linear;
 
 /* Sizes of a spec; SHOAL_ERR_DATA (naming the number) when a shape cannot be represented. */
@@ -112,6 +114,11 @@ SHOAL_MUST_USE shoal_status shoal_linear_create(const shoal_linear_spec *spec, s
  * finite. */
 SHOAL_MUST_USE shoal_status shoal_linear_pack(shoal_linear *linear, int64_t n_begin,
                                               const shoal_canonical *block);
+
+/* The same for columns that lie anywhere: column i of the block becomes local output to[i], or
+ * nothing where to[i] < 0. Calls for different outputs may run at the same time. */
+SHOAL_MUST_USE shoal_status shoal_linear_pack_columns(shoal_linear *linear, const int32_t *to,
+                                                      const shoal_canonical *block);
 
 /* The inverse: fill the arrays of `block` (n, k and arrays given by the caller). */
 SHOAL_MUST_USE shoal_status shoal_linear_unpack(const shoal_linear *linear, int64_t n_begin,

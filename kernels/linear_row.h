@@ -24,14 +24,26 @@ typedef void (*shoal_linear_accumulate)(const shoal_linear *w, const shoal_act *
                                         int64_t rows, int64_t panel, int64_t seg_begin,
                                         int64_t seg_end, float *acc);
 
+/* All units of one panel of a cut linear: sums [rows][64] int64 are overwritten in the first
+ * `columns`, bad [rows] counts the bad units (docs/arithmetic.md rule 4). */
+typedef void (*shoal_linear_units)(const shoal_linear_row *row, const shoal_linear *w,
+                                   const shoal_act *a, int64_t row0, int64_t rows, int64_t panel,
+                                   int64_t columns, int64_t *sums, int64_t *bad);
+
+/* The way of every row that has no better one: accumulate and flush unit by unit. */
+void shoal_linear_units_by_calls(const shoal_linear_row *row, const shoal_linear *w,
+                                 const shoal_act *a, int64_t row0, int64_t rows, int64_t panel,
+                                 int64_t columns, int64_t *sums, int64_t *bad);
+
 struct shoal_linear_row {
     const char *name; /* "int4-avx2": reports, tests */
     shoal_cpu_level needs;
     int64_t rows_min; /* it pays from this many input rows on (1: decode too); any number works   */
     bool (*applicable)(const shoal_linear *w);
     shoal_linear_accumulate accumulate;
-    shoal_panel_put put;    /* of the same level, for whole linears */
-    shoal_unit_flush flush; /* and for cut ones */
+    shoal_panel_put put;      /* of the same level, for whole linears */
+    shoal_unit_flush flush;   /* and for cut ones */
+    shoal_linear_units units; /* a whole panel of a cut one */
 };
 
 /* Fastest first, the reference last. */

@@ -11,6 +11,9 @@
 #define PIECES_PER_THREAD 4
 #define ROW_BLOCK_MIN     16
 
+/* The inputs of a block should stay in an L2 cache while all panels pass. */
+#define INPUT_BYTES (1 << 20)
+
 /* Pieces are claimed in runs, at least this many runs a thread, so that few rows read long streams
  * and yet nobody waits long for a slower core. */
 #define RUNS_PER_THREAD 16
@@ -36,6 +39,15 @@ static int64_t block_of(int64_t columns, int64_t rows, int64_t most, int threads
            columns * shoal_ceil_div(rows, block) < (int64_t)PIECES_PER_THREAD * threads)
         block /= 2;
     return block;
+}
+
+/* Rows of `act` whose values fill the room for inputs, at most `most`. */
+static int64_t fitting(const shoal_act *act, int64_t most)
+{
+    const int64_t row_bytes = act->ld * shoal_act_value_bytes(act->like->spec.act);
+    while (most > 2 * ROW_BLOCK_MIN && most * row_bytes > INPUT_BYTES + INPUT_BYTES / 8)
+        most /= 2;
+    return most;
 }
 
 static void cut_pieces(cutting *c, int64_t columns, int64_t rows, int64_t most, int threads)
@@ -130,7 +142,8 @@ void shoal_linear_whole(shoal_pool *pool, const shoal_whole_job *jobs, int count
         panels += jobs[j].linear->size.panels;
     if (rows <= 0 || panels == 0)
         return;
-    cut_pieces(&context.cut, panels, rows, SHOAL_ROW_BLOCK, shoal_pool_threads(pool));
+    cut_pieces(&context.cut, panels, rows, fitting(jobs[0].act, SHOAL_ROW_BLOCK),
+               shoal_pool_threads(pool));
     shoal_pool_run(pool, whole_task, &context);
 }
 
@@ -153,24 +166,34 @@ static int64_t unit_end(const shoal_linear *w, int64_t begin)
     return i;
 }
 
-static void cut_piece(const cut_context *x, piece at)
+void shoal_linear_units_by_calls(const shoal_linear_row *row, const shoal_linear *w,
+                                 const shoal_act *a, int64_t row0, int64_t rows, int64_t panel,
+                                 int64_t columns, int64_t *sums, int64_t *bad)
 {
-    const shoal_linear *w = x->linear;
-    const shoal_linear_row *row = row_for(w, x->cut.rows);
-    int64_t *slot = x->slot + at.row0 * x->ld + at.column * SHOAL_PANEL;
-    int64_t bad[SHOAL_ROW_BLOCK] = {0};
     _Alignas(64) float acc[SHOAL_ROW_BLOCK * SHOAL_PANEL];
     for (int64_t begin = 0, end; begin < w->size.segments; begin = end) {
         end = unit_end(w, begin);
-        memset(acc, 0, (size_t)(at.rows * SHOAL_PANEL) * sizeof *acc);
-        row->accumulate(w, x->act, at.row0, at.rows, at.column, begin, end, acc);
-        row->flush(acc, at.rows, panel_columns(w, at.column), slot, x->ld, bad, begin == 0);
+        memset(acc, 0, (size_t)(rows * SHOAL_PANEL) * sizeof *acc);
+        row->accumulate(w, a, row0, rows, panel, begin, end, acc);
+        row->flush(acc, rows, columns, sums, SHOAL_PANEL, bad, begin == 0);
     }
-    /* Panels of one row may be on several threads; bad units are rare. */
+}
+
+static void cut_piece(const cut_context *x, piece at)
+{
+    _Alignas(64) int64_t sums[SHOAL_ROW_BLOCK * SHOAL_PANEL];
+    const shoal_linear *w = x->linear;
+    const shoal_linear_row *row = row_for(w, x->cut.rows);
+    const int64_t columns = panel_columns(w, at.column);
+    int64_t bad[SHOAL_ROW_BLOCK] = {0};
+    row->units(row, w, x->act, at.row0, at.rows, at.column, columns, sums, bad);
     for (int64_t r = 0; r < at.rows; r++) {
+        int64_t *slot = x->slot + (at.row0 + r) * x->ld;
+        memcpy(slot + at.column * SHOAL_PANEL, sums + r * SHOAL_PANEL,
+               (size_t)columns * sizeof *sums);
+        /* Panels of one row may be on several threads; bad units are rare. */
         if (bad[r])
-            (void)__atomic_fetch_add(&x->slot[(at.row0 + r) * x->ld + w->spec.n], bad[r],
-                                     __ATOMIC_RELAXED);
+            (void)__atomic_fetch_add(&slot[w->spec.n], bad[r], __ATOMIC_RELAXED);
     }
 }
 
@@ -198,7 +221,8 @@ void shoal_linear_cut(shoal_pool *pool, const shoal_linear *linear, const shoal_
     if (rows <= 0 || n == 0 || linear->size.segments == 0)
         return;
     cut_context context = {.linear = linear, .act = act, .slot = slot, .ld = ld_slot};
-    cut_pieces(&context.cut, linear->size.panels, rows, SHOAL_ROW_BLOCK, shoal_pool_threads(pool));
+    cut_pieces(&context.cut, linear->size.panels, rows, fitting(act, SHOAL_ROW_BLOCK),
+               shoal_pool_threads(pool));
     shoal_pool_run(pool, cut_task, &context);
 }
 
@@ -264,8 +288,12 @@ static void gated_piece(const gated_context *x, piece at, float *scratch)
     float *out = scratch + 2 * at.rows * SHOAL_PANEL;
     for (int64_t column = begin; column < end; column += SHOAL_PANEL)
         gated_panel(x, at, column / SHOAL_PANEL, scratch, out + (column - begin));
-    shoal_quantize_columns(x->cap, out, x->width, begin, end, at.row0, at.rows, x->a->act,
-                           x->a->pending ? x->a->pending + at.row0 : NULL);
+    for (int64_t r = 0; r < at.rows; r++) {
+        const int64_t errors = shoal_quantize_part(x->cap, out + r * x->width, at.row0 + r, begin,
+                                                   end - begin, x->a->act);
+        if (errors && x->a->pending) /* parts of one row may be on several threads */
+            (void)__atomic_fetch_add(&x->a->pending[at.row0 + r], errors, __ATOMIC_RELAXED);
+    }
 }
 
 static void gated_task(void *context, int thread, int threads)
@@ -292,6 +320,6 @@ void shoal_linear_gated(shoal_pool *pool, const shoal_gated_args *args, const sh
                              .scratch = scratch,
                              .each = each};
     cut_pieces(&context.cut, shoal_ceil_div(n, context.width), args->rows,
-               gated_block(context.width), shoal_pool_threads(pool));
+               fitting(args->gate_act, gated_block(context.width)), shoal_pool_threads(pool));
     shoal_pool_run(pool, gated_task, &context);
 }

@@ -4,6 +4,7 @@
 
 #include "kernels/linear.h"
 #include "kernels/linear_row.h"
+#include "kernels/pack.h"
 #include "proto/bytes.h"
 
 /* Byte of column c inside one K step of a panel: tile c/16, four bytes per column. */
@@ -12,7 +13,8 @@ static size_t column_at(int64_t c)
     return (size_t)(c * 4);
 }
 
-static shoal_status check_block(const shoal_linear *w, int64_t n_begin, const shoal_canonical *b)
+/* Does the block hold what the linear holds? */
+static shoal_status check_kind(const shoal_linear *w, const shoal_canonical *b)
 {
     const shoal_linear_spec *s = &w->spec;
     if (b->kind != s->kind || b->k != s->k || b->groups != w->size.groups)
@@ -21,11 +23,6 @@ static shoal_status check_block(const shoal_linear *w, int64_t n_begin, const sh
                           "linear of kind %d with %lld inputs in %lld groups",
                           (int)b->kind, (long long)b->k, (long long)b->groups, (int)s->kind,
                           (long long)s->k, (long long)w->size.groups);
-    if (n_begin < 0 || n_begin % SHOAL_PANEL || b->n < 0 || n_begin > s->n ||
-        b->n > s->n - n_begin || ((n_begin + b->n) % SHOAL_PANEL && n_begin + b->n != s->n))
-        return shoal_fail(
-            SHOAL_ERR_DATA, "outputs [%lld, %lld) are not whole panels of a linear of %lld outputs",
-            (long long)n_begin, (long long)n_begin + (long long)b->n, (long long)s->n);
     if (s->kind == SHOAL_WEIGHT_FLOAT) {
         if (b->dtype != s->dtype)
             return shoal_fail(SHOAL_ERR_DATA, "a block of %s does not fit a linear of %s",
@@ -41,22 +38,27 @@ static shoal_status check_block(const shoal_linear *w, int64_t n_begin, const sh
     return SHOAL_OK;
 }
 
-static shoal_status pack_codes4(const shoal_linear *w, int64_t column, const uint8_t *codes)
+static shoal_status check_block(const shoal_linear *w, int64_t n_begin, const shoal_canonical *b)
 {
-    uint8_t *panel = w->codes + (size_t)(column / SHOAL_PANEL * w->size.k_padded * 32);
-    uint8_t *out = panel + column_at(column % SHOAL_PANEL);
-    unsigned all = 0;
-    for (int64_t k = 0; k < w->spec.k; k += 8, out += 256) {
-        uint8_t eight[8] = {0};
-        memcpy(eight, codes + k, (size_t)shoal_min_i64(8, w->spec.k - k));
-        for (int j = 0; j < 4; j++) {
-            all |= eight[j] | (unsigned)eight[j + 4];
-            out[j] = (uint8_t)(eight[j] | eight[j + 4] << 4);
-        }
-    }
-    if (all > 15)
-        return shoal_fail(SHOAL_ERR_DATA, "output %lld has a code above 15", (long long)column);
+    const int64_t n = w->spec.n;
+    SHOAL_TRY(check_kind(w, b));
+    if (n_begin < 0 || n_begin % SHOAL_PANEL || b->n < 0 || n_begin > n || b->n > n - n_begin ||
+        ((n_begin + b->n) % SHOAL_PANEL && n_begin + b->n != n))
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "outputs [%lld, %lld) are not whole panels of a linear of %lld outputs",
+                          (long long)n_begin, (long long)n_begin + (long long)b->n, (long long)n);
     return SHOAL_OK;
+}
+
+/* Which of the columns has a code above 15? */
+static shoal_status code_too_large(const shoal_canonical *b, int64_t i, int64_t columns,
+                                   int64_t output)
+{
+    int64_t at = 0;
+    while (at < columns * b->k - 1 && b->codes[i * b->k + at] <= 15)
+        at++;
+    return shoal_fail(SHOAL_ERR_DATA, "output %lld has a code above 15",
+                      (long long)(output + at / b->k));
 }
 
 static void unpack_codes4(const shoal_linear *w, int64_t column, uint8_t *codes)
@@ -69,12 +71,15 @@ static void unpack_codes4(const shoal_linear *w, int64_t column, uint8_t *codes)
     }
 }
 
-static void pack_codes8(const shoal_linear *w, int64_t column, const uint8_t *codes)
+/* K steps of 8-bit codes are four bytes of a column: whole ones move as words. */
+static void pack_codes8(const shoal_linear *w, const uint8_t *codes, int64_t columns,
+                        uint8_t *panel)
 {
-    uint8_t *panel = w->codes + (size_t)(column / SHOAL_PANEL * w->size.k_padded * 64);
-    uint8_t *out = panel + column_at(column % SHOAL_PANEL);
-    for (int64_t k = 0; k < w->spec.k; k++)
-        out[k / 4 * 256 + k % 4] = codes[k] ^ 0x80;
+    const int64_t k = w->spec.k, whole = k / 4;
+    w->pack->dwords(codes, k, columns, whole, 0x80808080u, panel);
+    for (int64_t c = 0; c < columns; c++)
+        for (int64_t i = whole * 4; i < k; i++)
+            panel[whole * 256 + 4 * c + i % 4] = codes[c * k + i] ^ 0x80;
 }
 
 static void unpack_codes8(const shoal_linear *w, int64_t column, uint8_t *codes)
@@ -144,14 +149,10 @@ static int load_zero(const shoal_linear *w, int64_t at)
     return shifted + 128;
 }
 
-static shoal_status pack_column(shoal_linear *w, int64_t n_begin, int64_t i,
+static shoal_status pack_groups(shoal_linear *w, int64_t column, int64_t i,
                                 const shoal_canonical *b)
 {
-    const int64_t column = n_begin + i, groups = w->size.groups;
-    if (w->spec.kind == SHOAL_WEIGHT_INT4)
-        SHOAL_TRY(pack_codes4(w, column, b->codes + i * b->k));
-    else
-        pack_codes8(w, column, b->codes + i * b->k);
+    const int64_t groups = w->size.groups;
     for (int64_t g = 0; g < groups; g++) {
         const int64_t at = cell(w, column, g), from = i * groups + g;
         shoal_status st = store_scale(w, at, b->scales[from]);
@@ -168,36 +169,66 @@ static shoal_status pack_column(shoal_linear *w, int64_t n_begin, int64_t i,
     return SHOAL_OK;
 }
 
-/* [n][k] to or from [K][64]: 2 or 4 bytes an element. */
-static void move_dense(const shoal_linear *w, int64_t n_begin, const shoal_canonical *b, bool pack)
+/* Columns [i, i + columns) of the block become outputs from `output` on, all of one panel. */
+static shoal_status pack_run(shoal_linear *w, int64_t output, int64_t i, int64_t columns,
+                             const shoal_canonical *b)
 {
+    const int64_t panel = output / SHOAL_PANEL, first = output % SHOAL_PANEL, k = b->k;
     const size_t size = shoal_dtype_bytes(w->spec.dtype);
-    for (int64_t i = 0; i < b->n; i++) {
-        const int64_t column = n_begin + i;
-        uint8_t *panel = w->codes + (size_t)(column / SHOAL_PANEL * b->k * SHOAL_PANEL) * size +
-                         (size_t)(column % SHOAL_PANEL) * size;
-        uint8_t *dense = (uint8_t *)b->dense + (size_t)(i * b->k) * size;
-        for (int64_t k = 0; k < b->k; k++, panel += SHOAL_PANEL * size, dense += size) {
-            if (size == 4)
-                memcpy(pack ? panel : dense, pack ? dense : panel, 4);
-            else
-                memcpy(pack ? panel : dense, pack ? dense : panel, 2);
-        }
+    uint8_t *out = w->codes + (uint64_t)panel * (w->size.codes_bytes / (uint64_t)w->size.panels);
+    if (w->spec.kind == SHOAL_WEIGHT_FLOAT) {
+        const uint8_t *dense = (const uint8_t *)b->dense + (size_t)(i * k) * size;
+        out += (size_t)first * size;
+        if (size == 4)
+            w->pack->dwords(dense, k * 4, columns, k, 0, out);
+        else
+            w->pack->halves(dense, k * 2, columns, k, out);
+        return SHOAL_OK;
     }
+    out += 4 * first;
+    if (w->spec.kind == SHOAL_WEIGHT_INT8)
+        pack_codes8(w, b->codes + i * k, columns, out);
+    else if (w->pack->codes4(b->codes + i * k, k, columns, k, out) > 15)
+        return code_too_large(b, i, columns, output);
+    for (int64_t c = 0; c < columns; c++)
+        SHOAL_TRY(pack_groups(w, output + c, i + c, b));
+    return SHOAL_OK;
 }
 
 shoal_status shoal_linear_pack(shoal_linear *w, int64_t n_begin, const shoal_canonical *block)
 {
     SHOAL_TRY(check_block(w, n_begin, block));
-    if (block->k == 0)
-        return SHOAL_OK;
-    if (w->spec.kind == SHOAL_WEIGHT_FLOAT) {
-        move_dense(w, n_begin, block, true);
-        return SHOAL_OK;
-    }
-    for (int64_t i = 0; i < block->n; i++)
-        SHOAL_TRY(pack_column(w, n_begin, i, block));
+    for (int64_t i = 0; i < block->n && block->k > 0; i += SHOAL_PANEL)
+        SHOAL_TRY(pack_run(w, n_begin + i, i, shoal_min_i64(SHOAL_PANEL, block->n - i), block));
     return SHOAL_OK;
+}
+
+shoal_status shoal_linear_pack_columns(shoal_linear *w, const int32_t *to,
+                                       const shoal_canonical *block)
+{
+    SHOAL_TRY(check_kind(w, block));
+    for (int64_t i = 0; i < block->n && block->k > 0; i++) {
+        if (to[i] >= w->spec.n)
+            return shoal_fail(SHOAL_ERR_DATA, "output %d of a linear of %lld", (int)to[i],
+                              (long long)w->spec.n);
+        if (to[i] >= 0)
+            SHOAL_TRY(pack_run(w, to[i], i, 1, block));
+    }
+    return SHOAL_OK;
+}
+
+/* [K][64] to [n][k]. */
+static void unpack_dense(const shoal_linear *w, int64_t n_begin, const shoal_canonical *b)
+{
+    const size_t size = shoal_dtype_bytes(w->spec.dtype);
+    for (int64_t i = 0; i < b->n; i++) {
+        const int64_t column = n_begin + i;
+        const uint8_t *panel = shoal_panel_codes(w, column / SHOAL_PANEL);
+        uint8_t *dense = (uint8_t *)b->dense + (size_t)(i * b->k) * size;
+        panel += (size_t)(column % SHOAL_PANEL) * size;
+        for (int64_t k = 0; k < b->k; k++, panel += SHOAL_PANEL * size, dense += size)
+            memcpy(dense, panel, size);
+    }
 }
 
 static void unpack_column(const shoal_linear *w, int64_t n_begin, int64_t i, shoal_canonical *b)
@@ -231,7 +262,7 @@ shoal_status shoal_linear_unpack(const shoal_linear *w, int64_t n_begin, shoal_c
     if (block->k == 0)
         return SHOAL_OK;
     if (w->spec.kind == SHOAL_WEIGHT_FLOAT) {
-        move_dense(w, n_begin, block, false);
+        unpack_dense(w, n_begin, block);
         return SHOAL_OK;
     }
     for (int64_t i = 0; i < block->n; i++)

@@ -63,8 +63,7 @@ const shoal_quantize_row *shoal_quantize_pick(shoal_cpu_level cap)
 
 /* A source row as the act sees it. */
 typedef struct {
-    const float *x; /* element 0 is input `first` (0 with a permutation) */
-    int64_t first;
+    const float *x;
     const int32_t *perm;
     float gathered[GATHER];
 } view;
@@ -73,7 +72,7 @@ typedef struct {
 static const float *look(view *v, int64_t k, int64_t count)
 {
     if (!v->perm)
-        return v->x + (k - v->first);
+        return v->x + k;
     for (int64_t i = 0; i < count; i++)
         v->gathered[i] = v->x[v->perm[k + i]];
     return v->gathered;
@@ -123,79 +122,86 @@ int64_t shoal_quantize_group(const shoal_quantize_row *ops, const float *x, int6
 {
     view v;
     v.x = x;
-    v.first = 0;
     v.perm = NULL;
     return quantize_group(ops, &v, 0, count, q, scale);
 }
 
-/* Inputs [begin, end) of every row, whole activation groups; their segments. */
-typedef struct {
-    int64_t begin, end;
-    int64_t segment, segment_end;
-} range;
+/* The first segment that starts at k or later. */
+static int64_t segment_from(const shoal_linear *like, int64_t k)
+{
+    int64_t begin = 0, end = like->size.segments;
+    while (begin < end) {
+        const int64_t middle = (begin + end) / 2;
+        if (like->segments[middle].k < k)
+            begin = middle + 1;
+        else
+            end = middle;
+    }
+    return begin;
+}
 
+/* Inputs [k, k + count) of a row are the elements of the view. */
 static int64_t quantize_int8(const shoal_quantize_row *ops, view *v, const shoal_act *act,
-                             int64_t row, const range *r)
+                             int64_t row, int64_t k, int64_t count)
 {
     const shoal_linear *like = act->like;
-    const int64_t k = like->spec.k, group = like->spec.act_group;
+    const int64_t group = like->spec.act_group, past = k + count;
     int8_t *q = act->q + row * act->ld;
     float *scales = act->scales + row * like->size.act_groups;
     int32_t *sums = act->sums + row * like->size.segments;
     int64_t errors = 0;
-    for (int64_t at = r->begin; at < r->end; at += group)
-        errors +=
-            quantize_group(ops, v, at, shoal_min_i64(group, k - at), q + at, scales + at / group);
-    if (r->end == k)
-        memset(q + k, 0, (size_t)(act->ld - k));
-    for (int64_t i = r->segment; i < r->segment_end; i++)
-        sums[i] = ops->sum(q + like->segments[i].k, like->segments[i].count);
+    for (int64_t i = k; i < past; i += group)
+        errors += quantize_group(ops, v, i - k, shoal_min_i64(group, past - i), q + i,
+                                 scales + i / group);
+    if (past == like->spec.k)
+        memset(q + past, 0, (size_t)(act->ld - past));
+    for (int64_t i = segment_from(like, k); i < like->size.segments; i++) {
+        const shoal_segment *segment = &like->segments[i];
+        if (segment->k >= past)
+            break;
+        sums[i] = ops->sum(q + segment->k, segment->count);
+    }
     return errors;
 }
 
 static int64_t copy_f32(const shoal_quantize_row *ops, view *v, const shoal_act *act, int64_t row,
-                        const range *r)
+                        int64_t k, int64_t count)
 {
-    const int64_t k = act->like->spec.k;
-    float *out = act->f32 + row * act->ld;
-    for (int64_t i = r->begin, step; i < r->end; i += step) {
-        step = look_step(v, r->end - i);
+    const int64_t past = k + count;
+    float *out = act->f32 + row * act->ld + k;
+    for (int64_t i = 0, step; i < count; i += step) {
+        step = look_step(v, count - i);
         memcpy(out + i, look(v, i, step), (size_t)step * sizeof *out);
     }
-    if (r->end == k)
-        memset(out + k, 0, (size_t)(act->ld - k) * sizeof *out);
-    return ops->absmax(out + r->begin, r->end - r->begin) >= INFINITY_BITS;
+    if (past == act->like->spec.k)
+        memset(out + count, 0, (size_t)(act->ld - past) * sizeof *out);
+    return ops->absmax(out, count) >= INFINITY_BITS;
 }
 
-static int64_t narrow_row(const shoal_quantize_row *ops, view *v, const shoal_act *act, int64_t row,
-                          const range *r)
+static int64_t narrow_f32(const shoal_quantize_row *ops, view *v, const shoal_act *act, int64_t row,
+                          int64_t k, int64_t count)
 {
-    const int64_t k = act->like->spec.k;
-    uint16_t *out = act->bf16 + row * act->ld;
+    const int64_t past = k + count;
+    uint16_t *out = act->bf16 + row * act->ld + k;
     bool error = false;
-    for (int64_t i = r->begin, step; i < r->end; i += step) {
-        step = look_step(v, r->end - i);
+    for (int64_t i = 0, step; i < count; i += step) {
+        step = look_step(v, count - i);
         const float *x = look(v, i, step);
         ops->narrow(x, step, out + i);
         error |= ops->absmax(x, step) >= OVER_BITS;
     }
-    if (r->end == k)
-        memset(out + k, 0, (size_t)(act->ld - k) * sizeof *out);
+    if (past == act->like->spec.k)
+        memset(out + count, 0, (size_t)(act->ld - past) * sizeof *out);
     return error;
 }
 
-/* Row i of the source, whose first element is input `first` of the act, into row `row`. */
-static int64_t quantize_row(const shoal_quantize_row *ops, const float *source, int64_t first,
-                            const shoal_act *act, int64_t row, const range *r)
+static int64_t quantize(const shoal_quantize_row *ops, view *v, const shoal_act *act, int64_t row,
+                        int64_t k, int64_t count)
 {
-    view v;
-    v.x = source;
-    v.first = first;
-    v.perm = act->perm;
     switch (act->like->spec.act) {
-    case SHOAL_ACT_INT8: return quantize_int8(ops, &v, act, row, r);
-    case SHOAL_ACT_BF16: return narrow_row(ops, &v, act, row, r);
-    default: return copy_f32(ops, &v, act, row, r);
+    case SHOAL_ACT_INT8: return quantize_int8(ops, v, act, row, k, count);
+    case SHOAL_ACT_BF16: return narrow_f32(ops, v, act, row, k, count);
+    default: return copy_f32(ops, v, act, row, k, count);
     }
 }
 
@@ -203,32 +209,24 @@ void shoal_quantize_rows(shoal_cpu_level cap, const float *source, int64_t ld_so
                          int64_t rows, shoal_act *act, int64_t *pending)
 {
     const shoal_quantize_row *ops = shoal_quantize_pick(cap);
-    const range all = {0, act->like->spec.k, 0, act->like->size.segments};
-    if (all.end == 0)
+    const int64_t k = act->like->spec.k;
+    if (k == 0)
         return;
     for (int64_t i = 0; i < rows; i++) {
-        const int64_t errors = quantize_row(ops, source + i * ld_source, 0, act, row0 + i, &all);
+        view v;
+        v.x = source + i * ld_source;
+        v.perm = act->perm;
+        const int64_t errors = quantize(ops, &v, act, row0 + i, 0, k);
         if (pending)
             pending[i] += errors;
     }
 }
 
-void shoal_quantize_columns(shoal_cpu_level cap, const float *source, int64_t ld_source,
-                            int64_t k_begin, int64_t k_end, int64_t row0, int64_t rows,
-                            shoal_act *act, int64_t *pending)
+int64_t shoal_quantize_part(shoal_cpu_level cap, const float *x, int64_t row, int64_t k,
+                            int64_t count, shoal_act *act)
 {
-    const shoal_quantize_row *ops = shoal_quantize_pick(cap);
-    const shoal_linear *like = act->like;
-    range r = {k_begin, k_end, 0, 0};
-    while (r.segment < like->size.segments && like->segments[r.segment].k < k_begin)
-        r.segment++;
-    r.segment_end = r.segment;
-    while (r.segment_end < like->size.segments && like->segments[r.segment_end].k < k_end)
-        r.segment_end++;
-    for (int64_t i = 0; i < rows; i++) {
-        const int64_t errors =
-            quantize_row(ops, source + i * ld_source, k_begin, act, row0 + i, &r);
-        if (errors && pending)
-            (void)__atomic_fetch_add(&pending[i], errors, __ATOMIC_RELAXED);
-    }
+    view v;
+    v.x = x;
+    v.perm = NULL;
+    return quantize(shoal_quantize_pick(cap), &v, act, row, k, count);
 }

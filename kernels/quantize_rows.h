@@ -20,12 +20,11 @@
 void shoal_quantize_rows(shoal_cpu_level cap, const float *source, int64_t ld_source, int64_t row0,
                          int64_t rows, shoal_act *act, int64_t *pending);
 
-/* The same for inputs [k_begin, k_end) alone, whole activation groups, of an act in natural order;
- * column 0 of the source is input k_begin. Calls for different rows or columns may run at the same
- * time; the padding belongs to the last columns. */
-void shoal_quantize_columns(shoal_cpu_level cap, const float *source, int64_t ld_source,
-                            int64_t k_begin, int64_t k_end, int64_t row0, int64_t rows,
-                            shoal_act *act, int64_t *pending);
+/* As shoal_quantize_rows for inputs [k, k + count) of one row of an act without a permutation, from
+ * x[count]; both ends lie on edges of activation groups, and the part that ends the row zeroes its
+ * padding. Returns the row errors found. Calls for different parts may run at the same time. */
+int64_t shoal_quantize_part(shoal_cpu_level cap, const float *x, int64_t row, int64_t k,
+                            int64_t count, shoal_act *act);
 
 /* The four loops that have a variant per level. */
 typedef struct {

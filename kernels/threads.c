@@ -2,48 +2,38 @@
 
 #include <assert.h>
 #include <fenv.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
+#include <stdalign.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
+#include "kernels/counter.h"
 #include "proto/arena.h"
 
-/* A wait spins (at most about a tenth of a millisecond: the gap between two fused steps), then
- * yields some times, then sleeps. */
-#define SPINS  2000
-#define YIELDS 64
-
-_Static_assert(sizeof(_Atomic int) == sizeof(int), "the futex word is a plain int");
-
-/* A word that one side raises and the other waits for. `sleepers` keeps the raising side free of
- * system calls while nobody sleeps. Each on its own cache line. */
+/* Numbers of runs rise from 1 and wrap. The first run of a thread is the one after its start. */
 typedef struct {
-    _Alignas(64) _Atomic int value;
-    _Atomic int sleepers;
-} gate;
+    alignas(SHOAL_COUNTER_LINE) shoal_counter done; /* the last run this thread has finished */
+    shoal_pool *pool;
+    pthread_t handle;
+    int thread;
+} worker;
 
 struct shoal_pool {
-    gate start; /* number of the run, wraps               */
-    gate done;  /* threads that finished, over all runs   */
-    shoal_pool_task task;
+    /* The run to be done, and on the same line what it is. */
+    alignas(SHOAL_COUNTER_LINE) shoal_counter start;
+    shoal_pool_task task; /* NULL: leave */
     void *context;
-    _Atomic bool leave;
-    bool crowded;
-    int threads, started;
-    struct worker {
-        shoal_pool *pool;
-        pthread_t handle;
-        int thread;
-    } * workers; /* [threads]; element 0, the caller, is unused */
+    int threads;
+    alignas(SHOAL_COUNTER_LINE) uint32_t run;
+    bool crowded, pinned;
+    cpu_set_t before; /* the caller's affinity until he was pinned */
+    int started;
+    worker *workers; /* [threads]; element 0, the caller, is unused */
+    void *block;     /* what the pool lies in */
 };
 
 void shoal_fp_reset(void)
@@ -54,12 +44,19 @@ void shoal_fp_reset(void)
 #endif
 }
 
-/* Debug builds: did the task leave the environment as it found it? The low six bits are flags. */
-static void check_fp(void)
+static bool fp_is_right(void)
 {
 #if defined(__x86_64__)
-    assert((_mm_getcsr() & ~0x3Fu) == 0x1F80);
+    return (_mm_getcsr() & ~0x3Fu) == 0x1F80; /* the low six bits are flags */
+#else
+    return fegetround() == FE_TONEAREST;
 #endif
+}
+
+/* Debug builds: did the task leave the environment as it found it? */
+static void check_fp(void)
+{
+    assert(fp_is_right());
     assert(fegetround() == FE_TONEAREST);
 }
 
@@ -70,77 +67,32 @@ void shoal_share(int64_t count, int thread, int threads, int64_t *begin, int64_t
     *end = *begin + each + (thread < rest);
 }
 
-static void pause_cpu(void)
+static void run_task(const shoal_pool *pool, int thread)
 {
-#if defined(__x86_64__)
-    _mm_pause();
-#endif
-}
-
-static void raise_gate(gate *g, int by)
-{
-    atomic_fetch_add(&g->value, by);
-    if (atomic_load(&g->sleepers) > 0)
-        (void)syscall(SYS_futex, &g->value, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-}
-
-/* Sequential consistency makes "count me as a sleeper, then look" meet "raise, then look for
- * sleepers": one of the two sides always sees the other. */
-static void sleep_at(gate *g, int seen)
-{
-    atomic_fetch_add(&g->sleepers, 1);
-    if (atomic_load(&g->value) == seen)
-        (void)syscall(SYS_futex, &g->value, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
-    atomic_fetch_sub(&g->sleepers, 1);
-}
-
-/* Has the counter reached `target`? Both wrap; they are never 2^31 apart. */
-static bool reached(int value, int target)
-{
-    return (int)((unsigned)value - (unsigned)target) >= 0;
-}
-
-static void wait_gate(gate *g, int target, bool crowded)
-{
-    const int spins = crowded ? 0 : SPINS;
-    for (int tries = 0;; tries++) {
-        const int value = atomic_load(&g->value);
-        if (reached(value, target))
-            return;
-        if (tries < spins)
-            pause_cpu();
-        else if (tries < spins + YIELDS)
-            (void)sched_yield();
-        else
-            sleep_at(g, value);
-    }
-}
-
-static int next(int value)
-{
-    return (int)((unsigned)value + 1u);
+    if (!fp_is_right())
+        shoal_fp_reset();
+    pool->task(pool->context, thread, pool->threads);
+    check_fp();
 }
 
 static void *worker_main(void *argument)
 {
-    struct worker *me = argument;
+    worker *me = argument;
     shoal_pool *pool = me->pool;
     shoal_fp_reset();
-    for (int run = 1;; run = next(run)) {
-        wait_gate(&pool->start, run, pool->crowded);
-        if (atomic_load(&pool->leave))
+    for (uint32_t run = 1;; run++) {
+        shoal_counter_wait(&pool->start, run, pool->crowded);
+        if (!pool->task)
             return NULL;
-        shoal_fp_reset();
-        pool->task(pool->context, me->thread, pool->threads);
-        check_fp();
-        raise_gate(&pool->done, 1);
+        run_task(pool, me->thread);
+        shoal_counter_raise(&me->done, run);
     }
 }
 
 static shoal_status start_workers(shoal_pool *pool)
 {
     for (int t = 1; t < pool->threads; t++) {
-        struct worker *w = &pool->workers[t];
+        worker *w = &pool->workers[t];
         w->pool = pool;
         w->thread = t;
         const int error = pthread_create(&w->handle, NULL, worker_main, w);
@@ -152,41 +104,74 @@ static shoal_status start_workers(shoal_pool *pool)
     return SHOAL_OK;
 }
 
+/* The next place in `block` where a counter's lines begin; blocks have a line to spare. */
+static void *on_line(void *block)
+{
+    return (char *)block + (-(uintptr_t)block & (SHOAL_COUNTER_LINE - 1));
+}
+
 shoal_status shoal_pool_create(int threads, bool crowded, shoal_pool **out)
 {
-    shoal_pool *pool = NULL;
     void *block;
     if (threads < 1 || threads > SHOAL_THREADS_MAX)
         return shoal_fail(SHOAL_ERR_USAGE, "%d threads; allowed are 1 to %d", threads,
                           SHOAL_THREADS_MAX);
-    SHOAL_TRY(shoal_alloc(SHOAL_MEM_OTHER, sizeof *pool, &block));
-    pool = block;
+    const uint64_t bytes =
+        sizeof(shoal_pool) + (uint64_t)threads * sizeof(worker) + SHOAL_COUNTER_LINE;
+    SHOAL_TRY(shoal_alloc(SHOAL_MEM_OTHER, bytes, &block));
+    shoal_pool *pool = on_line(block);
+    pool->block = block;
     pool->crowded = crowded;
     pool->threads = threads;
-    shoal_status st =
-        shoal_alloc_array(SHOAL_MEM_OTHER, (uint64_t)threads, sizeof *pool->workers, &block);
-    if (st != SHOAL_OK)
-        goto destroy;
-    pool->workers = block;
-    SHOAL_TRY_GOTO(start_workers(pool), destroy);
+    pool->workers = (worker *)(pool + 1);
+    const shoal_status st = start_workers(pool);
+    if (st != SHOAL_OK) {
+        shoal_pool_destroy(pool);
+        return st;
+    }
     *out = pool;
     return SHOAL_OK;
-
-destroy:
-    shoal_pool_destroy(pool);
-    return st;
 }
 
 void shoal_pool_destroy(shoal_pool *pool)
 {
     if (!pool)
         return;
-    atomic_store(&pool->leave, true);
-    raise_gate(&pool->start, 1);
+    pool->task = NULL;
+    shoal_counter_raise(&pool->start, pool->run + 1);
     for (int t = 1; t <= pool->started; t++)
         (void)pthread_join(pool->workers[t].handle, NULL);
-    shoal_free(pool->workers);
-    shoal_free(pool);
+    if (pool->pinned)
+        (void)pthread_setaffinity_np(pthread_self(), sizeof pool->before, &pool->before);
+    shoal_free(pool->block);
+}
+
+static pthread_t handle_of(const shoal_pool *pool, int thread)
+{
+    return thread == 0 ? pthread_self() : pool->workers[thread].handle;
+}
+
+bool shoal_pool_pin(shoal_pool *pool, const int *processors)
+{
+    cpu_set_t before;
+    if (pthread_getaffinity_np(pthread_self(), sizeof before, &before) != 0)
+        return false;
+    bool done = true;
+    for (int t = pool->threads - 1; t >= 0 && done; t--) {
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        const unsigned processor = (unsigned)processors[t];
+        done = processor < CPU_SETSIZE;
+        if (done)
+            CPU_SET(processor, &one);
+        done = done && pthread_setaffinity_np(handle_of(pool, t), sizeof one, &one) == 0;
+    }
+    for (int t = 1; t < pool->threads && !done; t++)
+        (void)pthread_setaffinity_np(handle_of(pool, t), sizeof before, &before);
+    if (done && !pool->pinned)
+        pool->before = before;
+    pool->pinned |= done;
+    return done;
 }
 
 int shoal_pool_threads(const shoal_pool *pool)
@@ -196,16 +181,11 @@ int shoal_pool_threads(const shoal_pool *pool)
 
 void shoal_pool_run(shoal_pool *pool, shoal_pool_task task, void *context)
 {
-    shoal_fp_reset();
-    if (pool->threads > 1) {
-        pool->task = task;
-        pool->context = context;
-        raise_gate(&pool->start, 1);
-    }
-    task(context, 0, pool->threads);
-    check_fp();
-    if (pool->threads > 1) {
-        const unsigned runs = (unsigned)atomic_load(&pool->start.value);
-        wait_gate(&pool->done, (int)(runs * (unsigned)(pool->threads - 1)), pool->crowded);
-    }
+    pool->task = task;
+    pool->context = context;
+    if (pool->threads > 1)
+        shoal_counter_raise(&pool->start, ++pool->run);
+    run_task(pool, 0);
+    for (int t = 1; t < pool->threads; t++)
+        shoal_counter_wait(&pool->workers[t].done, pool->run, pool->crowded);
 }

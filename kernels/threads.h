@@ -1,9 +1,9 @@
 /* kernels/threads.h - a fixed pool that runs one function on all its threads.
  *
  * The caller is thread 0. A run returns when every thread has finished: that is the barrier of a
- * fused step. Waiting threads spin for some microseconds, then yield, then sleep on a futex, so an
- * idle pool uses no CPU; with more threads than allowed cores they yield at once. Every thread
- * puts MXCSR to 0x1F80 when it starts and at the beginning of every run (docs/arithmetic.md, 0). */
+ * fused step, some half a microsecond for two threads. Waiting threads spin, then yield, then
+ * sleep (kernels/counter.h), so an idle pool uses no CPU. Every thread makes sure that MXCSR is
+ * 0x1F80 when it starts and at the beginning of every run (docs/arithmetic.md, 0). */
 #ifndef SHOAL_KERNELS_THREADS_H
 #define SHOAL_KERNELS_THREADS_H
 
@@ -20,6 +20,11 @@ typedef struct shoal_pool shoal_pool;
  * cores share this node: do not spin. */
 SHOAL_MUST_USE shoal_status shoal_pool_create(int threads, bool crowded, shoal_pool **out);
 void shoal_pool_destroy(shoal_pool *pool);
+
+/* Thread t stays on processors[t] (as the kernel counts) from now on, the caller included, who gets
+ * his affinity back when he destroys the pool. False, and nobody is moved, where that is not
+ * allowed. */
+bool shoal_pool_pin(shoal_pool *pool, const int *processors);
 
 int shoal_pool_threads(const shoal_pool *pool);
 

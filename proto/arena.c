@@ -51,26 +51,32 @@ static void count_up(shoal_mem_tag tag, uint64_t bytes)
         ;
 }
 
+/* The first multiple of `align` with room for a head before it. */
+static char *align_up(void *base, uint64_t align)
+{
+    const uintptr_t address = (uintptr_t)base;
+    return (char *)base + ((address + ALIGN + align - 1) / align * align - address);
+}
+
+/* calloc knows which pages are fresh from the system and leaves those alone: a large block is
+ * touched first by whoever fills it. */
 shoal_status shoal_alloc(shoal_mem_tag tag, uint64_t bytes, void **out)
 {
     const uint64_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGN;
     uint64_t total;
     if (bytes == 0)
         bytes = 1;
-    if (!shoal_pad_u64(bytes, align, &total) || !shoal_add_u64(total, align, &total) ||
-        total > PTRDIFF_MAX)
+    if (!shoal_add_u64(bytes, align + ALIGN, &total) || total > PTRDIFF_MAX)
         return shoal_fail(SHOAL_ERR_TEMPORARY, "an allocation of %llu bytes (%s) is too large",
                           (unsigned long long)bytes, tag_names[tag]);
 
-    void *base = made_to_fail() ? NULL : aligned_alloc(align, total);
+    void *base = made_to_fail() ? NULL : calloc(1, total);
     if (!base)
         return shoal_fail(SHOAL_ERR_TEMPORARY, "no memory for %llu bytes (%s)",
                           (unsigned long long)bytes, tag_names[tag]);
+    char *block = align_up(base, align);
     if (align == HUGE_PAGE)
-        (void)madvise((char *)base + HUGE_PAGE, total - HUGE_PAGE, MADV_HUGEPAGE);
-
-    char *block = (char *)base + align;
-    memset(block, 0, bytes);
+        (void)madvise(block, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
     *(block_head *)(void *)(block - ALIGN) = (block_head){bytes, base, tag};
     count_up(tag, bytes);
     *out = block;
@@ -193,6 +199,11 @@ static shoal_status add_chunk(shoal_arena *arena, uint64_t capacity)
 free_record:
     shoal_free(record);
     return st;
+}
+
+shoal_status shoal_arena_reserve(shoal_arena *arena, uint64_t bytes)
+{
+    return bytes ? add_chunk(arena, bytes) : SHOAL_OK;
 }
 
 shoal_status shoal_arena_alloc(shoal_arena *arena, uint64_t bytes, void **out)

@@ -2,7 +2,7 @@
  *
  * Every block is 64-byte aligned, zeroed and carries a tag that says what it is for; the counts
  * are what `--memory` and the plan's "measured" column report. A block of 2 MiB or more starts
- * on a 2 MiB boundary so that the kernel can back it by huge pages.
+ * on a 2 MiB boundary, asks for huge pages, and takes no page before somebody writes to it.
  *
  * An arena groups allocations that die together (one rank's weights, one step's scratch): it only
  * grows, knows its own byte count, and frees everything at once. An arena belongs to one thread
@@ -57,6 +57,10 @@ typedef struct shoal_arena shoal_arena;
 
 SHOAL_MUST_USE shoal_status shoal_arena_create(shoal_mem_tag tag, shoal_arena **out);
 void shoal_arena_destroy(shoal_arena *arena);
+
+/* Set `bytes` aside in one piece, from which the next blocks come: what is known to be needed (the
+ * sum of their sizes, each rounded up to 64) then lies together in huge pages. */
+SHOAL_MUST_USE shoal_status shoal_arena_reserve(shoal_arena *arena, uint64_t bytes);
 
 /* A zeroed, 64-byte aligned block that lives as long as the arena. */
 SHOAL_MUST_USE shoal_status shoal_arena_alloc(shoal_arena *arena, uint64_t bytes, void **out);

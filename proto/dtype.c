@@ -129,8 +129,30 @@ float shoal_load_f32(const void *array, shoal_dtype type, size_t index)
     }
 }
 
+/* shoal_f32_from_f16 without branches, so that a loop of it becomes vectors: subnormals are exact
+ * products too, and what the format keeps for infinity and NaN is put right by its exponent. */
+static float widen_f16(uint16_t h)
+{
+    const uint32_t magnitude = (uint32_t)(h & 0x7fffu) << 13;
+    const uint32_t bits = shoal_f32_bits(shoal_f32_from_bits(magnitude) * 0x1p112f);
+    const uint32_t special = magnitude >= 0x0f800000u ? 0x7f800000u : 0;
+    return shoal_f32_from_bits(bits | special | (uint32_t)(h & 0x8000u) << 16);
+}
+
 void shoal_widen_f32(const void *array, shoal_dtype type, size_t count, float *out)
 {
-    for (size_t i = 0; i < count; i++)
-        out[i] = shoal_load_f32(array, type, i);
+    const unsigned char *from = array;
+    switch (type) {
+    case SHOAL_F16:
+        for (size_t i = 0; i < count; i++)
+            out[i] = widen_f16(shoal_load_le16(from + 2 * i));
+        return;
+    case SHOAL_BF16:
+        for (size_t i = 0; i < count; i++)
+            out[i] = shoal_f32_from_bf16(shoal_load_le16(from + 2 * i));
+        return;
+    default:
+        for (size_t i = 0; i < count; i++)
+            out[i] = shoal_f32_from_bits(shoal_load_le32(from + 4 * i));
+    }
 }

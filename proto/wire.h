@@ -60,6 +60,7 @@ typedef struct {
     const char *model, *quantize, *keep_regex, *cpu;
     int32_t activations; /* 0 to 7 */
     int32_t kv;          /* -1 to 7 */
+    int32_t reduce;      /* 0 to 7 */
     int32_t threads, ranks;
     int64_t prefill_chunk, max_sequences, context, kv_tokens;
     uint64_t memory;

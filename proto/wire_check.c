@@ -60,6 +60,8 @@ static shoal_status check_load(const shoal_wire_message *m)
         return bad(m, "model");
     if (!within(l->activations, 0, 7) || !within(l->kv, -1, 7))
         return bad(m, "activations or kv");
+    if (!within(l->reduce, 0, 7))
+        return bad(m, "reduce");
     if (!within(l->ranks, 1, SHOAL_WIRE_RANKS_MAX) || !within(l->threads, 0, 4096))
         return bad(m, "ranks or threads");
     if (l->prefill_chunk < 0 || l->max_sequences < 0 || l->context < 0 || l->kv_tokens < 0)

@@ -63,6 +63,7 @@ static void take_load(const Shoal__Wire__Load *pb, shoal_wire_load *m)
     m->cpu = pb->cpu;
     m->activations = pb->activations;
     m->kv = pb->kv;
+    m->reduce = pb->reduce;
     m->threads = pb->threads;
     m->ranks = pb->ranks;
     m->prefill_chunk = pb->prefill_chunk;

@@ -78,6 +78,7 @@ static shoal_status encode_load(const shoal_wire_load *m, const target *to)
     pb.cpu = text(m->cpu);
     pb.activations = m->activations;
     pb.kv = m->kv;
+    pb.reduce = m->reduce;
     pb.threads = m->threads;
     pb.ranks = m->ranks;
     pb.prefill_chunk = m->prefill_chunk;

@@ -47,6 +47,6 @@ door 'openssl/[^>"]*' '^proto/'
 door 'jansson\.h' '^(shard|coordinator)/'
 door '(pcre2|utf8proc)\.h' '^coordinator/text/'
 door 'yaml\.h' '^coordinator/cli/'
-door 'hwloc\.h' '^(kernels|worker)/'
+door 'hwloc\.h' '^kernels/topology'
 
 exit $bad

@@ -16,7 +16,8 @@
 /* Rows are read through a buffer of at most this size where runs lie close. */
 #define STAGING_MAX (1u << 20)
 
-/* A gap below a page costs the disk nothing and the copy less than another system call. */
+/* A gap below a page costs the disk nothing and the copy less than another system call. A longer
+ * one is left out, but as long as it is no longer than the runs the disk does better to read it. */
 #define GAP_FREE 4096u
 
 typedef struct {
@@ -392,9 +393,12 @@ static shoal_status read_runs(const shard_file *shard, const row_runs *runs, cha
     if (runs->rows == 1 || runs->stride == runs->bytes)
         return shoal_regular_read(&shard->file, shard->path, runs->offset, runs->rows * runs->bytes,
                                   out);
-    const uint64_t gap_max = runs->bytes > GAP_FREE ? runs->bytes : GAP_FREE;
-    if (runs->stride - runs->bytes > gap_max || runs->stride > STAGING_MAX / 2)
+    const uint64_t gap = runs->stride - runs->bytes;
+    if (gap >= GAP_FREE || runs->stride > STAGING_MAX / 2) {
+        if (gap <= runs->bytes)
+            shoal_regular_expect(&shard->file, runs->offset, runs->rows * runs->stride - gap);
         return read_each(shard, runs, out);
+    }
     uint64_t together = (STAGING_MAX - runs->bytes) / runs->stride + 1;
     if (together > runs->rows)
         together = runs->rows;

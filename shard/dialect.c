@@ -169,18 +169,25 @@ shoal_status shoal_dialect_allocate(const shoal_weight *weight, const shoal_rect
     return SHOAL_OK;
 }
 
+static shoal_status read_block(const shoal_manifest *manifest, const shoal_tensor *tensor,
+                               int64_t first, int64_t rows, int64_t begin, int64_t bytes,
+                               uint8_t *out)
+{
+    const uint64_t stride = (uint64_t)tensor->shape[1] * shoal_dtype_bytes(tensor->dtype);
+    if (rows <= 0 || bytes <= 0)
+        return SHOAL_OK;
+    return shoal_checkpoint_read_rows(manifest->checkpoint, tensor,
+                                      (uint64_t)first * stride + (uint64_t)begin, (uint64_t)bytes,
+                                      stride, (uint64_t)rows, out);
+}
+
 shoal_status shoal_dialect_stage(const shoal_manifest *manifest, const shoal_tensor *tensor,
                                  int64_t first, int64_t rows, int64_t begin, int64_t bytes,
                                  uint8_t **out)
 {
-    const uint64_t stride = (uint64_t)tensor->shape[1] * shoal_dtype_bytes(tensor->dtype);
-    const uint64_t offset = (uint64_t)first * stride + (uint64_t)begin;
     void *block = NULL;
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)rows, (uint64_t)bytes, &block));
-    shoal_status st = SHOAL_OK;
-    if (rows > 0 && bytes > 0)
-        st = shoal_checkpoint_read_rows(manifest->checkpoint, tensor, offset, (uint64_t)bytes,
-                                        stride, (uint64_t)rows, block);
+    const shoal_status st = read_block(manifest, tensor, first, rows, begin, bytes, block);
     if (st != SHOAL_OK) {
         shoal_free(block);
         return st;
@@ -189,6 +196,20 @@ shoal_status shoal_dialect_stage(const shoal_manifest *manifest, const shoal_ten
     return SHOAL_OK;
 }
 
+shoal_status shoal_dialect_stage_slot(const shoal_manifest *manifest, const shoal_tensor *tensor,
+                                      int64_t first, int64_t rows, int64_t begin, int64_t bytes,
+                                      shoal_staging *staging, shoal_stage_slot slot, uint8_t **out)
+{
+    uint64_t room;
+    if (!shoal_mul_u64((uint64_t)rows, (uint64_t)bytes, &room))
+        return shoal_fail(SHOAL_ERR_TEMPORARY, "tensor %s: %lld rows of %lld bytes are too many",
+                          tensor->name, (long long)rows, (long long)bytes);
+    SHOAL_TRY(shoal_staging_take(staging, slot, room, out));
+    return read_block(manifest, tensor, first, rows, begin, bytes, *out);
+}
+
+/* ---- scales ---- */
+
 uint64_t shoal_dialect_scales_bytes(const shoal_weight *weight, const shoal_tensor *tensor,
                                     const shoal_rect *rect)
 {
@@ -196,29 +217,59 @@ uint64_t shoal_dialect_scales_bytes(const shoal_weight *weight, const shoal_tens
            shoal_dtype_bytes(tensor->dtype);
 }
 
+static bool all_finite(const uint8_t *stored, shoal_dtype dtype, int64_t count)
+{
+    const uint16_t top = dtype == SHOAL_F16 ? 0x7c00 : 0x7f80;
+    unsigned bad = 0;
+    for (int64_t i = 0; i < count && dtype == SHOAL_F32; i++)
+        bad |= (shoal_load_le32(stored + 4 * i) & 0x7f800000u) == 0x7f800000u;
+    for (int64_t i = 0; i < count && dtype != SHOAL_F32; i++)
+        bad |= (shoal_load_le16(stored + 2 * i) & top) == top;
+    return !bad;
+}
+
+/* [groups][columns] that begin at these of the tensor. */
+static shoal_status check_scales(const shoal_tensor *tensor, const uint8_t *stored, int64_t groups,
+                                 int64_t columns, int64_t first_group, int64_t first_column)
+{
+    if (all_finite(stored, tensor->dtype, groups * columns))
+        return SHOAL_OK;
+    int64_t at = 0;
+    while (isfinite(shoal_load_f32(stored, tensor->dtype, (size_t)at)))
+        at++;
+    return shoal_fail(
+        SHOAL_ERR_DATA, "tensor %s: the scale of group %lld, column %lld is %s", tensor->name,
+        (long long)(first_group + at / columns), (long long)(first_column + at % columns),
+        isnan(shoal_load_f32(stored, tensor->dtype, (size_t)at)) ? "NaN" : "infinite");
+}
+
+shoal_status shoal_dialect_stage_scales(const shoal_manifest *manifest, const shoal_weight *weight,
+                                        const shoal_tensor *tensor, const shoal_tile *tile,
+                                        shoal_staging *staging, uint8_t **out)
+{
+    const int64_t size = (int64_t)shoal_dtype_bytes(tensor->dtype);
+    const int64_t columns = tile->rect.n_end - tile->rect.n_begin;
+    const int64_t groups = tile->group_end - tile->group_begin;
+    const int64_t column = weight->row_offset + tile->rect.n_begin;
+    SHOAL_TRY(shoal_dialect_stage_slot(manifest, tensor, tile->group_begin, groups, column * size,
+                                       columns * size, staging, SHOAL_STAGE_SCALES, out));
+    return check_scales(tensor, *out, groups, columns, tile->group_begin, column);
+}
+
 shoal_status shoal_dialect_read_scales(const shoal_manifest *manifest, const shoal_weight *weight,
                                        const shoal_tensor *tensor, const shoal_rect *rect,
                                        shoal_canonical *out)
 {
-    const int64_t size = (int64_t)shoal_dtype_bytes(tensor->dtype);
-    const int64_t first = shoal_rect_group_begin(weight, rect);
-    const int64_t column = weight->row_offset + rect->n_begin;
+    shoal_staging staging = {0};
     uint8_t *stored = NULL;
-    SHOAL_TRY(shoal_dialect_stage(manifest, tensor, first, out->groups, column * size,
-                                  out->n * size, &stored));
-    shoal_status st = SHOAL_OK;
-    for (int64_t g = 0; g < out->groups && st == SHOAL_OK; g++)
-        for (int64_t n = 0; n < out->n; n++) {
-            const float scale = shoal_load_f32(stored, tensor->dtype, (size_t)(g * out->n + n));
-            if (!isfinite(scale)) {
-                st = shoal_fail(SHOAL_ERR_DATA,
-                                "tensor %s: the scale of group %lld, column %lld is %s",
-                                tensor->name, (long long)(first + g), (long long)(column + n),
-                                isnan(scale) ? "NaN" : "infinite");
-                break;
-            }
-            out->scales[n * out->groups + g] = scale;
-        }
-    shoal_free(stored);
+    const int64_t first = shoal_rect_group_begin(weight, rect);
+    const shoal_tile tile = {*rect, first, first + out->groups};
+    const shoal_status st =
+        shoal_dialect_stage_scales(manifest, weight, tensor, &tile, &staging, &stored);
+    for (int64_t n = 0; n < out->n && st == SHOAL_OK; n++)
+        for (int64_t g = 0; g < out->groups; g++)
+            out->scales[n * out->groups + g] =
+                shoal_load_f32(stored, tensor->dtype, (size_t)(g * out->n + n));
+    shoal_staging_free(&staging);
     return st;
 }

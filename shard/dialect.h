@@ -13,8 +13,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/pack.h"
 #include "shard/manifest.h"
 #include "shard/quantization.h"
+#include "shard/staging.h"
 
 /* One module of the checkpoint. n counts the outputs of all roles stacked in it. */
 typedef struct {
@@ -23,6 +25,13 @@ typedef struct {
     const char *name; /* "model.layers.0.self_attn.q_proj" */
     int64_t n, k;
 } shoal_module;
+
+/* A part of a rectangle, with the groups that it brings along: a group belongs to one tile, even
+ * where several have inputs of it. */
+typedef struct {
+    shoal_rect rect;
+    int64_t group_begin, group_end; /* counted in the whole weight */
+} shoal_tile;
 
 struct shoal_dialect {
     const char *name;
@@ -46,6 +55,13 @@ struct shoal_dialect {
     /* Fill the arrays of `out`, which shoal_dialect_allocate made for this rectangle. */
     shoal_status (*read)(const shoal_manifest *manifest, const shoal_weight *weight,
                          const shoal_rect *rect, shoal_canonical *out);
+
+    /* May tiles of this rectangle go to panels as the words they are (kernels/pack.h)? Then
+     * `read_stored` reads one; tiles that cut the rectangle at multiples of 8 inputs read, all
+     * together, what `read` reads of it. NULL where only the canonical form will do. */
+    bool (*storable)(const shoal_weight *weight, const shoal_rect *rect);
+    shoal_status (*read_stored)(const shoal_manifest *manifest, const shoal_weight *weight,
+                                const shoal_tile *tile, shoal_staging *staging, shoal_stored *out);
 
     /* Read the permutation of an act-order weight; NULL where there is none. */
     shoal_status (*order)(const shoal_manifest *manifest, const shoal_weight *weight,
@@ -89,8 +105,9 @@ int64_t shoal_rect_group_begin(const shoal_weight *weight, const shoal_rect *rec
 int64_t shoal_rect_groups(const shoal_weight *weight, const shoal_rect *rect);
 
 /* Columns of a rectangle to hold in memory at a time while it is read: a multiple of 64, so many
- * that stored and canonical form together take about SHOAL_STAGING_BYTES. */
-#define SHOAL_STAGING_BYTES (64ll << 20)
+ * that stored and canonical form together take about SHOAL_STAGING_BYTES: what a core's own cache
+ * holds. */
+#define SHOAL_STAGING_BYTES (2ll << 20)
 int64_t shoal_rect_staging_columns(const shoal_weight *weight, const shoal_rect *rect);
 
 /* Set the scalars of `out` and allocate its arrays for this rectangle. */
@@ -104,6 +121,20 @@ SHOAL_MUST_USE shoal_status shoal_dialect_stage(const shoal_manifest *manifest,
                                                 const shoal_tensor *tensor, int64_t first,
                                                 int64_t rows, int64_t begin, int64_t bytes,
                                                 uint8_t **out);
+
+/* The same into a slot of `staging`. */
+SHOAL_MUST_USE shoal_status shoal_dialect_stage_slot(const shoal_manifest *manifest,
+                                                     const shoal_tensor *tensor, int64_t first,
+                                                     int64_t rows, int64_t begin, int64_t bytes,
+                                                     shoal_staging *staging, shoal_stage_slot slot,
+                                                     uint8_t **out);
+
+/* Read scales stored [groups][columns] for a tile, as they are, all finite. */
+SHOAL_MUST_USE shoal_status shoal_dialect_stage_scales(const shoal_manifest *manifest,
+                                                       const shoal_weight *weight,
+                                                       const shoal_tensor *tensor,
+                                                       const shoal_tile *tile,
+                                                       shoal_staging *staging, uint8_t **out);
 
 /* Read scales stored [groups][columns] for a rectangle into out->scales, all finite. */
 SHOAL_MUST_USE shoal_status shoal_dialect_read_scales(const shoal_manifest *manifest,

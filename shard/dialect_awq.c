@@ -131,6 +131,39 @@ done:
     return st;
 }
 
+/* Panels begin where words do. */
+static bool storable(const shoal_weight *weight, const shoal_rect *rect)
+{
+    return (weight->row_offset + rect->n_begin) % 8 == 0;
+}
+
+static shoal_status read_stored(const shoal_manifest *manifest, const shoal_weight *weight,
+                                const shoal_tile *tile, shoal_staging *staging, shoal_stored *out)
+{
+    const shoal_rect *rect = &tile->rect;
+    const int64_t groups = tile->group_end - tile->group_begin;
+    uint8_t *codes, *zeros, *scales, *points;
+    int64_t begin, end;
+    word_range(weight, rect, &begin, &end);
+    const int64_t stride = (end - begin) * SHOAL_WORD_BYTES, n = rect->n_end - rect->n_begin;
+    const int64_t k = rect->k_end - rect->k_begin;
+    SHOAL_TRY(shoal_dialect_stage_slot(manifest, weight->parts[QWEIGHT], rect->k_begin, k,
+                                       begin * SHOAL_WORD_BYTES, stride, staging, SHOAL_STAGE_CODES,
+                                       &codes));
+    SHOAL_TRY(shoal_dialect_stage_slot(manifest, weight->parts[QZEROS], tile->group_begin, groups,
+                                       begin * SHOAL_WORD_BYTES, stride, staging, SHOAL_STAGE_ZEROS,
+                                       &zeros));
+    SHOAL_TRY(shoal_dialect_stage_scales(manifest, weight, weight->parts[SCALES], tile, staging,
+                                         &scales));
+    SHOAL_TRY(shoal_staging_take(staging, SHOAL_STAGE_POINTS, (uint64_t)(groups * n), &points));
+    const words stored_zeros = {zeros, end - begin, 0};
+    for (int64_t g = 0; g < groups; g++)
+        for (int64_t c = 0; c < n; c++)
+            points[g * n + c] = (uint8_t)code_at(&stored_zeros, g, c);
+    *out = (shoal_stored){SHOAL_WORDS_ALONG_N, n, k, codes, stride, groups, scales, points};
+    return SHOAL_OK;
+}
+
 const shoal_dialect shoal_dialect_awq = {
     .name = "awq-gemm",
     .parts = {"qweight", "qzeros", "scales"},
@@ -138,4 +171,6 @@ const shoal_dialect shoal_dialect_awq = {
     .describe = describe,
     .read_bytes = read_bytes,
     .read = read_awq,
+    .storable = storable,
+    .read_stored = read_stored,
 };

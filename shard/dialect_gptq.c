@@ -262,12 +262,25 @@ static unsigned stored_zero(const zero_row *row, int64_t column, int bits)
     return shoal_packed_field(row->words, SHOAL_WORD_BYTES, row->count, column - row->field, bits);
 }
 
+/* Does word `index` of a row hold `field` all through? */
+static bool word_is(const zero_row *row, int64_t index, unsigned field, int bits)
+{
+    return index < row->count && shoal_load_le32(row->words + index * SHOAL_WORD_BYTES) ==
+                                     field * (~0u / ((1u << bits) - 1));
+}
+
 static shoal_status compare_zeros(const shoal_weight *weight, const shoal_rect *rect,
                                   const zero_row *row, int64_t group)
 {
     const unsigned middle = 1u << (weight->bits - 1);
     const unsigned less = weight->dialect->zeros == SHOAL_ZEROS_PLAIN ? 0 : 1;
+    const int64_t fields = weight->bits == 3 ? 0 : 32 / weight->bits; /* of whole words */
     for (int64_t n = rect->n_begin; n < rect->n_end; n++) {
+        const int64_t at = weight->row_offset + n - row->field;
+        if (fields && at % fields == 0 && word_is(row, at / fields, middle - less, weight->bits)) {
+            n += fields - 1;
+            continue;
+        }
         const unsigned stored = stored_zero(row, weight->row_offset + n, weight->bits);
         if (stored != middle - less)
             return shoal_fail(SHOAL_ERR_DATA,
@@ -290,18 +303,17 @@ static void warn_wrapped(const char *tensor, int64_t group, int64_t column)
                   tensor, (long long)group, (long long)column);
 }
 
-static void place_zeros(const shoal_weight *weight, const shoal_rect *rect, const zero_row *row,
-                        int64_t group, int64_t g, shoal_canonical *out)
+/* The zero of weight column `n`. */
+static unsigned zero_point(const shoal_weight *weight, const zero_row *row, int64_t group,
+                           int64_t n)
 {
     const unsigned mask = (1u << weight->bits) - 1;
     const unsigned more = weight->dialect->zeros == SHOAL_ZEROS_MINUS_ONE ? 1 : 0;
-    for (int64_t n = 0; n < out->n; n++) {
-        const int64_t column = weight->row_offset + rect->n_begin + n;
-        const unsigned stored = stored_zero(row, column, weight->bits);
-        if (more && stored == mask)
-            warn_wrapped(weight->parts[QZEROS]->name, group, column);
-        out->zeros[n * out->groups + g] = (int16_t)((stored + more) & mask);
-    }
+    const int64_t column = weight->row_offset + n;
+    const unsigned stored = stored_zero(row, column, weight->bits);
+    if (more && stored == mask)
+        warn_wrapped(weight->parts[QZEROS]->name, group, column);
+    return (stored + more) & mask;
 }
 
 /* GPTQModel took 1 from every field by one subtraction on the word, borrows and all. */
@@ -312,26 +324,49 @@ static void undo_word_subtraction(uint8_t *words, int64_t count, int bits)
         shoal_store_le32(words + i * 4, shoal_load_le32(words + i * 4) + ones);
 }
 
-static shoal_status read_zeros(const shoal_manifest *manifest, const shoal_weight *weight,
-                               const reach *r, const shoal_rect *rect, shoal_canonical *out)
+/* Zeros of groups [first, first + groups) in staging; symmetric ones are compared, others are as
+ * they should have been written. */
+static shoal_status stage_zeros(const shoal_manifest *manifest, const shoal_weight *weight,
+                                const shoal_tile *tile, shoal_staging *staging, uint8_t **out)
 {
-    const int64_t words = r->zeros.end - r->zeros.begin;
-    const int64_t first = shoal_rect_group_begin(weight, rect);
-    uint8_t *block = NULL;
-    shoal_status st = SHOAL_OK;
-    SHOAL_TRY(shoal_dialect_stage(manifest, weight->parts[QZEROS], first, out->groups,
-                                  r->zeros.begin * SHOAL_WORD_BYTES, words * SHOAL_WORD_BYTES,
-                                  &block));
+    const shoal_packed_span span = reach_of(weight, &tile->rect).zeros;
+    const int64_t words = span.end - span.begin, groups = tile->group_end - tile->group_begin;
+    SHOAL_TRY(shoal_dialect_stage_slot(manifest, weight->parts[QZEROS], tile->group_begin, groups,
+                                       span.begin * SHOAL_WORD_BYTES, words * SHOAL_WORD_BYTES,
+                                       staging, SHOAL_STAGE_ZEROS, out));
     if (weight->has_zeros && weight->dialect->zeros == SHOAL_ZEROS_MINUS_ONE_WORD)
-        undo_word_subtraction(block, out->groups * words, weight->bits);
-    for (int64_t g = 0; g < out->groups && st == SHOAL_OK; g++) {
-        const zero_row row = {block + g * words * SHOAL_WORD_BYTES, words, r->zeros.field};
-        if (weight->has_zeros)
-            place_zeros(weight, rect, &row, first + g, g, out);
-        else
-            st = compare_zeros(weight, rect, &row, first + g);
+        undo_word_subtraction(*out, groups * words, weight->bits);
+    for (int64_t g = 0; g < groups && !weight->has_zeros; g++) {
+        const zero_row row = {*out + g * words * SHOAL_WORD_BYTES, words, span.field};
+        SHOAL_TRY(compare_zeros(weight, &tile->rect, &row, tile->group_begin + g));
     }
-    shoal_free(block);
+    return SHOAL_OK;
+}
+
+/* Row g of what stage_zeros left. */
+static zero_row staged_row(const shoal_weight *weight, const shoal_rect *rect,
+                           const uint8_t *staged, int64_t g)
+{
+    const shoal_packed_span span = reach_of(weight, rect).zeros;
+    const int64_t words = span.end - span.begin;
+    return (zero_row){staged + g * words * SHOAL_WORD_BYTES, words, span.field};
+}
+
+static shoal_status read_zeros(const shoal_manifest *manifest, const shoal_weight *weight,
+                               const shoal_rect *rect, shoal_canonical *out)
+{
+    const int64_t first = shoal_rect_group_begin(weight, rect);
+    const shoal_tile tile = {*rect, first, first + out->groups};
+    shoal_staging staging = {0};
+    uint8_t *stored = NULL;
+    const shoal_status st = stage_zeros(manifest, weight, &tile, &staging, &stored);
+    for (int64_t g = 0; g < out->groups && weight->has_zeros && st == SHOAL_OK; g++) {
+        const zero_row row = staged_row(weight, rect, stored, g);
+        for (int64_t n = 0; n < out->n; n++)
+            out->zeros[n * out->groups + g] =
+                (int16_t)zero_point(weight, &row, first + g, rect->n_begin + n);
+    }
+    shoal_staging_free(&staging);
     return st;
 }
 
@@ -342,8 +377,51 @@ static shoal_status read_gptq(const shoal_manifest *manifest, const shoal_weight
     if (compares_g_idx(weight, rect))
         SHOAL_TRY(compare_g_idx(manifest, weight, rect));
     SHOAL_TRY(read_codes(manifest, weight, &r, rect, out));
-    SHOAL_TRY(read_zeros(manifest, weight, &r, rect, out));
+    SHOAL_TRY(read_zeros(manifest, weight, rect, out));
     return shoal_dialect_read_scales(manifest, weight, weight->parts[SCALES], rect, out);
+}
+
+/* Words of 4 or 8 codes along k that start a K step, in the order of the file, and zeros that
+ * start a word. */
+static bool storable(const shoal_weight *weight, const shoal_rect *rect)
+{
+    return !weight->act_order && (weight->bits == 4 || weight->bits == 8) &&
+           rect->k_begin % 8 == 0 && (weight->row_offset + rect->n_begin) % 8 == 0;
+}
+
+static shoal_status read_stored(const shoal_manifest *manifest, const shoal_weight *weight,
+                                const shoal_tile *tile, shoal_staging *staging, shoal_stored *out)
+{
+    const shoal_rect *rect = &tile->rect;
+    const reach r = reach_of(weight, rect);
+    const int64_t n = rect->n_end - rect->n_begin, groups = tile->group_end - tile->group_begin;
+    uint8_t *codes, *zeros, *scales, *points = NULL;
+    if (compares_g_idx(weight, rect))
+        SHOAL_TRY(compare_g_idx(manifest, weight, rect));
+    SHOAL_TRY(shoal_dialect_stage_slot(manifest, weight->parts[QWEIGHT], r.codes.begin,
+                                       r.codes.end - r.codes.begin,
+                                       (weight->row_offset + rect->n_begin) * SHOAL_WORD_BYTES,
+                                       n * SHOAL_WORD_BYTES, staging, SHOAL_STAGE_CODES, &codes));
+    SHOAL_TRY(stage_zeros(manifest, weight, tile, staging, &zeros));
+    SHOAL_TRY(shoal_dialect_stage_scales(manifest, weight, weight->parts[SCALES], tile, staging,
+                                         &scales));
+    if (weight->has_zeros)
+        SHOAL_TRY(shoal_staging_take(staging, SHOAL_STAGE_POINTS, (uint64_t)(groups * n), &points));
+    for (int64_t g = 0; g < groups && points; g++) {
+        const zero_row row = staged_row(weight, rect, zeros, g);
+        for (int64_t c = 0; c < n; c++)
+            points[g * n + c] =
+                (uint8_t)zero_point(weight, &row, tile->group_begin + g, rect->n_begin + c);
+    }
+    *out = (shoal_stored){SHOAL_WORDS_ALONG_K,
+                          n,
+                          rect->k_end - rect->k_begin,
+                          codes,
+                          n * SHOAL_WORD_BYTES,
+                          groups,
+                          scales,
+                          points};
+    return SHOAL_OK;
 }
 
 /* Counting sort of inputs by group; `begin` [groups + 1] is scratch, all zero. */
@@ -394,7 +472,7 @@ done:
     {                                                                                              \
         .name = row_name, .parts = {"qweight", "qzeros", "scales", "g_idx"}, .zeros = row_zeros,   \
         .claims = row_claims, .describe = describe, .read_bytes = read_bytes, .read = read_gptq,   \
-        .order = read_order                                                                        \
+        .storable = storable, .read_stored = read_stored, .order = read_order                      \
     }
 
 const shoal_dialect shoal_dialect_gptq = GPTQ_ROW("gptq", SHOAL_ZEROS_MINUS_ONE, claims_v1);

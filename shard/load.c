@@ -16,37 +16,6 @@ static shoal_status check_spec(const shoal_weight *weight, const shoal_rect *rec
                       (long long)spec->k, (long long)n, (long long)k);
 }
 
-/* Read one strip aside and pack it from local column `n`. */
-static shoal_status pack_strip(const shoal_manifest *manifest, const shoal_weight *weight,
-                               const shoal_rect *strip, int64_t n, shoal_linear *linear)
-{
-    shoal_arena *staging = NULL;
-    shoal_canonical block;
-    shoal_status st;
-    SHOAL_TRY(shoal_arena_create(SHOAL_MEM_CHECKPOINT, &staging));
-    SHOAL_TRY_GOTO(shoal_weight_read(manifest, weight, strip, staging, &block), done);
-    st = shoal_linear_pack(linear, n, &block);
-done:
-    shoal_arena_destroy(staging);
-    return st;
-}
-
-static shoal_status pack_all(const shoal_manifest *manifest, const shoal_weight *weight,
-                             const shoal_rect *rect, shoal_linear *linear)
-{
-    const int64_t n = rect->n_end - rect->n_begin;
-    const int64_t step = rect->columns ? n : shoal_rect_staging_columns(weight, rect);
-    if (rect->k_end <= rect->k_begin)
-        return SHOAL_OK;
-    for (int64_t at = 0; at < n; at += step) {
-        shoal_rect strip = *rect;
-        strip.n_begin = rect->n_begin + at;
-        strip.n_end = rect->n_begin + shoal_min_i64(at + step, n);
-        SHOAL_TRY(pack_strip(manifest, weight, &strip, at, linear));
-    }
-    return SHOAL_OK;
-}
-
 /* The bias of the rectangle's columns; rows of a fused tensor lie row_offset further. */
 static shoal_status read_bias(const shoal_manifest *manifest, const shoal_weight *weight,
                               const shoal_rect *rect, float *bias)
@@ -65,7 +34,7 @@ static shoal_status read_bias(const shoal_manifest *manifest, const shoal_weight
     return st;
 }
 
-shoal_status shoal_load_linear(const shoal_manifest *manifest, const shoal_weight *weight,
+shoal_status shoal_load_create(const shoal_manifest *manifest, const shoal_weight *weight,
                                const shoal_rect *rect, const shoal_linear_spec *spec,
                                shoal_cpu_level cap, shoal_arena *arena, shoal_linear *out)
 {
@@ -74,12 +43,24 @@ shoal_status shoal_load_linear(const shoal_manifest *manifest, const shoal_weigh
     void *bias = NULL;
     SHOAL_TRY(check_spec(weight, rect, spec));
     SHOAL_TRY(shoal_linear_create(spec, cap, arena, &linear));
-    SHOAL_TRY(pack_all(manifest, weight, rect, &linear));
     if (weight->bias && n > 0) {
         SHOAL_TRY(shoal_arena_array(arena, (uint64_t)n, sizeof(float), &bias));
         SHOAL_TRY(read_bias(manifest, weight, rect, bias));
         linear.bias = bias;
     }
+    *out = linear;
+    return SHOAL_OK;
+}
+
+shoal_status shoal_load_linear(const shoal_manifest *manifest, const shoal_weight *weight,
+                               const shoal_rect *rect, const shoal_linear_spec *spec,
+                               shoal_cpu_level cap, shoal_arena *arena, shoal_pool *pool,
+                               shoal_linear *out)
+{
+    shoal_linear linear;
+    SHOAL_TRY(shoal_load_create(manifest, weight, rect, spec, cap, arena, &linear));
+    const shoal_load_task task = {weight, *rect, &linear, NULL};
+    SHOAL_TRY(shoal_load_fill(manifest, &task, 1, pool, NULL, NULL));
     *out = linear;
     return SHOAL_OK;
 }

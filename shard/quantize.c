@@ -1,7 +1,6 @@
 /* shard/quantize.c - see quantize.h. */
 #include "shard/quantize.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "proto/dtype.h"
@@ -27,15 +26,22 @@ shoal_status shoal_quantizer_parse(const char *word, shoal_quantizer *out)
                       word);
 }
 
-/* The largest magnitude, found on the bits so that NaN (the largest of all) cannot hide. */
+/* The largest magnitude, found on the bits so that NaN (the largest of all) cannot hide. Signed,
+ * because vectors of every level compare signed numbers. */
 static uint32_t absmax_bits(const float *weights, int64_t count)
 {
-    uint32_t most = 0;
+    int32_t most = 0;
     for (int64_t i = 0; i < count; i++) {
-        const uint32_t bits = shoal_f32_bits(weights[i]) & 0x7fffffffu;
+        const int32_t bits = (int32_t)(shoal_f32_bits(weights[i]) & 0x7fffffffu);
         most = bits > most ? bits : most;
     }
-    return most;
+    return (uint32_t)most;
+}
+
+/* rintf for |x| < 2^22, by the adder: 1.5 * 2^23 leaves no bit for fractions. */
+static float round_small(float x)
+{
+    return (x + 0x1.8p23f) - 0x1.8p23f;
 }
 
 bool shoal_quantize_weight_group(const float *weights, int64_t count, shoal_weight_kind kind,
@@ -49,10 +55,16 @@ bool shoal_quantize_weight_group(const float *weights, int64_t count, shoal_weig
     if (most >= 0x7f800000u)
         return false;
     const float s = shoal_f32_from_bits(most) / steps;
-    for (int64_t i = 0; i < count; i++) {
+    if (s > 0.0f) {
         /* Among subnormals the quotient can pass the range by rounding of s: hence the clamp. */
-        const float code = s > 0.0f ? rintf(weights[i] / s) + zero : zero;
-        codes[i] = (uint8_t)(code < 0.0f ? 0.0f : code > top ? top : code);
+        for (int64_t i = 0; i < count; i++) {
+            float code = round_small(weights[i] / s) + zero;
+            code = code > top ? top : code;
+            code = code < 0.0f ? 0.0f : code;
+            codes[i] = (uint8_t)(int32_t)code;
+        }
+    } else {
+        memset(codes, (int)zero, (size_t)count);
     }
     *scale = s;
     return true;

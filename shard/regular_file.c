@@ -95,6 +95,16 @@ void shoal_regular_close(shoal_regular_file *file)
     file->fd = -1;
 }
 
+/* Nothing is left at `offset`: say where the end is, which may be long before. */
+static shoal_status too_short(const shoal_regular_file *file, const char *path, uint64_t offset)
+{
+    struct stat info;
+    if (fstat(file->fd, &info) == 0 && (uint64_t)info.st_size < offset)
+        offset = (uint64_t)info.st_size;
+    return shoal_fail(SHOAL_ERR_IO, "%s ends at byte %llu; it had %llu bytes when it was opened",
+                      path, (unsigned long long)offset, (unsigned long long)file->bytes);
+}
+
 shoal_status shoal_regular_read(const shoal_regular_file *file, const char *path, uint64_t offset,
                                 uint64_t bytes, void *out)
 {
@@ -108,14 +118,17 @@ shoal_status shoal_regular_read(const shoal_regular_file *file, const char *path
             return shoal_fail(SHOAL_ERR_IO, "reading %s at byte %llu: %s", path,
                               (unsigned long long)offset, strerror(errno));
         if (n == 0)
-            return shoal_fail(SHOAL_ERR_IO,
-                              "%s ends at byte %llu; it had %llu bytes when it was opened", path,
-                              (unsigned long long)offset, (unsigned long long)file->bytes);
+            return too_short(file, path, offset);
         to += n;
         offset += (uint64_t)n;
         bytes -= (uint64_t)n;
     }
     return SHOAL_OK;
+}
+
+void shoal_regular_expect(const shoal_regular_file *file, uint64_t offset, uint64_t bytes)
+{
+    (void)posix_fadvise(file->fd, (off_t)offset, (off_t)bytes, POSIX_FADV_WILLNEED);
 }
 
 shoal_status shoal_regular_unchanged(const shoal_regular_file *file, const char *path)

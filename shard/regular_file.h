@@ -29,6 +29,9 @@ void shoal_regular_close(shoal_regular_file *file);
 SHOAL_MUST_USE shoal_status shoal_regular_read(const shoal_regular_file *file, const char *path,
                                                uint64_t offset, uint64_t bytes, void *out);
 
+/* These bytes will be read soon, though not in one piece: a hint that may be ignored. */
+void shoal_regular_expect(const shoal_regular_file *file, uint64_t offset, uint64_t bytes);
+
 /* SHOAL_ERR_IO when the open file has another size or time than at first, or `path` now leads to
  * another file. */
 SHOAL_MUST_USE shoal_status shoal_regular_unchanged(const shoal_regular_file *file,

@@ -186,10 +186,12 @@ bool shoal_slice_spec(const shoal_slicing *slicing, int rank, int layer, shoal_r
 
 bool shoal_slice_reads_order(const shoal_slicing *slicing, int rank, int layer, shoal_role role)
 {
+    const bool fed_by_norm = role != SHOAL_ROLE_O && role != SHOAL_ROLE_DOWN;
     shoal_rect rect;
 
     return shoal_manifest_weight(slicing->manifest, layer, role)->act_order &&
-           shoal_slice_rect(slicing, rank, layer, role, &rect) && !shoal_rect_empty(&rect);
+           shoal_slice_rect(slicing, rank, layer, role, &rect) &&
+           (fed_by_norm || !shoal_rect_empty(&rect));
 }
 
 bool shoal_slice_keeps_order(const shoal_slicing *slicing, int rank, int layer, shoal_role role)

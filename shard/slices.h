@@ -66,7 +66,8 @@ bool shoal_slice_spec(const shoal_slicing *slicing, int rank, int layer, shoal_r
 bool shoal_slice_o_gathered(const shoal_manifest *manifest, int layer);
 
 /* Must `rank` read the permutation (shoal_weight_order) of this linear? True where an act-order
- * slice is not empty. The permutation becomes rect.order of the slice itself. */
+ * slice is not empty, and for every linear that a norm feeds: any rank may make its input for all
+ * of them (worker/residual.h). The permutation becomes rect.order of the slice itself. */
 bool shoal_slice_reads_order(const shoal_slicing *slicing, int rank, int layer, shoal_role role);
 
 /* Must the rank keep it while it computes, to permute the inputs? True for all such linears but

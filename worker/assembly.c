@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "kernels/backend_timed.h"
+#include "proto/log.h"
 #include "worker/fault.h"
 #include "worker/probe.h"
+#include "worker/residual.h"
 
 typedef struct {
     const shoal_worker_settings *settings;
@@ -36,6 +38,23 @@ static shoal_status start(job *j)
         st = shoal_fail(SHOAL_ERR_USAGE, "--threads %d: it is 1 to %d", s->threads,
                         SHOAL_THREADS_MAX);
     return shoal_comm_agree(j->comm, st);
+}
+
+/* Where ranks and threads go. What hwloc cannot find out or do is left to the kernel. */
+static shoal_status settle(const job *j)
+{
+    const shoal_comm *comm = j->comm;
+    const int threads = j->settings->threads;
+    if (comm->crowded && comm->rank == 0)
+        shoal_log(SHOAL_LOG_WARN, "worker",
+                  "%d ranks of %d threads share fewer cores: they yield instead of spinning",
+                  comm->size, threads);
+    if (comm->crowded)
+        return SHOAL_OK;
+    const shoal_status st = shoal_topology_read(&j->a->topology);
+    if (st == SHOAL_OK)
+        (void)shoal_topology_settle(&j->a->topology, comm->share, comm->shares);
+    return st == SHOAL_ERR_UNAVAILABLE ? SHOAL_OK : st;
 }
 
 static shoal_status open_blueprint(const job *j, const char *folder)
@@ -87,11 +106,17 @@ static void tell_progress(void *context)
                     j->a->blueprint->budget.rank[j->comm->rank].read_bytes);
 }
 
+/* A rank that asks rank 0 for its bytes does so on one thread, the communicator's. */
 static shoal_status load_own(void *context)
 {
     job *j = context;
-    return shoal_weights_load(&j->a->blueprint->slicing, j->comm->rank, j->cap, tell_progress, j,
-                              &j->a->weights);
+    shoal_pool *pool = NULL;
+    const bool asks = j->a->skeleton[0] != '\0';
+    SHOAL_TRY(shoal_pool_create(asks ? 1 : j->settings->threads, j->comm->crowded, &pool));
+    const shoal_status st = shoal_weights_load(&j->a->blueprint->slicing, j->comm->rank, j->cap,
+                                               pool, tell_progress, j, &j->a->weights);
+    shoal_pool_destroy(pool);
+    return st;
 }
 
 static shoal_status load(job *j)
@@ -103,6 +128,23 @@ static shoal_status load(job *j)
         st = shoal_checkpoint_verify_unchanged(checkpoint);
     j->a->read_bytes = shoal_checkpoint_bytes_read(checkpoint);
     return shoal_comm_agree(j->comm, st);
+}
+
+static shoal_status open_backend(const job *j)
+{
+    const int threads = j->settings->threads;
+    void *block;
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, (uint64_t)threads, sizeof(int), &block));
+    int *processors = block;
+    const bool placed =
+        shoal_topology_place(&j->a->topology, j->comm->share, j->comm->shares, threads, processors);
+    const shoal_backend_options options = {.threads = threads,
+                                           .crowded = j->comm->crowded,
+                                           .processors = placed ? processors : NULL,
+                                           .cap = j->cap};
+    const shoal_status st = shoal_backend_cpu_open(&options, &j->a->backend);
+    shoal_free(processors);
+    return st;
 }
 
 static shoal_status prepare_own(const job *j)
@@ -120,9 +162,7 @@ static shoal_status prepare_own(const job *j)
         a->inv_freq[i] = block;
         shoal_rope_frequencies(&b->model->ropes[i], a->inv_freq[i]);
     }
-    const shoal_backend_options options = {
-        .threads = j->settings->threads, .crowded = j->comm->crowded, .cap = j->cap};
-    SHOAL_TRY(shoal_backend_cpu_open(&options, &a->backend));
+    SHOAL_TRY(open_backend(j));
     if (!j->settings->profile)
         return SHOAL_OK;
     shoal_backend *inner = a->backend;
@@ -146,15 +186,21 @@ shoal_status shoal_assembly_open(const shoal_worker_settings *settings, shoal_co
 {
     shoal_status st = SHOAL_OK;
     job j = {settings, comm, assembly, progress, context, SHOAL_CPU_REF};
-    *assembly = (shoal_assembly){.pushed = settings->push};
+    *assembly = (shoal_assembly){
+        .pushed = settings->push,
+        .deal_rows = settings->deal_rows ? settings->deal_rows : SHOAL_DEAL_ROWS,
+    };
     shoal_fp_reset(); /* tables and quantize-at-load are arithmetic too */
     SHOAL_TRY_GOTO(start(&j), close);
+    SHOAL_TRY_GOTO(shoal_comm_agree(comm, settle(&j)), close);
     SHOAL_TRY_GOTO(look(&j), close);
     SHOAL_TRY_GOTO(compare(&j), close);
     SHOAL_TRY_GOTO(load(&j), close);
     SHOAL_TRY_GOTO(prepare(&j), close);
     if (settings->probe)
         SHOAL_TRY_GOTO(shoal_probe_run(assembly, comm, tell_progress, &j), close);
+    /* Not before: the probe compares sums to the bit. */
+    shoal_comm_round(comm, settings->reduce, (uint64_t)assembly->blueprint->model->hidden + 1);
     return SHOAL_OK;
 
 close:
@@ -168,6 +214,7 @@ void shoal_assembly_close(shoal_assembly *a)
         a->backend->ops->close(a->backend);
     for (int i = 0; i < SHOAL_ROPES_MAX; i++)
         shoal_free(a->inv_freq[i]);
+    shoal_topology_free(&a->topology);
     shoal_scratch_destroy(&a->scratch);
     shoal_kv_destroy(&a->kv);
     shoal_weights_destroy(&a->weights);
@@ -188,8 +235,10 @@ void shoal_assembly_forward(shoal_assembly *a, shoal_comm *comm, _Atomic uint64_
         .backend = a->backend,
         .comm = comm,
         .logit_rows = a->scratch_shape.logit_rows,
+        .deal_rows = a->deal_rows,
         .heartbeat = heartbeat,
     };
+    out->dealt_row_bytes = shoal_residual_row_bytes(out);
     for (int i = 0; i < SHOAL_ROPES_MAX; i++)
         out->inv_freq[i] = a->inv_freq[i];
 }

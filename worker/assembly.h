@@ -1,6 +1,7 @@
 /* worker/assembly.h - from settings to a rank that is ready: every fallible phase, in agreement.
  *
  *     start    this machine can do what is asked, and all ranks were asked for the same phases
+ *     settle   on the cores of this rank's share, where there are several NUMA nodes
  *     look     model, manifest, plan, budget from headers      (--load push: shared by rank 0)
  *     compare  all ranks made the same blueprint
  *     load     this rank's slices, by byte ranges
@@ -10,6 +11,7 @@
 #ifndef SHOAL_WORKER_ASSEMBLY_H
 #define SHOAL_WORKER_ASSEMBLY_H
 
+#include "kernels/topology.h"
 #include "worker/blueprint.h"
 #include "worker/comm.h"
 #include "worker/forward.h"
@@ -24,8 +26,10 @@ typedef struct {
     shoal_backend *backend;
     bool profiled; /* the backend is a timed one */
     float *inv_freq[SHOAL_ROPES_MAX];
-    uint64_t read_bytes; /* measured, of this rank */
-    bool pushed;         /* rank 0 reads for all */
+    uint64_t read_bytes;     /* measured, of this rank */
+    shoal_topology topology; /* of this machine; no cores: unknown */
+    int64_t deal_rows;       /* worker/residual.h */
+    bool pushed;             /* rank 0 reads for all */
     char skeleton[SHOAL_PUSH_PATH_MAX];
 } shoal_assembly;
 

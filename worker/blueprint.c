@@ -1,5 +1,6 @@
 #include "worker/blueprint.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "proto/bytes.h"
@@ -31,7 +32,9 @@ static shoal_status check_settings(const shoal_worker_settings *s)
         {"number of sequences", s->max_sequences, 1, SHOAL_SEQUENCES_MAX},
         {"context", s->context, 0, SHOAL_CONTEXT_MAX},
         {"number of KV tokens", s->kv_tokens, 0, KV_TOKENS_MAX},
+        {"number of rows to deal", s->deal_rows, 0, INT64_MAX},
         {"KV type", s->kv, -1, SHOAL_KV_INT8},
+        {"way to reduce", s->reduce, SHOAL_PAYLOAD_EXACT, SHOAL_PAYLOAD_INT8},
         {"activation mode", s->activations, SHOAL_ACTIVATIONS_AUTO, SHOAL_ACTIVATIONS_F32},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
@@ -52,22 +55,25 @@ static shoal_status open_parts(const shoal_worker_settings *settings, const char
     return shoal_manifest_create(b->model, b->checkpoint, &options, &b->manifest);
 }
 
-/* What a machine adds up is part of the name only where machines differ. */
-static shoal_status name_arithmetic(const shoal_worker_settings *settings, const char **out)
+/* Everything that decides a bit. What a machine adds up is part of the name only where machines
+ * differ. */
+static shoal_status name_arithmetic(const shoal_worker_settings *settings, char *out, size_t size)
 {
+    static const char *const reduces[] = {"", "+reduce-bf16/1", "+reduce-int8/1"};
+    const char *id = settings->activations == SHOAL_ACTIVATIONS_F32 ? "cpu-f32/1" : "cpu-int8/1";
     shoal_cpu_level cap;
-    *out = settings->activations == SHOAL_ACTIVATIONS_F32 ? "cpu-f32/1" : "cpu-int8/1";
-    if (settings->activations != SHOAL_ACTIVATIONS_BF16)
-        return SHOAL_OK;
-    SHOAL_TRY(shoal_cpu_cap(settings->cpu, &cap));
-    *out = shoal_bf16_arithmetic(shoal_bf16_pick(cap));
+    if (settings->activations == SHOAL_ACTIVATIONS_BF16) {
+        SHOAL_TRY(shoal_cpu_cap(settings->cpu, &cap));
+        id = shoal_bf16_arithmetic(shoal_bf16_pick(cap));
+    }
+    (void)snprintf(out, size, "%s%s", id, reduces[settings->reduce]);
     return SHOAL_OK;
 }
 
 static shoal_status choose_sizes(const shoal_worker_settings *settings, shoal_blueprint *b)
 {
     const bool f32 = settings->activations == SHOAL_ACTIVATIONS_F32;
-    SHOAL_TRY(name_arithmetic(settings, &b->arithmetic));
+    SHOAL_TRY(name_arithmetic(settings, b->arithmetic, sizeof b->arithmetic));
     b->kv = settings->kv >= 0 ? (shoal_kv_type)settings->kv : f32 ? SHOAL_KV_F32 : SHOAL_KV_F16;
     b->context = settings->context ? settings->context : b->model->context;
     if (b->context > b->model->context)
@@ -278,8 +284,9 @@ void shoal_blueprint_digest(const shoal_worker_settings *settings, const shoal_b
 {
     shoal_xxh128_stream s;
     uint8_t plan[16];
-    const int64_t sizes[] = {(int64_t)b->kv, b->context, b->kv_tokens, settings->prefill_chunk,
-                             settings->max_sequences};
+    const int64_t sizes[] = {
+        (int64_t)b->kv,          b->context,         b->kv_tokens, settings->prefill_chunk,
+        settings->max_sequences, settings->deal_rows};
     shoal_plan_digest(&b->plan, plan);
     shoal_xxh128_begin(&s);
     shoal_xxh128_add(&s, plan, sizeof plan);

@@ -21,6 +21,15 @@ shoal_status shoal_comm_reduce(shoal_comm *comm, uint64_t count, const int64_t *
     return st;
 }
 
+shoal_status shoal_comm_scatter(shoal_comm *comm, const uint64_t *counts, const int64_t **parts,
+                                int *part_count)
+{
+    const double begin = shoal_seconds_now();
+    const shoal_status st = comm->ops->scatter(comm, counts, parts, part_count);
+    comm->exchanged += shoal_seconds_now() - begin;
+    return st;
+}
+
 shoal_status shoal_comm_broadcast(shoal_comm *comm, void *data, uint64_t bytes, int root)
 {
     const double begin = shoal_seconds_now();
@@ -55,6 +64,12 @@ shoal_status shoal_comm_open_slots(shoal_comm *comm, uint64_t slot_bytes)
     return comm->ops->open_slots(comm, slot_bytes);
 }
 
+void shoal_comm_round(shoal_comm *comm, shoal_payload payload, uint64_t row_values)
+{
+    comm->payload = payload;
+    comm->row_values = row_values;
+}
+
 shoal_status shoal_comm_check_gather(const shoal_comm *comm, const uint64_t *bytes_of_rank)
 {
     if (comm->slot_bytes == 0)
@@ -72,5 +87,16 @@ shoal_status shoal_comm_check_reduce(const shoal_comm *comm, uint64_t count)
     if (comm->slot_bytes == 0 || count > comm->slot_bytes / sizeof(int64_t))
         return shoal_fail(SHOAL_ERR_INTERNAL, "reduce: %llu values, slots hold %llu bytes",
                           (unsigned long long)count, (unsigned long long)comm->slot_bytes);
+    if (comm->payload != SHOAL_PAYLOAD_EXACT && count % comm->row_values != 0)
+        return shoal_fail(SHOAL_ERR_INTERNAL, "reduce: %llu values in rows of %llu",
+                          (unsigned long long)count, (unsigned long long)comm->row_values);
     return SHOAL_OK;
+}
+
+uint64_t shoal_comm_share_begin(const shoal_comm *comm, const uint64_t *counts, int place)
+{
+    uint64_t begin = 0;
+    for (int r = 0; r < comm->size; r++)
+        begin += comm->place[r] < place ? counts[r] : 0;
+    return begin;
 }

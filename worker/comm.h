@@ -8,6 +8,7 @@
  *     void *mine = shoal_comm_slot(comm);          fill up to slot_bytes
  *     shoal_comm_gather(comm, bytes, parts)        parts[r] = what rank r published
  *     shoal_comm_reduce(comm, count, parts, &n)    parts whose int64 sum is the sum over all ranks
+ *     shoal_comm_scatter(comm, counts, parts, &n)  the same, but each rank gets its share alone
  *
  * Returned parts stay readable until this rank's next gather or reduce begins; filling the slot
  * for it, broadcasts and barriers do not touch them. With all ranks on one node, parts are the
@@ -24,6 +25,7 @@
 #include <stdint.h>
 
 #include "proto/status.h"
+#include "worker/payload.h"
 
 typedef struct shoal_comm shoal_comm;
 
@@ -33,6 +35,8 @@ typedef struct {
     void *(*slot)(shoal_comm *);
     shoal_status (*gather)(shoal_comm *, const uint64_t *bytes_of_rank, const void **parts);
     shoal_status (*reduce)(shoal_comm *, uint64_t count, const int64_t **parts, int *part_count);
+    shoal_status (*scatter)(shoal_comm *, const uint64_t *counts, const int64_t **parts,
+                            int *part_count);
     shoal_status (*broadcast)(shoal_comm *, void *data, uint64_t bytes, int root);
     shoal_status (*barrier)(shoal_comm *);
     void (*close)(shoal_comm *);
@@ -45,8 +49,12 @@ typedef struct {
 struct shoal_comm {
     const shoal_comm_ops *ops;
     int rank, size;
-    bool crowded;              /* more ranks (x threads) than cores on this node   */
-    bool broken;               /* this rank leaves alone: see below                */
+    const int *place;  /* [size]: the order in which shares are dealt, node after node */
+    int share, shares; /* place among the ranks that may use the same cores; shares 0: unclear */
+    bool crowded;      /* more ranks (x threads) than cores on this node   */
+    bool broken;       /* this rank leaves alone: see below                */
+    shoal_payload payload; /* how sums travel between nodes: shoal_comm_round */
+    uint64_t row_values;
     uint64_t slot_bytes;       /* capacity of a slot                               */
     uint64_t bytes_held;       /* memory this rank holds for slots and staging     */
     _Atomic uint64_t sequence; /* exchanges done: for dumps of a hung generation */
@@ -67,6 +75,11 @@ SHOAL_MUST_USE shoal_status shoal_comm_gather(shoal_comm *comm, const uint64_t *
 /* The slot holds `count` int64; parts has room for `size` pointers. */
 SHOAL_MUST_USE shoal_status shoal_comm_reduce(shoal_comm *comm, uint64_t count,
                                               const int64_t **parts, int *part_count);
+
+/* The slots hold the shares of all ranks one after another, in the order of their places: counts[r]
+ * int64 are rank r's. The parts' sum is the sum over all ranks, of this rank's share alone. */
+SHOAL_MUST_USE shoal_status shoal_comm_scatter(shoal_comm *comm, const uint64_t *counts,
+                                               const int64_t **parts, int *part_count);
 
 /* Any size; small messages and steps, not tensors. Idle ranks wait here without using CPU. */
 SHOAL_MUST_USE shoal_status shoal_comm_broadcast(shoal_comm *comm, void *data, uint64_t bytes,
@@ -92,11 +105,18 @@ SHOAL_MUST_USE shoal_status shoal_comm_agree(shoal_comm *comm, shoal_status mine
  * holds two of them. Ends with all ranks agreeing. */
 SHOAL_MUST_USE shoal_status shoal_comm_open_slots(shoal_comm *comm, uint64_t slot_bytes);
 
+/* From now on sums are rows of `row_values` int64, the last of which counts, and travel between
+ * nodes in this way; alike on every rank. A node of its own loses nothing. */
+void shoal_comm_round(shoal_comm *comm, shoal_payload payload, uint64_t row_values);
+
 /* For implementations of gather and reduce: do the sizes fit the slots? SHOAL_ERR_INTERNAL if not;
  * alike on every rank, so nobody is left waiting. */
 SHOAL_MUST_USE shoal_status shoal_comm_check_gather(const shoal_comm *comm,
                                                     const uint64_t *bytes_of_rank);
 SHOAL_MUST_USE shoal_status shoal_comm_check_reduce(const shoal_comm *comm, uint64_t count);
+
+/* Where the share of the rank at `place` begins; the end of all for place = size. */
+uint64_t shoal_comm_share_begin(const shoal_comm *comm, const uint64_t *counts, int place);
 
 /* worker/comm_local.c: `size` ranks in one process, one thread each. Fills out[size]; each is
  * closed by its own rank. `threads` per rank decides `crowded`. */

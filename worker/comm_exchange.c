@@ -1,32 +1,12 @@
 #include "worker/comm_exchange.h"
 
-#include <linux/futex.h>
 #include <sched.h>
-#include <stddef.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
-/* How long a wait spins, then yields, before it sleeps. A wait inside a step is mostly shorter
- * than a sleep and a wake-up (some 50 us). With more ranks than cores spinning keeps the awaited
- * rank from running. */
-#define SPIN_SECONDS  5e-6
-#define YIELD_SECONDS 300e-6
-
-/* A sleep ends by itself now and then: a peer that left without waking us is noticed, and a lost
- * wake-up would cost a tenth of a second rather than the run. */
+/* A sleep ends by itself now and then: a peer that left without waking us is noticed. */
 #define SLEEP_FIRST_NS 1000000L
 #define SLEEP_MAX_NS   100000000L
-
-#define SPIN_BATCH 16
-
-double shoal_seconds_now(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 int shoal_allowed_cores(void)
 {
@@ -44,81 +24,27 @@ int shoal_allowed_cores(void)
     return 1;
 }
 
-static void pause_briefly(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#endif
-}
-
-static bool reached(shoal_exchange_line *line, uint32_t value)
-{
-    const uint32_t now = atomic_load_explicit(&line->value, memory_order_acquire);
-    return (int32_t)(now - value) >= 0;
-}
-
-static void wake_all(shoal_exchange_line *line)
-{
-    (void)syscall(SYS_futex, &line->value, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
-}
-
-/* The store and the look at `sleepers` must not change places (nor the sleeper's two steps below):
- * hence the full order instead of a release. */
-static void raise_to(shoal_exchange_line *line, uint32_t value)
-{
-    atomic_store(&line->value, value);
-    if (atomic_load(&line->sleepers) != 0)
-        wake_all(line);
-}
-
-/* Sleep once, unless the counter has moved. The futex is not private: ranks may be processes. */
-static void sleep_on(shoal_exchange_line *line, uint32_t value, long nanoseconds)
-{
-    const struct timespec limit = {0, nanoseconds};
-    atomic_fetch_add(&line->sleepers, 1);
-    const uint32_t now = atomic_load(&line->value);
-    if ((int32_t)(now - value) < 0)
-        (void)syscall(SYS_futex, &line->value, FUTEX_WAIT, now, &limit, NULL, 0);
-    atomic_fetch_sub(&line->sleepers, 1);
-}
-
-/* Spin, then yield; true when the counter came. */
-static bool wait_awake(const shoal_exchange *x, shoal_exchange_line *line, uint32_t value,
-                       double begin)
-{
-    double waited = 0;
-    while (waited < YIELD_SECONDS) {
-        if (x->crowded || waited > SPIN_SECONDS)
-            (void)sched_yield();
-        else
-            for (int i = 0; i < SPIN_BATCH && !reached(line, value); i++)
-                pause_briefly();
-        if (reached(line, value))
-            return true;
-        waited = shoal_seconds_now() - begin;
-    }
-    return false;
-}
-
 /* Wait for a counter of rank `owner`. */
 static shoal_status wait_for(shoal_exchange *x, int owner, shoal_exchange_line *line,
                              uint32_t value)
 {
-    if (reached(line, value))
+    shoal_counter *counter = &line->counter;
+    if (shoal_counter_reached(counter, value))
         return SHOAL_OK;
     shoal_status st = SHOAL_OK;
     const double begin = shoal_seconds_now();
-    if (!wait_awake(x, line, value, begin)) {
+    if (!shoal_counter_watch(counter, value, x->crowded)) {
         long sleep = SLEEP_FIRST_NS;
-        while (!reached(line, value)) {
+        while (!shoal_counter_reached(counter, value)) {
             /* Whatever a leaving rank raised, it raised before it set `left`. */
-            if (atomic_load(&x->region->ranks[owner].left) && !reached(line, value)) {
+            if (atomic_load(&x->region->ranks[owner].left) &&
+                !shoal_counter_reached(counter, value)) {
                 st = shoal_fail(SHOAL_ERR_TEMPORARY,
                                 "rank %d of this node left while rank %d waited for it", owner,
                                 x->rank);
                 break;
             }
-            sleep_on(line, value, sleep);
+            shoal_counter_sleep(counter, value, sleep);
             sleep = sleep < SLEEP_MAX_NS / 2 ? 2 * sleep : SLEEP_MAX_NS;
         }
     }
@@ -165,7 +91,7 @@ void *shoal_exchange_part(const shoal_exchange *x, int r)
 void shoal_exchange_publish(shoal_exchange *x)
 {
     x->exchanges++;
-    raise_to(&x->region->ranks[x->rank].published, x->exchanges);
+    shoal_counter_raise(&x->region->ranks[x->rank].published.counter, x->exchanges);
 }
 
 /* Neighbours first, so that not everybody waits for the same line. */
@@ -191,7 +117,7 @@ static shoal_status send_piece(shoal_exchange *x, uint8_t *place, const void *fr
         SHOAL_TRY(wait_for(x, r, &x->region->ranks[r].taken, x->pieces - 2));
     }
     memcpy(place, from, bytes);
-    raise_to(&x->region->sent, x->pieces);
+    shoal_counter_raise(&x->region->sent.counter, x->pieces);
     return SHOAL_OK;
 }
 
@@ -208,7 +134,7 @@ shoal_status shoal_exchange_broadcast(shoal_exchange *x, void *data, uint64_t by
             SHOAL_TRY(wait_for(x, root, &x->region->sent, x->pieces));
             memcpy(at, place, piece);
         }
-        raise_to(&x->region->ranks[x->rank].taken, x->pieces);
+        shoal_counter_raise(&x->region->ranks[x->rank].taken.counter, x->pieces);
         at += piece;
         bytes -= piece;
     }
@@ -218,7 +144,7 @@ shoal_status shoal_exchange_broadcast(shoal_exchange *x, void *data, uint64_t by
 shoal_status shoal_exchange_barrier(shoal_exchange *x)
 {
     x->barriers++;
-    raise_to(&x->region->ranks[x->rank].arrived, x->barriers);
+    shoal_counter_raise(&x->region->ranks[x->rank].arrived.counter, x->barriers);
     for (int i = 1; i < x->size; i++) {
         const int r = neighbour(x, i);
         SHOAL_TRY(wait_for(x, r, &x->region->ranks[r].arrived, x->barriers));
@@ -229,7 +155,7 @@ shoal_status shoal_exchange_barrier(shoal_exchange *x)
 void shoal_exchange_answer(shoal_exchange *x)
 {
     x->answers++;
-    raise_to(&x->region->ranks[0].answered, x->answers);
+    shoal_counter_raise(&x->region->ranks[0].answered.counter, x->answers);
 }
 
 shoal_status shoal_exchange_wait_answer(shoal_exchange *x)
@@ -242,11 +168,11 @@ void shoal_exchange_leave(shoal_exchange *x)
 {
     shoal_exchange_rank *mine = &x->region->ranks[x->rank];
     atomic_store(&mine->left, 1);
-    wake_all(&mine->published);
-    wake_all(&mine->taken);
-    wake_all(&mine->arrived);
-    wake_all(&mine->answered);
-    wake_all(&x->region->sent);
+    shoal_counter_wake(&mine->published.counter);
+    shoal_counter_wake(&mine->taken.counter);
+    shoal_counter_wake(&mine->arrived.counter);
+    shoal_counter_wake(&mine->answered.counter);
+    shoal_counter_wake(&x->region->sent.counter);
 }
 
 void shoal_backoff_turn(shoal_backoff *backoff)
@@ -255,9 +181,9 @@ void shoal_backoff_turn(shoal_backoff *backoff)
     if (backoff->begin == 0)
         backoff->begin = now;
     const double waited = backoff->waited = now - backoff->begin;
-    if (waited < SPIN_SECONDS && !backoff->crowded)
+    if (waited < SHOAL_SPIN_SECONDS && !backoff->crowded)
         return;
-    if (waited < YIELD_SECONDS) {
+    if (waited < SHOAL_YIELD_SECONDS) {
         (void)sched_yield();
         return;
     }

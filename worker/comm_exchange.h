@@ -3,8 +3,7 @@
  * A node's ranks (threads or processes) share a *region*: per rank a few counters, each on cache
  * lines of its own, and a small area for broadcasts. Beside it every rank has a slot of two
  * buffers. An operation writes its data, then raises a counter (release); the others wait for the
- * counter (acquire), then read. Counters only rise; they are 32 bits wide because that is what a
- * futex can wait for, and are compared by signed difference.
+ * counter (acquire), then read (kernels/counter.h).
  *
  *     exchange s   fill buffer s & 1 of my slot │ published = s │ wait: everybody's published >= s
  *
@@ -21,17 +20,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernels/counter.h"
 #include "proto/status.h"
 
-/* Two lines: x86 prefetches the neighbour. */
-#define SHOAL_EXCHANGE_LINE 128
+#define SHOAL_EXCHANGE_LINE SHOAL_COUNTER_LINE
 
 /* Broadcasts travel in pieces of this size, two in flight. */
 #define SHOAL_EXCHANGE_PIECE (32u << 10)
 
 typedef struct {
-    alignas(SHOAL_EXCHANGE_LINE) _Atomic uint32_t value;
-    _Atomic uint32_t sleepers;
+    alignas(SHOAL_EXCHANGE_LINE) shoal_counter counter;
 } shoal_exchange_line;
 
 /* One rank's counters; only that rank raises them. */
@@ -93,9 +91,6 @@ void shoal_exchange_leave(shoal_exchange *x);
 
 /* Cores this process may use (sched_getaffinity), at least 1. */
 int shoal_allowed_cores(void);
-
-/* Seconds on the monotonic clock. */
-double shoal_seconds_now(void);
 
 /* One turn of waiting for something that has no counter (a network): spins for microseconds, then
  * yields, then sleeps longer and longer. */

@@ -19,6 +19,7 @@ typedef struct local_group {
     void *region_block;
     uint8_t **slots;     /* [size]; each allocated by its rank */
     local_comm *members; /* [size] */
+    int *place;          /* [size] */
 } local_group;
 
 static local_comm *of(shoal_comm *comm)
@@ -90,6 +91,17 @@ static shoal_status local_reduce(shoal_comm *comm, uint64_t count, const int64_t
     return SHOAL_OK;
 }
 
+static shoal_status local_scatter(shoal_comm *comm, const uint64_t *counts, const int64_t **parts,
+                                  int *part_count)
+{
+    const uint64_t begin = shoal_comm_share_begin(comm, counts, comm->rank);
+    const uint64_t all = shoal_comm_share_begin(comm, counts, comm->size);
+    SHOAL_TRY(local_reduce(comm, all, parts, part_count));
+    for (int p = 0; p < *part_count; p++)
+        parts[p] += begin;
+    return SHOAL_OK;
+}
+
 static shoal_status local_broadcast(shoal_comm *comm, void *data, uint64_t bytes, int root)
 {
     return note(of(comm), shoal_exchange_broadcast(&of(comm)->exchange, data, bytes, root));
@@ -106,6 +118,7 @@ static void free_group(local_group *group)
         shoal_free(group->slots[r]);
     shoal_free(group->slots);
     shoal_free(group->members);
+    shoal_free(group->place);
     shoal_free(group->region_block);
     shoal_free(group);
 }
@@ -124,6 +137,7 @@ static const shoal_comm_ops local_ops = {
     .slot = local_slot,
     .gather = local_gather,
     .reduce = local_reduce,
+    .scatter = local_scatter,
     .broadcast = local_broadcast,
     .barrier = local_barrier,
     .close = local_close,
@@ -132,7 +146,7 @@ static const shoal_comm_ops local_ops = {
 static shoal_status make_group(int size, local_group **out)
 {
     shoal_status st = SHOAL_OK;
-    void *group_block, *members, *slots, *region;
+    void *group_block, *members, *slots, *place, *region;
     const uint64_t region_bytes = shoal_exchange_region_bytes(size) + SHOAL_EXCHANGE_LINE;
     SHOAL_TRY(shoal_alloc(SHOAL_MEM_WINDOW, sizeof(local_group), &group_block));
     SHOAL_TRY_GOTO(
@@ -140,16 +154,23 @@ static shoal_status make_group(int size, local_group **out)
         free_group);
     SHOAL_TRY_GOTO(shoal_alloc_array(SHOAL_MEM_WINDOW, (uint64_t)size, sizeof(uint8_t *), &slots),
                    free_members);
-    SHOAL_TRY_GOTO(shoal_alloc(SHOAL_MEM_WINDOW, region_bytes, &region), free_slots);
+    SHOAL_TRY_GOTO(shoal_alloc_array(SHOAL_MEM_WINDOW, (uint64_t)size, sizeof(int), &place),
+                   free_slots);
+    SHOAL_TRY_GOTO(shoal_alloc(SHOAL_MEM_WINDOW, region_bytes, &region), free_place);
     local_group *group = group_block;
     group->size = size;
     atomic_init(&group->open_ranks, size);
     group->region_block = region;
     group->slots = slots;
     group->members = members;
+    group->place = place;
+    for (int r = 0; r < size; r++)
+        group->place[r] = r;
     *out = group;
     return SHOAL_OK;
 
+free_place:
+    shoal_free(place);
 free_slots:
     shoal_free(slots);
 free_members:
@@ -171,7 +192,13 @@ shoal_status shoal_comm_local_create(int size, int threads, shoal_comm **out)
     const bool crowded = (int64_t)size * threads > shoal_allowed_cores();
     for (int r = 0; r < size; r++) {
         local_comm *c = &group->members[r];
-        c->base = (shoal_comm){.ops = &local_ops, .rank = r, .size = size, .crowded = crowded};
+        c->base = (shoal_comm){.ops = &local_ops,
+                               .rank = r,
+                               .size = size,
+                               .share = r,
+                               .shares = size,
+                               .place = group->place,
+                               .crowded = crowded};
         c->group = group;
         shoal_exchange_init(&c->exchange, r, size, crowded, region, &c->base.waited);
         out[r] = &c->base;

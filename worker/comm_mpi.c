@@ -3,6 +3,7 @@
  * the others:
  *
  *     reduce     leader adds its node's slots into its own, MPI_Allreduce, answers: one part
+ *     scatter    likewise, by MPI_Reduce_scatter: only the node's own shares come back
  *     gather     leader copies its node's slots into the staging window, MPI_Allgatherv, answers
  *     broadcast  root's node, then down a tree of leaders, then each node
  *
@@ -18,6 +19,7 @@
 #include "worker/comm.h"
 #include "worker/comm_exchange.h"
 #include "worker/comm_mpi_net.h"
+#include "worker/comm_mpi_rounded.h"
 #include "worker/comm_mpi_window.h"
 
 /* How long a broken rank waits at closing for the others to notice. */
@@ -36,9 +38,11 @@ typedef struct {
     uint64_t staging_bytes;      /* alike on all ranks of the node            */
     shoal_arena *arena;          /* the tables below                          */
     int *node_of, *node_rank_of; /* [size] */
+    int *place;                  /* [size] */
     int64_t *first, *blocks;     /* [nodes]: staging blocks of a node    */
     int64_t *offset;             /* [size]: a rank's first staging block */
-    int *scratch;                /* [2 * nodes] */
+    int *scratch;                /* [4 * nodes] */
+    shoal_rounded rounded;       /* leaders: where sums do not travel exactly */
     uint8_t **slot_places;       /* [ranks on the node] */
 } mpi_comm;
 
@@ -110,6 +114,44 @@ static void add_node(const mpi_comm *c, uint64_t count)
     }
 }
 
+/* Rows for every node, by first and blocks of the tables. */
+static shoal_status sum_rounded(mpi_comm *c)
+{
+    c->rounded.payload = c->base.payload;
+    c->rounded.row_values = c->base.row_values;
+    return shoal_rounded_sum(&c->rounded, c->leaders, c->nodes, c->first, c->blocks,
+                             shoal_exchange_part(&c->exchange, 0), c->scratch);
+}
+
+/* The leaders' slots become the sum over the nodes. */
+static shoal_status sum_nodes(mpi_comm *c, uint64_t count)
+{
+    if (c->base.payload == SHOAL_PAYLOAD_EXACT)
+        return shoal_net_sum(c->leaders, shoal_exchange_part(&c->exchange, 0), count);
+    for (int i = 0; i < c->nodes; i++) {
+        c->first[i] = 0;
+        c->blocks[i] = (int64_t)(count / c->base.row_values);
+    }
+    return sum_rounded(c);
+}
+
+/* Each leader's slot begins with the sum over the nodes of its node's shares. */
+static shoal_status scatter_nodes(mpi_comm *c, const uint64_t *counts)
+{
+    const bool exact = c->base.payload == SHOAL_PAYLOAD_EXACT;
+    const uint64_t unit = exact ? 1 : c->base.row_values;
+    memset(c->blocks, 0, (size_t)c->nodes * sizeof *c->blocks);
+    for (int r = 0; r < c->base.size; r++)
+        c->blocks[c->node_of[r]] += (int64_t)(counts[r] / unit);
+    c->first[0] = 0;
+    for (int i = 1; i < c->nodes; i++)
+        c->first[i] = c->first[i - 1] + c->blocks[i - 1];
+    if (!exact)
+        return sum_rounded(c);
+    return shoal_net_scatter(c->leaders, shoal_exchange_part(&c->exchange, 0), c->nodes, c->blocks,
+                             c->scratch);
+}
+
 static shoal_status reduce_across(mpi_comm *c, uint64_t count)
 {
     shoal_exchange *x = &c->exchange;
@@ -119,7 +161,7 @@ static shoal_status reduce_across(mpi_comm *c, uint64_t count)
     SHOAL_TRY(shoal_exchange_wait_published(x));
     add_node(c, count);
     const double begin = shoal_seconds_now();
-    SHOAL_TRY(shoal_net_sum(c->leaders, shoal_exchange_part(x, 0), count));
+    SHOAL_TRY(sum_nodes(c, count));
     c->base.waited += shoal_seconds_now() - begin;
     shoal_exchange_answer(x);
     return SHOAL_OK;
@@ -145,6 +187,50 @@ static shoal_status mpi_reduce(shoal_comm *comm, uint64_t count, const int64_t *
     }
     for (int r = 0; r < *part_count; r++)
         parts[r] = shoal_exchange_part(&c->exchange, r);
+    comm->sequence++;
+    return SHOAL_OK;
+}
+
+/* The sum over all nodes of the shares of this node's ranks comes to lie at the beginning of the
+ * leader's slot. */
+static shoal_status scatter_across(mpi_comm *c, const uint64_t *counts)
+{
+    shoal_exchange *x = &c->exchange;
+    shoal_exchange_publish(x);
+    if (!is_leader(c))
+        return shoal_exchange_wait_answer(x);
+    SHOAL_TRY(shoal_exchange_wait_published(x));
+    add_node(c, shoal_comm_share_begin(&c->base, counts, c->base.size));
+    const double begin = shoal_seconds_now();
+    SHOAL_TRY(scatter_nodes(c, counts));
+    c->base.waited += shoal_seconds_now() - begin;
+    shoal_exchange_answer(x);
+    return SHOAL_OK;
+}
+
+/* The place of the first rank of this node. */
+static int node_place(const mpi_comm *c)
+{
+    return c->base.place[c->base.rank] - c->exchange.rank;
+}
+
+static shoal_status mpi_scatter(shoal_comm *comm, const uint64_t *counts, const int64_t **parts,
+                                int *part_count)
+{
+    mpi_comm *c = of(comm);
+    const uint64_t begin = shoal_comm_share_begin(comm, counts, comm->place[comm->rank]);
+    if (c->nodes == 1) {
+        const uint64_t all = shoal_comm_share_begin(comm, counts, comm->size);
+        SHOAL_TRY(mpi_reduce(comm, all, parts, part_count));
+        for (int p = 0; p < *part_count; p++)
+            parts[p] += begin;
+        return SHOAL_OK;
+    }
+    SHOAL_TRY(shoal_comm_check_reduce(comm, shoal_comm_share_begin(comm, counts, comm->size)));
+    SHOAL_TRY(note(c, scatter_across(c, counts)));
+    const int64_t *sums = shoal_exchange_part(&c->exchange, 0);
+    parts[0] = sums + (begin - shoal_comm_share_begin(comm, counts, node_place(c)));
+    *part_count = 1;
     comm->sequence++;
     return SHOAL_OK;
 }
@@ -308,6 +394,7 @@ static void mpi_close(shoal_comm *comm)
     (void)MPI_Comm_free(&c->node);
     (void)MPI_Comm_free(&c->world);
     (void)MPI_Finalize();
+    shoal_rounded_close(&c->rounded);
     shoal_arena_destroy(c->arena);
     shoal_free(c);
 }
@@ -318,6 +405,7 @@ static const shoal_comm_ops mpi_ops = {
     .slot = mpi_slot,
     .gather = mpi_gather,
     .reduce = mpi_reduce,
+    .scatter = mpi_scatter,
     .broadcast = mpi_broadcast,
     .barrier = mpi_barrier,
     .close = mpi_close,
@@ -341,21 +429,35 @@ static shoal_status start_mpi(void)
     return SHOAL_OK;
 }
 
-/* More threads than cores: the cores are all those that some rank on this machine may use. */
-static shoal_status find_crowding(MPI_Comm host, int threads, bool *crowded)
+static shoal_status combine(MPI_Comm host, const cpu_set_t *mine, MPI_Op op, cpu_set_t *out)
 {
-    int ranks;
-    cpu_set_t cores;
-    CPU_ZERO(&cores);
+    return shoal_net_check(MPI_Allreduce(mine, out, (int)sizeof *out, MPI_BYTE, op, host),
+                           "MPI_Allreduce");
+}
+
+/* More threads than cores: the cores are all those that some rank on this machine may use. Ranks
+ * share cores when all may use the same ones; a rank whose cores nobody else may use has them
+ * alone.
+ */
+static shoal_status find_crowding(MPI_Comm host, int threads, shoal_comm *comm)
+{
+    int ranks, rank, counts[2];
+    cpu_set_t mine, any, every;
+    CPU_ZERO(&mine);
     SHOAL_TRY(shoal_net_check(MPI_Comm_size(host, &ranks), "MPI_Comm_size"));
-    if (sched_getaffinity(0, sizeof cores, &cores) != 0)
-        CPU_ZERO(&cores);
-    const int mine = CPU_COUNT(&cores);
-    SHOAL_TRY(shoal_net_check(
-        MPI_Allreduce(MPI_IN_PLACE, &cores, (int)sizeof cores, MPI_BYTE, MPI_BOR, host),
-        "MPI_Allreduce"));
-    const int all = mine ? CPU_COUNT(&cores) : shoal_allowed_cores();
-    *crowded = (int64_t)ranks * threads > all || (mine && threads > mine);
+    SHOAL_TRY(shoal_net_check(MPI_Comm_rank(host, &rank), "MPI_Comm_rank"));
+    if (sched_getaffinity(0, sizeof mine, &mine) != 0)
+        CPU_ZERO(&mine);
+    SHOAL_TRY(combine(host, &mine, MPI_BOR, &any));
+    SHOAL_TRY(combine(host, &mine, MPI_BAND, &every));
+    counts[0] = CPU_COUNT(&mine);
+    SHOAL_TRY(shoal_net_check(MPI_Allreduce(&counts[0], &counts[1], 1, MPI_INT, MPI_SUM, host),
+                              "MPI_Allreduce"));
+    const int all = counts[0] ? CPU_COUNT(&any) : shoal_allowed_cores();
+    comm->crowded = (int64_t)ranks * threads > all || (counts[0] && threads > counts[0]);
+    const bool alike = CPU_EQUAL(&any, &every), apart = CPU_COUNT(&any) == counts[1];
+    comm->share = apart ? 0 : rank;
+    comm->shares = apart ? 1 : alike ? ranks : 0;
     return SHOAL_OK;
 }
 
@@ -381,7 +483,7 @@ static shoal_status make_communicators(mpi_comm *c, int threads, int pretended_n
     SHOAL_TRY(shoal_net_check(
         MPI_Comm_split_type(c->world, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &host),
         "MPI_Comm_split_type"));
-    SHOAL_TRY(find_crowding(host, threads, &c->base.crowded));
+    SHOAL_TRY(find_crowding(host, threads, &c->base));
     host_first = rank;
     SHOAL_TRY(shoal_net_check(MPI_Bcast(&host_first, 1, MPI_INT, 0, host), "MPI_Bcast"));
     (void)MPI_Comm_free(&host);
@@ -408,12 +510,24 @@ static shoal_status make_tables(mpi_comm *c)
     shoal_status st = shoal_arena_create(SHOAL_MEM_OTHER, &c->arena);
     c->node_of = table(c, size, sizeof(int), &st);
     c->node_rank_of = table(c, size, sizeof(int), &st);
+    c->place = table(c, size, sizeof(int), &st);
     c->first = table(c, nodes, sizeof(int64_t), &st);
     c->blocks = table(c, nodes, sizeof(int64_t), &st);
     c->offset = table(c, size, sizeof(int64_t), &st);
-    c->scratch = table(c, 2 * nodes, sizeof(int), &st);
+    c->scratch = table(c, 4 * nodes, sizeof(int), &st);
     c->slot_places = table(c, size, sizeof(uint8_t *), &st);
     return st;
+}
+
+/* Places count the ranks of the first node, then those of the second, … */
+static void make_places(mpi_comm *c)
+{
+    for (int r = 0; r < c->base.size; r++)
+        for (int other = 0; other < c->base.size; other++)
+            c->place[r] +=
+                c->node_of[other] < c->node_of[r] ||
+                (c->node_of[other] == c->node_of[r] && c->node_rank_of[other] < c->node_rank_of[r]);
+    c->base.place = c->place;
 }
 
 /* Everybody learns which node, and which place on it, every rank has. */
@@ -432,9 +546,11 @@ static shoal_status map_nodes(mpi_comm *c)
     SHOAL_TRY(
         shoal_net_check(MPI_Allgather(&c->node_index, 1, MPI_INT, c->node_of, 1, MPI_INT, c->world),
                         "MPI_Allgather"));
-    return shoal_net_check(
+    SHOAL_TRY(shoal_net_check(
         MPI_Allgather(&node_rank, 1, MPI_INT, c->node_rank_of, 1, MPI_INT, c->world),
-        "MPI_Allgather");
+        "MPI_Allgather"));
+    make_places(c);
+    return SHOAL_OK;
 }
 
 static shoal_status open_control(mpi_comm *c)

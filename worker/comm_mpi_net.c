@@ -32,6 +32,22 @@ shoal_status shoal_net_sum(MPI_Comm comm, int64_t *values, uint64_t count)
     return SHOAL_OK;
 }
 
+shoal_status shoal_net_scatter(MPI_Comm comm, int64_t *values, int nodes, const int64_t *counts,
+                               int *scratch)
+{
+    int64_t all = 0;
+    for (int i = 0; i < nodes; i++) {
+        all += counts[i];
+        scratch[i] = (int)counts[i];
+    }
+    if (all > INT32_MAX)
+        return shoal_fail(SHOAL_ERR_INTERNAL, "%lld sums are too many for one exchange",
+                          (long long)all);
+    return shoal_net_check(
+        MPI_Reduce_scatter(MPI_IN_PLACE, values, scratch, MPI_INT64_T, MPI_SUM, comm),
+        "MPI_Reduce_scatter");
+}
+
 /* Round by round, everybody at most GATHER_PIECE blocks: counts and places of round `done`. */
 static int64_t plan_round(int nodes, const int64_t *first, const int64_t *blocks, int64_t done,
                           int *counts, int *places)

@@ -21,6 +21,12 @@ SHOAL_MUST_USE shoal_status shoal_net_check(int rc, const char *what);
 /* values += those of the other ranks of `comm`, as int64 sums. */
 SHOAL_MUST_USE shoal_status shoal_net_sum(MPI_Comm comm, int64_t *values, uint64_t count);
 
+/* The values of all `nodes` ranks of `comm` are added, then dealt: counts[r] of them to rank r, one
+ * after another. A rank's own come to lie at the beginning of `values`; the rest is lost.
+ * `scratch` has room for `nodes` ints. */
+SHOAL_MUST_USE shoal_status shoal_net_scatter(MPI_Comm comm, int64_t *values, int nodes,
+                                              const int64_t *counts, int *scratch);
+
 /* Rank r of `comm` owns blocks[r] blocks of `base` starting at block first[r]; afterwards every
  * rank has all of them. `scratch` has room for 2 * (ranks of comm) ints. */
 SHOAL_MUST_USE shoal_status shoal_net_gather(MPI_Comm comm, void *base, const int64_t *first,

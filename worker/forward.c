@@ -4,16 +4,7 @@
 
 #include "proto/bytes.h"
 #include "worker/fault.h"
-
-/* The branch that the next norm adds to the residual. */
-typedef struct {
-    const int64_t *parts[SHOAL_RANKS_MAX];
-    int part_count;
-    const float *rows;
-    const float *bias;
-    const float *norm;
-    int layer; /* whose branch it is; -1: none yet */
-} branch;
+#include "worker/residual.h"
 
 static void beat(const shoal_forward *f)
 {
@@ -132,36 +123,6 @@ static shoal_status embed(const shoal_forward *f, const shoal_step_view *view)
     return SHOAL_OK;
 }
 
-/* Add the branch to the residual and write the norm of it to the view's acts. */
-static shoal_status norm(const shoal_forward *f, int64_t rows, branch *b, const float *weight,
-                         shoal_stage_view *view)
-{
-    shoal_scratch *s = f->scratch;
-    const shoal_norm_args args = {
-        .x = s->x,
-        .rows = rows,
-        .hidden = f->model->hidden,
-        .parts = b->parts,
-        .part_count = b->part_count,
-        .branch = b->rows,
-        .bias = b->bias,
-        .branch_norm = b->norm,
-        .bad = s->bad,
-        .weight = weight,
-        .eps = f->model->norm_eps,
-        .picked = rows,
-        .acts = view ? view->acts : NULL,
-        .act_count = view ? view->count : 0,
-        .pending = s->pending,
-    };
-    SHOAL_TRY(f->backend->ops->norm(f->backend, &args));
-    for (int64_t r = 0; r < rows; r++)
-        if (s->bad[r] && s->failed_layer[r] < 0)
-            s->failed_layer[r] = b->layer;
-    *b = (branch){.layer = b->layer};
-    return SHOAL_OK;
-}
-
 static shoal_status qkv(const shoal_forward *f, int64_t layer, int64_t rows)
 {
     shoal_scratch *s = f->scratch;
@@ -221,7 +182,7 @@ static shoal_status attention(const shoal_forward *f, const shoal_step_view *ste
 
 /* Unit sums of a cut linear into the slot, then the exchange; the parts go to the branch. */
 static shoal_status cut_and_reduce(const shoal_forward *f, int64_t layer, shoal_role role,
-                                   shoal_stage stage, int64_t rows, branch *b)
+                                   shoal_stage stage, int64_t rows, shoal_branch *b)
 {
     const shoal_linear *linear = &f->weights->layers[layer].linear[role];
     const shoal_cut_args args = {
@@ -236,12 +197,11 @@ static shoal_status cut_and_reduce(const shoal_forward *f, int64_t layer, shoal_
     beat(f);
     b->bias = linear->bias;
     b->layer = (int)layer;
-    return shoal_comm_reduce(f->comm, (uint64_t)rows * (uint64_t)(f->model->hidden + 1), b->parts,
-                             &b->part_count);
+    return shoal_residual_reduce(f, rows, b);
 }
 
 /* Act-order o: gather the attention of all ranks, cut o along its outputs, gather those. */
-static shoal_status gathered_o(const shoal_forward *f, int64_t layer, int64_t rows, branch *b)
+static shoal_status gathered_o(const shoal_forward *f, int64_t layer, int64_t rows, shoal_branch *b)
 {
     shoal_scratch *s = f->scratch;
     const int ranks = f->comm->size;
@@ -278,10 +238,11 @@ static shoal_status gathered_o(const shoal_forward *f, int64_t layer, int64_t ro
     for (int r = 0; r < ranks; r++)
         bytes[r] = (uint64_t)(rows * shoal_range_size(f->plan->rank[r].hidden)) * sizeof(float);
     SHOAL_TRY(shoal_comm_gather(f->comm, bytes, parts));
+    const shoal_range own_rows = shoal_residual_share(f, rows, f->comm->rank);
     for (int r = 0; r < ranks; r++) {
         const shoal_range columns = f->plan->rank[r].hidden;
         const size_t width = (size_t)shoal_range_size(columns);
-        for (int64_t row = 0; row < rows; row++)
+        for (int64_t row = own_rows.begin; row < own_rows.end; row++)
             memcpy(s->branch + row * f->model->hidden + columns.begin,
                    (const float *)parts[r] + (size_t)row * width, width * sizeof(float));
     }
@@ -290,7 +251,7 @@ static shoal_status gathered_o(const shoal_forward *f, int64_t layer, int64_t ro
     return SHOAL_OK;
 }
 
-static shoal_status mlp(const shoal_forward *f, int64_t layer, int64_t rows, branch *b)
+static shoal_status mlp(const shoal_forward *f, int64_t layer, int64_t rows, shoal_branch *b)
 {
     const shoal_layer_weights *w = &f->weights->layers[layer];
     const shoal_stage_view *in = shoal_scratch_view(f->scratch, layer, SHOAL_STAGE_GATE_UP);
@@ -311,12 +272,12 @@ static shoal_status mlp(const shoal_forward *f, int64_t layer, int64_t rows, bra
 }
 
 static shoal_status layer_step(const shoal_forward *f, const shoal_step_view *step, int64_t layer,
-                               branch *b)
+                               shoal_branch *b)
 {
     const shoal_layer_weights *w = &f->weights->layers[layer];
     const int64_t rows = step->step->token_count;
-    SHOAL_TRY(norm(f, rows, b, w->norm[SHOAL_ROLE_INPUT_NORM],
-                   shoal_scratch_view(f->scratch, layer, SHOAL_STAGE_QKV)));
+    SHOAL_TRY(shoal_residual_norm(f, rows, b, w->norm[SHOAL_ROLE_INPUT_NORM],
+                                  shoal_scratch_view(f->scratch, layer, SHOAL_STAGE_QKV)));
     SHOAL_TRY(qkv(f, layer, rows));
     SHOAL_TRY(attention(f, step, layer));
     if (w->gathered_o)
@@ -325,8 +286,8 @@ static shoal_status layer_step(const shoal_forward *f, const shoal_step_view *st
         SHOAL_TRY(cut_and_reduce(f, layer, SHOAL_ROLE_O, SHOAL_STAGE_O, rows, b));
     b->norm = w->norm[SHOAL_ROLE_AFTER_ATTENTION_NORM];
     beat(f);
-    SHOAL_TRY(norm(f, rows, b, w->norm[SHOAL_ROLE_MLP_NORM],
-                   shoal_scratch_view(f->scratch, layer, SHOAL_STAGE_GATE_UP)));
+    SHOAL_TRY(shoal_residual_norm(f, rows, b, w->norm[SHOAL_ROLE_MLP_NORM],
+                                  shoal_scratch_view(f->scratch, layer, SHOAL_STAGE_GATE_UP)));
     return mlp(f, layer, rows, b);
 }
 
@@ -398,12 +359,13 @@ shoal_status shoal_forward_step(shoal_forward *f, const shoal_step_view *step, s
 {
     const int64_t rows = step->step->token_count;
     const int64_t picks = lay_out_rows(f, step);
-    branch b = {.layer = -1};
+    shoal_branch b = {.layer = -1};
+    f->dealt = shoal_residual_deals(f, rows);
     SHOAL_TRY(make_ropes(f, rows));
     SHOAL_TRY(embed(f, step));
     for (int64_t layer = 0; layer < f->weights->layer_count; layer++)
         SHOAL_TRY(layer_step(f, step, layer, &b));
-    SHOAL_TRY(norm(f, rows, &b, NULL, NULL));
+    SHOAL_TRY(shoal_residual_end(f, rows, &b));
     for (int64_t first = 0; first < picks; first += f->logit_rows) {
         const int64_t count = shoal_min_i64(f->logit_rows, picks - first);
         SHOAL_TRY(logits_block(f, first, count, sink, context));

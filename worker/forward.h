@@ -6,7 +6,8 @@
  *                                                └────────────┘                    └─────────
  *
  * where an exchange joins the ranks' int64 unit sums (or, for an act-order o, gathers fp32
- * columns). The sum of an exchange is added to the residual by the next norm. */
+ * columns). The sum of an exchange is added to the residual by the next norm (worker/residual.h);
+ * in steps of many rows each rank does that for its share of them. */
 #ifndef SHOAL_WORKER_FORWARD_H
 #define SHOAL_WORKER_FORWARD_H
 
@@ -32,6 +33,9 @@ typedef struct {
     shoal_backend *backend;
     shoal_comm *comm;
     int64_t logit_rows;
+    int64_t deal_rows;        /* of a step, from which they are dealt (worker/residual.h) */
+    uint64_t dealt_row_bytes; /* of a slot, per dealt row                                 */
+    bool dealt;               /* in the present step                                      */
     _Atomic uint64_t *heartbeat;
 } shoal_forward;
 

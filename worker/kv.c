@@ -1,5 +1,7 @@
 #include "worker/kv.h"
 
+#include <string.h>
+
 #include "proto/bytes.h"
 
 shoal_status shoal_kv_create(const shoal_kv_shape *shape, shoal_kv *out)
@@ -16,6 +18,9 @@ shoal_status shoal_kv_create(const shoal_kv_shape *shape, shoal_kv *out)
     if (stride > 0)
         SHOAL_TRY_GOTO(shoal_arena_array(kv.arena, (uint64_t)shape->layers, stride, &block),
                        destroy_arena);
+    /* Taken now: a cache for which there is no memory shows here, and no step waits for pages. */
+    if (stride > 0)
+        memset(block, 0, (uint64_t)shape->layers * stride);
     kv.layers = table;
     for (int64_t i = 0; i < shape->layers; i++) {
         kv.layers[i] = (shoal_kv_layer){

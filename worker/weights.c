@@ -5,14 +5,18 @@
 #include "shard/load.h"
 #include "worker/fault.h"
 
+/* The linears of a layer are filled together. */
 typedef struct {
     const shoal_slicing *slicing;
     int rank;
     shoal_cpu_level cap;
+    shoal_pool *pool;
     shoal_weights_progress progress;
     void *context;
     shoal_weights *w;
     int32_t *down_order; /* of the layer being loaded; NULL: plain */
+    shoal_load_task tasks[SHOAL_ROLE_LAYER_LINEARS];
+    int count;
 } loader;
 
 static const shoal_model *model_of(const shoal_slicing *slicing)
@@ -81,12 +85,6 @@ destroy:
 
 /* ---- load ---- */
 
-static void tell(const loader *l)
-{
-    if (l->progress)
-        l->progress(l->context);
-}
-
 /* An order goes into the weights' arena when the step needs it, else it is freed by the caller. */
 static shoal_status read_order(const loader *l, const shoal_weight *weight, bool keep,
                                int32_t **out)
@@ -106,38 +104,41 @@ static shoal_status read_order(const loader *l, const shoal_weight *weight, bool
     return st;
 }
 
-static shoal_status load_linear(const loader *l, int layer, shoal_role role, shoal_linear *linear,
+/* Make a linear and put it on the list of what to fill. */
+static shoal_status list_linear(loader *l, int layer, shoal_role role, shoal_linear *linear,
                                 const int32_t **kept)
 {
     const shoal_manifest *manifest = l->slicing->manifest;
     const shoal_weight *weight = shoal_manifest_weight(manifest, layer, role);
     SHOAL_FAULT(READ);
-    const bool down = role == SHOAL_ROLE_DOWN;
-    shoal_status st = SHOAL_OK;
     shoal_linear_spec spec;
     shoal_rect rect;
     int32_t *order = NULL;
-    bool borrowed = true;
     if (!shoal_slice_rect(l->slicing, l->rank, layer, role, &rect) ||
         !shoal_slice_spec(l->slicing, l->rank, layer, role, &spec))
         return shoal_fail(SHOAL_ERR_INTERNAL, "layer %d has no %s", layer, shoal_role_name(role));
-    if (down) {
+    if (role == SHOAL_ROLE_DOWN) {
         order = l->down_order;
-    } else if (shoal_slice_reads_order(l->slicing, l->rank, layer, role)) {
-        const bool keep = shoal_slice_keeps_order(l->slicing, l->rank, layer, role);
-        SHOAL_TRY(read_order(l, weight, keep, &order));
-        borrowed = keep;
-        *kept = keep ? order : NULL;
+    } else if (shoal_slice_keeps_order(l->slicing, l->rank, layer, role)) {
+        SHOAL_TRY(read_order(l, weight, true, &order));
+        *kept = order;
     }
     rect.order = order;
     if (l->down_order && shoal_slice_in_down_order(manifest, layer, role))
         rect.columns = l->down_order + rect.n_begin;
-    st = shoal_load_linear(manifest, weight, &rect, &spec, l->cap, l->w->arena, linear);
-    if (!borrowed)
-        shoal_free(order);
-    SHOAL_TRY(st);
-    SHOAL_FAULT(PACK);
-    tell(l);
+    SHOAL_TRY(shoal_load_create(manifest, weight, &rect, &spec, l->cap, l->w->arena, linear));
+    l->tasks[l->count++] = (shoal_load_task){weight, rect, linear, NULL};
+    return SHOAL_OK;
+}
+
+static shoal_status fill_listed(loader *l)
+{
+    const int count = l->count;
+    l->count = 0;
+    SHOAL_TRY(
+        shoal_load_fill(l->slicing->manifest, l->tasks, count, l->pool, l->progress, l->context));
+    for (int i = 0; i < count; i++)
+        SHOAL_FAULT(PACK);
     return SHOAL_OK;
 }
 
@@ -164,7 +165,8 @@ static shoal_status load_layer(loader *l, int layer)
         SHOAL_TRY(read_order(l, shoal_manifest_weight(l->slicing->manifest, layer, SHOAL_ROLE_DOWN),
                              false, &l->down_order));
     for (shoal_role role = 0; role < SHOAL_ROLE_LAYER_LINEARS; role++)
-        SHOAL_TRY_GOTO(load_linear(l, layer, role, &w->linear[role], &w->order[role]), free_order);
+        SHOAL_TRY_GOTO(list_linear(l, layer, role, &w->linear[role], &w->order[role]), free_order);
+    SHOAL_TRY_GOTO(fill_listed(l), free_order);
     for (shoal_role role = SHOAL_ROLE_INPUT_NORM; role < SHOAL_ROLE_LAYER_ALL; role++)
         SHOAL_TRY_GOTO(load_norm(l, layer, role, &w->norm[role]), free_order);
 
@@ -175,42 +177,53 @@ free_order:
 }
 
 /* The rows of this rank's ids, as they lie in the file. */
-static shoal_status load_embedding(const loader *l)
+static shoal_status load_embedding(loader *l)
 {
     const shoal_manifest *manifest = l->slicing->manifest;
     const shoal_weight *weight = shoal_manifest_weight(manifest, -1, SHOAL_ROLE_EMBEDDING);
-    const shoal_tensor *tensor = weight->parts[0];
-    shoal_rect rect;
+    shoal_load_task task = {.weight = weight};
     void *rows;
-    l->w->embedding_dtype = tensor->dtype;
+    l->w->embedding_dtype = weight->parts[0]->dtype;
     if (shoal_slice_embedding_shared(manifest) ||
-        !shoal_slice_rect(l->slicing, l->rank, -1, SHOAL_ROLE_EMBEDDING, &rect))
+        !shoal_slice_rect(l->slicing, l->rank, -1, SHOAL_ROLE_EMBEDDING, &task.rect))
         return SHOAL_OK;
-    const uint64_t row = (uint64_t)weight->k * shoal_dtype_bytes(tensor->dtype);
-    const uint64_t count = (uint64_t)(rect.n_end - rect.n_begin);
+    const uint64_t row = (uint64_t)weight->k * shoal_dtype_bytes(l->w->embedding_dtype);
+    const uint64_t count = (uint64_t)(task.rect.n_end - task.rect.n_begin);
     SHOAL_TRY(shoal_arena_array(l->w->arena, count, row, &rows));
-    SHOAL_TRY(shoal_checkpoint_read(manifest->checkpoint, tensor, (uint64_t)rect.n_begin * row,
-                                    count * row, rows));
+    task.rows = rows;
+    SHOAL_TRY(shoal_load_fill(manifest, &task, 1, l->pool, l->progress, l->context));
     l->w->embedding = rows;
-    tell(l);
     return SHOAL_OK;
 }
 
-shoal_status shoal_weights_load(const shoal_slicing *slicing, int rank, shoal_cpu_level cap,
-                                shoal_weights_progress progress, void *context, shoal_weights *out)
+static shoal_status load_all(loader *l)
 {
-    shoal_status st = SHOAL_OK;
-    loader l = {slicing, rank, cap, progress, context, out, NULL};
-    SHOAL_TRY(make_empty(slicing, out));
-    SHOAL_TRY_GOTO(load_embedding(&l), destroy);
-    for (int layer = 0; layer < (int)out->layer_count; layer++)
-        SHOAL_TRY_GOTO(load_layer(&l, layer), destroy);
-    SHOAL_TRY_GOTO(load_linear(&l, -1, SHOAL_ROLE_LM_HEAD, &out->lm_head, &out->lm_head_order),
-                   destroy);
-    SHOAL_TRY_GOTO(load_norm(&l, -1, SHOAL_ROLE_FINAL_NORM, &out->final_norm), destroy);
-    return SHOAL_OK;
+    shoal_weights *w = l->w;
+    uint64_t read, held;
+    SHOAL_TRY(shoal_budget_weights(l->slicing, l->rank, &read, &held));
+    SHOAL_TRY(shoal_arena_reserve(w->arena, held));
+    SHOAL_TRY(load_embedding(l));
+    for (int layer = 0; layer < (int)w->layer_count; layer++)
+        SHOAL_TRY(load_layer(l, layer));
+    SHOAL_TRY(list_linear(l, -1, SHOAL_ROLE_LM_HEAD, &w->lm_head, &w->lm_head_order));
+    SHOAL_TRY(fill_listed(l));
+    return load_norm(l, -1, SHOAL_ROLE_FINAL_NORM, &w->final_norm);
+}
 
-destroy:
-    shoal_weights_destroy(out);
+shoal_status shoal_weights_load(const shoal_slicing *slicing, int rank, shoal_cpu_level cap,
+                                shoal_pool *pool, shoal_weights_progress progress, void *context,
+                                shoal_weights *out)
+{
+    loader l = {.slicing = slicing,
+                .rank = rank,
+                .cap = cap,
+                .pool = pool,
+                .progress = progress,
+                .context = context,
+                .w = out};
+    SHOAL_TRY(make_empty(slicing, out));
+    const shoal_status st = load_all(&l);
+    if (st != SHOAL_OK)
+        shoal_weights_destroy(out);
     return st;
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "kernels/linear.h"
+#include "kernels/threads.h"
 #include "proto/arena.h"
 #include "shard/budget.h"
 #include "shard/manifest.h"
@@ -35,13 +36,15 @@ typedef struct {
     shoal_arena *arena;
 } shoal_weights;
 
-/* Called after every weight with the bytes read so far. May be NULL. */
+/* Called now and then while weights are read, on the caller's thread. May be NULL. */
 typedef void (*shoal_weights_progress)(void *context);
 
-/* Read and pack everything `rank` owns under `slicing`. */
+/* Read and pack everything `rank` owns under `slicing`, on the threads of `pool` (NULL: on this
+ * one). The arena is one piece of huge pages, of the size that the budget has. */
 SHOAL_MUST_USE shoal_status shoal_weights_load(const shoal_slicing *slicing, int rank,
-                                               shoal_cpu_level cap, shoal_weights_progress progress,
-                                               void *context, shoal_weights *out);
+                                               shoal_cpu_level cap, shoal_pool *pool,
+                                               shoal_weights_progress progress, void *context,
+                                               shoal_weights *out);
 
 /* The same shape without contents: specs and sizes of every linear, and a marker where an order
  * is kept. What sizes of buffers are computed from before anything is read. */

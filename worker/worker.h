@@ -25,12 +25,14 @@ typedef struct {
     const char *keep_regex; /* NULL: none */
     const char *cpu;        /* SHOAL_CPU word; NULL: the best this machine has */
     shoal_activations activations;
+    shoal_payload reduce;   /* how sums travel between nodes */
     int kv;                 /* shoal_kv_type, or -1: auto */
     int threads;            /* per rank */
     int64_t prefill_chunk;  /* most rows of one sequence in a step; rows of all sequences too */
     int64_t max_sequences;  /* at once */
     int64_t context;        /* longest sequence, tokens; 0: the model's own, capped           */
     int64_t kv_tokens;      /* pool size in tokens; 0: max_sequences x context                */
+    int64_t deal_rows;      /* rows of a step from which ranks deal them; 0: as measured      */
     uint64_t memory;        /* bytes per rank; 0: no limit */
     const double *capacity; /* [ranks] or NULL */
     bool push;              /* rank 0 reads for all */

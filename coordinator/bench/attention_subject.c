@@ -5,6 +5,7 @@
 
 #include "coordinator/bench/noise.h"
 #include "coordinator/clock.h"
+#include "kernels/kv.h"
 #include "kernels/ops.h"
 #include "proto/bytes.h"
 

@@ -15,8 +15,7 @@ static shoal_status print_yardsticks(const shoal_bench_rows *yardsticks)
         SHOAL_TRY_GOTO(shoal_table_cell(table, "%.1f", row->value), destroy);
         SHOAL_TRY_GOTO(shoal_table_cell(table, "%s", row->unit), destroy);
     }
-    SHOAL_TRY_GOTO(shoal_table_print(table), destroy);
-    st = shoal_report_text("\n");
+    st = shoal_table_print(table);
 
 destroy:
     shoal_table_destroy(table);
@@ -54,7 +53,11 @@ shoal_status shoal_bench_report_with(bool json, const shoal_bench_rows *yardstic
                                 machine.cores_online, memory));
     if (yardsticks->count)
         SHOAL_TRY(print_yardsticks(yardsticks));
-    return rows->count ? shoal_bench_rows_print(rows) : SHOAL_OK;
+    if (rows->count == 0)
+        return SHOAL_OK;
+    if (yardsticks->count)
+        SHOAL_TRY(shoal_report_text("\n"));
+    return shoal_bench_rows_print(rows);
 }
 
 shoal_status shoal_bench_report(bool json, const shoal_bench_rows *yardsticks,

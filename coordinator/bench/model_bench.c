@@ -129,35 +129,25 @@ static shoal_status prefill_limit(bench *b, double *rate)
     return SHOAL_OK;
 }
 
-static shoal_status measure_decode(bench *b, int batch)
+static shoal_status measure_decode(bench *b, const shoal_bench_model_row *row)
 {
     static const measure one = {decode_value, decode_limit}, many = {decode_value, batch_limit};
-    const shoal_bench_setup *setup = &b->stand->setup;
-    char name[64], part[16] = "";
     double seconds;
-    if (batch > 1)
-        (void)snprintf(part, sizeof part, ".b%d", batch);
-    (void)snprintf(name, sizeof name, "model.decode.%s%s.r%dt%d", b->plan->label, part,
-                   setup->ranks, setup->threads);
-    b->batch = batch;
-    SHOAL_TRY(shoal_bench_stand_begin(b->stand, batch));
-    SHOAL_TRY(shoal_bench_stand_fill(b->stand, batch));
+    b->batch = row->batch;
+    SHOAL_TRY(shoal_bench_stand_begin(b->stand, b->batch));
+    SHOAL_TRY(shoal_bench_stand_fill(b->stand, b->batch));
     for (int i = 0; i < WARM_STEPS; i++)
-        SHOAL_TRY(shoal_bench_stand_decode(b->stand, batch, &seconds));
-    return measure_row(b, batch > 1 ? &many : &one, name);
+        SHOAL_TRY(shoal_bench_stand_decode(b->stand, b->batch, &seconds));
+    return measure_row(b, b->batch > 1 ? &many : &one, row->name);
 }
 
-static shoal_status measure_prefill(bench *b)
+static shoal_status measure_prefill(bench *b, const shoal_bench_model_row *row)
 {
     static const measure prefill = {prefill_value, prefill_limit};
-    const shoal_bench_setup *setup = &b->stand->setup;
-    char name[64];
     double seconds;
-    (void)snprintf(name, sizeof name, "model.prefill.%s.r%dt%d", b->plan->label, setup->ranks,
-                   setup->threads);
     SHOAL_TRY(shoal_bench_stand_begin(b->stand, 1));
     SHOAL_TRY(shoal_bench_stand_prefill(b->stand, &seconds));
-    return measure_row(b, &prefill, name);
+    return measure_row(b, &prefill, row->name);
 }
 
 /* ---- load ------------------------------------------------------------------------------------ */
@@ -198,12 +188,10 @@ static shoal_status load_once(bench *b, const shoal_bench_setup *setup, shoal_be
     return shoal_bench_stand_close(&stand, take_load(b, pairs));
 }
 
-static shoal_status measure_load(bench *b, const shoal_bench_setup *setup)
+static shoal_status measure_load(bench *b, const shoal_bench_setup *setup, const char *name)
 {
     shoal_status st = SHOAL_OK;
     shoal_bench_pairs pairs = {0};
-    char name[64];
-    (void)snprintf(name, sizeof name, "load.%s", b->plan->label);
     for (int i = 0; i < LOADS && st == SHOAL_OK; i++)
         st = load_once(b, setup, &pairs);
     if (st == SHOAL_OK)
@@ -214,28 +202,30 @@ static shoal_status measure_load(bench *b, const shoal_bench_setup *setup)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-static shoal_status measure_all(bench *b, bool batches)
+static shoal_status measure_steps(bench *b, const shoal_bench_model_row *rows, int count)
 {
-    static const int sizes[] = {8, 32};
-    SHOAL_TRY(measure_decode(b, 1));
-    SHOAL_TRY(measure_prefill(b));
-    for (size_t i = 0; batches && i < sizeof sizes / sizeof *sizes; i++)
-        if (sizes[i] <= b->plan->stand.sequences)
-            SHOAL_TRY(measure_decode(b, sizes[i]));
+    for (int i = 0; i < count; i++)
+        SHOAL_TRY(rows[i].kind == SHOAL_BENCH_MODEL_PREFILL ? measure_prefill(b, &rows[i])
+                                                            : measure_decode(b, &rows[i]));
     return SHOAL_OK;
 }
 
-static shoal_status measure_setup(bench *b, const shoal_bench_setup *setup, bool full,
+/* A launch of ranks opens one engine in its life, and so has no load to measure again. */
+static shoal_status measure_setup(bench *b, const shoal_bench_setup *setup,
+                                  const shoal_bench_model_row *rows, int count,
                                   shoal_bench_rows *yardsticks)
 {
-    int rank, size;
     shoal_bench_stand stand;
-    /* A launch of ranks opens one engine in its life. */
-    if (full && !shoal_comm_mpi_launched(&rank, &size))
-        SHOAL_TRY(measure_load(b, setup));
+    if (rows->kind == SHOAL_BENCH_MODEL_LOAD) {
+        if (!b->plan->stand.launched)
+            SHOAL_TRY(measure_load(b, setup, rows->name));
+        rows++, count--;
+    }
+    if (count == 0)
+        return SHOAL_OK;
     SHOAL_TRY(shoal_bench_stand_open(&b->plan->stand, setup, &stand));
     b->stand = &stand;
-    shoal_status st = measure_all(b, full);
+    shoal_status st = measure_steps(b, rows, count);
     if (st == SHOAL_OK)
         st = shoal_bench_stand_report(&stand, yardsticks);
     return shoal_bench_stand_close(&stand, st);
@@ -246,9 +236,14 @@ shoal_status shoal_bench_model_run(const shoal_bench_model_plan *plan,
                                    shoal_bench_rows *rows, shoal_bench_rows *yardsticks)
 {
     bench b = {.plan = plan, .rows = rows};
-    for (int i = 0; i < count; i++) {
-        const bool widest = setups[i].ranks == 1 && setups[i].threads >= plan->stand.cores;
-        SHOAL_TRY(measure_setup(&b, &setups[i], count == 1 || widest, yardsticks));
+    shoal_bench_model_row todo[SHOAL_BENCH_MODEL_ROWS_MAX];
+    int total, end;
+    SHOAL_TRY(shoal_bench_model_rows(setups, count, plan->stand.cores, plan->label, plan->pattern,
+                                     todo, &total));
+    for (int at = 0; at < total; at = end) {
+        for (end = at; end < total && todo[end].setup == todo[at].setup;)
+            end++;
+        SHOAL_TRY(measure_setup(&b, &setups[todo[at].setup], &todo[at], end - at, yardsticks));
     }
     return SHOAL_OK;
 }

@@ -18,14 +18,13 @@
 #ifndef SHOAL_COORDINATOR_BENCH_MODEL_BENCH_H
 #define SHOAL_COORDINATOR_BENCH_MODEL_BENCH_H
 
+#include "coordinator/bench/model_rows.h"
 #include "coordinator/bench/stand.h"
-
-/* Sequences that one step can be asked for. */
-#define SHOAL_BENCH_BATCH_MAX 32
 
 typedef struct {
     shoal_bench_stand_plan stand;
-    const char *label; /* the M of rows: "1b" */
+    const char *label;   /* the M of rows: "1b" */
+    const char *pattern; /* which rows (coordinator/bench/model_rows.h); NULL: all */
 } shoal_bench_model_plan;
 
 /* Adds to `rows`, and the medians of the yardsticks to `yardsticks`. */

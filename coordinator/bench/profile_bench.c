@@ -106,9 +106,8 @@ shoal_status shoal_bench_profile_run(const shoal_bench_stand_plan *plan, const c
 {
     profiling p = {0};
     shoal_bench_stand_plan here = *plan;
-    int rank, size;
     here.request.settings.profile = true;
-    if (!shoal_comm_mpi_launched(&rank, &size))
+    if (!plan->launched)
         here.request.emulate = setup->ranks;
     SHOAL_TRY(shoal_bench_stand_open(&here, setup, &p.stand));
     shoal_status st = profile_phases(&p, profiles);

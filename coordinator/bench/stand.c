@@ -64,7 +64,7 @@ static shoal_status open_yard(const shoal_bench_stand_plan *plan, shoal_bench_st
     if (!s->peak)
         return shoal_fail(SHOAL_ERR_INTERNAL, "no peak for products of kind %d",
                           (int)s->work.product);
-    if (plan->unbound)
+    if (plan->launched)
         shoal_bench_unbind(&binding);
     const shoal_status st =
         shoal_bench_yard_open(s->width, plan->cap, s->memory, MEMORY_BYTES, &s->yard);

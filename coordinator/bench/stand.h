@@ -22,7 +22,7 @@
 typedef struct {
     shoal_engine_request request; /* model and settings; ranks, threads, sizes follow from here */
     int cores;                    /* all ranks together may use */
-    bool unbound;                 /* they are more than this process may use by itself */
+    bool launched;                /* this is a rank of an MPI launch, perhaps bound to some */
     shoal_cpu_level cap;
     int sequences; /* most that are decoded together */
     uint64_t seed;

@@ -311,7 +311,7 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                         .type = SHOAL_TYPE_STRING,
                         .verbs = V(BENCH),
                         .help = "Measure only the rows whose name matches, as 'gemv|attn.*t1' "
-                                "(bench kernels)."},
+                                "(bench kernels, model)."},
     [SHOAL_OPT_SHAPE] = {.name = "shape",
                          .metavar = "NAME",
                          .type = SHOAL_TYPE_ENUM,
@@ -341,7 +341,7 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                          .fallback = "1",
                          .verbs = PLAN_VERBS,
                          .help = "Cut the model over N MPI workers; inside an MPI launch, its "
-                                 "size."},
+                                 "size. Unset, runs take one per NUMA node of this machine."},
     [SHOAL_OPT_EMULATE_RANKS] = {.name = "emulate-ranks",
                                  .metavar = "N",
                                  .type = SHOAL_TYPE_INT,
@@ -359,7 +359,7 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                            .max = 1024,
                            .verbs = PLAN_VERBS,
                            .help = "Threads per rank (default: allowed cores / ranks on the node, "
-                                   "at least 1)."},
+                                   "at least 1). Where they fill the cores they are pinned."},
     [SHOAL_OPT_CPU] = {.name = "cpu",
                        .metavar = "LEVEL",
                        .type = SHOAL_TYPE_ENUM,
@@ -473,6 +473,17 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                         .fallback = "auto",
                         .verbs = STEP_VERBS | V(WORKER),
                         .help = "network treats every rank as a node of its own, for tests."},
+    [SHOAL_OPT_REDUCE] = {.name = "reduce",
+                          .metavar = "KIND",
+                          .type = SHOAL_TYPE_ENUM,
+                          .section = SHOAL_SECTION_RUN,
+                          .words = "exact bf16 int8",
+                          .fallback = "exact",
+                          .verbs = PLAN_VERBS,
+                          .help = "How sums travel between nodes. bf16 and int8 are for slow "
+                                  "networks: a quarter and an eighth of the bytes, but each node's "
+                                  "part loses up to 1/255 of itself, or 1/253 of the largest of "
+                                  "128 neighbours, and tokens then depend on the number of nodes."},
 
     [SHOAL_OPT_JSON] = {.name = "json",
                         .type = SHOAL_TYPE_BOOL,

@@ -49,6 +49,7 @@ shoal_status shoal_settings_from(const shoal_options *o, int ranks, double *capa
     SHOAL_TRY(shoal_cpu_cap(s.cpu, &level));
     (void)shoal_activations_parse(shoal_option_text(o, SHOAL_OPT_ACTIVATIONS), &s.activations);
     s.kv = (int)shoal_option_int(o, SHOAL_OPT_KV) - 1; /* "auto" is the first word */
+    s.reduce = (shoal_payload)shoal_option_int(o, SHOAL_OPT_REDUCE);
     s.threads = (int)shoal_option_int(o, SHOAL_OPT_THREADS);
     if (shoal_option_given(o, SHOAL_OPT_PREFILL_CHUNK))
         s.prefill_chunk = shoal_option_int(o, SHOAL_OPT_PREFILL_CHUNK);
@@ -71,11 +72,16 @@ static void show_progress(void *context, uint64_t done, uint64_t total)
 
 shoal_status shoal_run_request_from(const shoal_options *o, shoal_run_request *out)
 {
-    int rank, size, ranks = (int)shoal_option_int(o, SHOAL_OPT_RANKS);
+    int rank, size;
+    const bool given = shoal_option_given(o, SHOAL_OPT_RANKS);
+    const bool launched = shoal_comm_mpi_launched(&rank, &size);
+    int ranks = (int)shoal_option_int(o, SHOAL_OPT_RANKS);
+    if (!given && !launched && !shoal_option_text(o, SHOAL_OPT_HOSTFILE))
+        ranks = shoal_default_ranks();
     shoal_engine_request *e = &out->engine;
     *e = (shoal_engine_request){
         .ranks = ranks,
-        .ranks_given = shoal_option_given(o, SHOAL_OPT_RANKS),
+        .ranks_given = given,
         .emulate = (int)shoal_option_int(o, SHOAL_OPT_EMULATE_RANKS),
         .force_network = shoal_option_int(o, SHOAL_OPT_COMM) == 1,
         .hostfile = shoal_option_text(o, SHOAL_OPT_HOSTFILE),
@@ -83,7 +89,7 @@ shoal_status shoal_run_request_from(const shoal_options *o, shoal_run_request *o
         .progress = show_progress,
         .progress_context = &out->progress,
     };
-    if (shoal_comm_mpi_launched(&rank, &size) && size > 0)
+    if (launched && size > 0)
         ranks = size;
     else if (e->emulate > 0)
         ranks = e->emulate;
@@ -180,4 +186,13 @@ json_t *shoal_json_memory(const shoal_engine *engine)
         }
     }
     return all;
+}
+
+double shoal_load_gbps(const shoal_engine *engine)
+{
+    const double seconds = engine->facts.load_seconds;
+    uint64_t bytes = 0;
+    for (int r = 0; r < engine->ranks; r++)
+        bytes += engine->memory[r].measured_read;
+    return seconds > 0 ? (double)bytes / seconds * 1e-9 : 0;
 }

@@ -92,8 +92,8 @@ static shoal_status plan_stand(study *s)
         s->stand.request.settings.prefill_chunk = 0;
     s->stand.request.settings.profile = shoal_option_bool(o, SHOAL_OPT_PROFILE);
     s->stand.seed = (uint64_t)shoal_option_int(o, SHOAL_OPT_SEED);
-    s->stand.unbound = shoal_comm_mpi_launched(&rank, &size);
-    s->stand.cores = s->stand.unbound ? shoal_bench_unbound_cores() : machine.cores;
+    s->stand.launched = shoal_comm_mpi_launched(&rank, &size);
+    s->stand.cores = s->stand.launched ? shoal_bench_unbound_cores() : machine.cores;
     return SHOAL_OK;
 }
 
@@ -159,7 +159,8 @@ static shoal_status run_model(study *s)
         return run_profile(s);
     s->stand.sequences = SHOAL_BENCH_BATCH_MAX;
     choose_setups(s, counts, sizeof counts / sizeof *counts, false);
-    const shoal_bench_model_plan plan = {s->stand, s->model.label};
+    const shoal_bench_model_plan plan = {s->stand, s->model.label,
+                                         shoal_option_text(s->options, SHOAL_OPT_ROWS)};
     SHOAL_TRY(shoal_bench_model_run(&plan, s->setups, s->setup_count, &s->rows, &s->yardsticks));
     SHOAL_TRY(shoal_bench_report(wants_json(s), &s->yardsticks, &s->rows));
     return plot(s, "model", SHOAL_BENCH_BARS_FRACTION);

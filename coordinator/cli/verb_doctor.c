@@ -14,6 +14,7 @@
 #include "coordinator/cluster/launch.h"
 #include "coordinator/cluster/run_folder.h"
 #include "kernels/linear_row.h"
+#include "kernels/topology.h"
 
 #define DETAIL_MAX 512
 
@@ -80,6 +81,24 @@ static void check_cores(const shoal_options *o, finding *f)
     (void)o;
     shoal_machine_read(&machine);
     found(f, true, "", "%d usable of %ld", machine.cores, machine.cores_online);
+}
+
+/* What runs without -n and --threads would take. */
+static void check_topology(const shoal_options *o, finding *f)
+{
+    shoal_topology t;
+    (void)o;
+    if (shoal_topology_read(&t) != SHOAL_OK) {
+        found(f, false, "give -n and --threads by hand", "%s", shoal_error_text());
+        return;
+    }
+    const int ranks = shoal_topology_ranks(&t);
+    found(f, true, "",
+          "%d cores (%d processors) of %d NUMA nodes, %d L3 caches, %d packages; by default %d "
+          "ranks of %d threads",
+          t.core_count, t.processors, t.nodes, t.caches, t.packages, ranks,
+          shoal_topology_threads(&t, ranks));
+    shoal_topology_free(&t);
 }
 
 static void check_memory(const shoal_options *o, finding *f)
@@ -199,6 +218,7 @@ static const struct {
     {"cpu", false, check_cpu},
     {"kernels", false, check_rows},
     {"cores", false, check_cores},
+    {"topology", false, check_topology},
     {"memory", false, check_memory},
     {"shared memory", false, check_shared_memory},
     {"temporary folder", false, check_folder},

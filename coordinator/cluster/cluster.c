@@ -152,6 +152,7 @@ static shoal_status send_load(shoal_cluster *c)
                  .cpu = s->cpu,
                  .activations = (int32_t)s->activations,
                  .kv = s->kv,
+                 .reduce = (int32_t)s->reduce,
                  .threads = s->threads,
                  .ranks = c->base.ranks,
                  .prefill_chunk = s->prefill_chunk,

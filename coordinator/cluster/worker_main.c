@@ -119,6 +119,7 @@ static shoal_status await_load(worker_program *p)
         .cpu = or_null(l->cpu),
         .activations = (shoal_activations)l->activations,
         .kv = l->kv,
+        .reduce = (shoal_payload)l->reduce,
         .threads = l->threads,
         .prefill_chunk = l->prefill_chunk,
         .max_sequences = l->max_sequences,

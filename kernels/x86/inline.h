@@ -11,10 +11,20 @@
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 #if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL       _Pragma("clang loop unroll(full)")
+#define UNROLL_TWICE _Pragma("clang loop unroll_count(2)")
 #else
-#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL       _Pragma("GCC unroll 16")
+#define UNROLL_TWICE _Pragma("GCC unroll 2")
 #endif
+
+/* The same address, but the compiler does not know: it loads again what it would keep in registers
+ * that a tile needs. */
+ALWAYS_INLINE const uint8_t *again(const uint8_t *p)
+{
+    __asm__("" : "+r"(p));
+    return p;
+}
 
 /* Four bytes at any address: what a broadcast of one K step loads. */
 ALWAYS_INLINE int32_t load_dword(const int8_t *p)

@@ -14,6 +14,7 @@
 #include <immintrin.h>
 
 #include "kernels/linear_row.h"
+#include "kernels/x86/fixed512.h"
 #include "kernels/x86/inline.h"
 #include "kernels/x86/rows.h"
 #include "kernels/x86/vec512.h"
@@ -56,13 +57,15 @@ static void configure(int depth)
 typedef struct {
     int64_t segment;
     int32_t k, count;
-    bool first, last; /* of the segment */
+    bool first, last;   /* of the segment */
+    bool opens, closes; /* its segment, a unit */
 } part;
 
 typedef struct {
     int32_t *sums; /* where its tiles go */
     float *acc;    /* where they are added then; NULL: nowhere, their segment goes on      */
     int64_t row, column, segment;
+    bool opens, closes; /* a unit: its sums start at +0, and are complete */
 } job;
 
 typedef struct {
@@ -71,7 +74,10 @@ typedef struct {
     const uint8_t *scales, *zeros;
     const float *mins;
     int64_t panel, row0;
-    float *acc; /* [rows][64] */
+    float *acc;      /* [rows][64] */
+    int64_t *fixed;  /* cut linears: sums of units [rows][64], their bad ones [rows]        */
+    int64_t *bad;    /*                                                                     */
+    int64_t columns; /* of the panel                                                        */
     int depth;
     bool plain;             /* the sums are dots: nothing to correct, no minimums          */
     const uint8_t *weights; /* signed bytes [..][256] from local input k0 on               */
@@ -98,6 +104,23 @@ static vi missing_at(const pass *p, int64_t cell)
     return vi_sub(vi_set(0), vi_from_i16(p->zeros + 2 * cell));
 }
 
+/* Where the sum of one row and 16 columns goes. */
+ALWAYS_INLINE void join_vector(const bool units, const pass *p, const job *j, int64_t row,
+                               int64_t column, vf dot, vf by)
+{
+    float *at = j->acc + row * SHOAL_PANEL + column;
+    const vf y = vf_fma(dot, by, units && j->opens ? vf_set(0) : vf_load(at));
+    if (!units || !j->closes) {
+        vf_store(at, y);
+        return;
+    }
+    const int64_t to = j->row + row, first = j->column + column;
+    const __mmask16 wrong = fixed_add(y, 0xffff, p->fixed + to * SHOAL_PANEL + first, false) &
+                            fixed_lanes(p->columns - first);
+    if (wrong)
+        p->bad[to] += __builtin_popcount(wrong);
+}
+
 /* 8 rows of one tile, with everything a segment may have. */
 static void join_general(const pass *p, const job *j, int64_t row, int64_t column)
 {
@@ -110,32 +133,40 @@ static void join_general(const pass *p, const job *j, int64_t row, int64_t colum
         const int64_t input = p->row0 + j->row + r;
         const float sa = p->a->scales[input * w->size.act_groups + s->act_group];
         const int32_t sum = p->a->sums[input * w->size.segments + j->segment];
-        float *at = j->acc + r * SHOAL_PANEL + column;
         const vi dot =
             _mm512_add_epi32(vi_load(j->sums + r * 32 + column), vi_mul(missing, vi_set(sum)));
-        vf y = vf_fma(vf_from_i(dot), vf_mul(vf_set(sa), scale), vf_load(at));
-        if (p->mins)
-            y = vf_fma(vf_set((float)sum * sa), vf_load(p->mins + cell), y);
-        vf_store(at, y);
+        const vf by = vf_mul(vf_set(sa), scale);
+        if (!p->mins) {
+            join_vector(p->fixed != NULL, p, j, r, column, vf_from_i(dot), by);
+            continue;
+        }
+        float *at = j->acc + r * SHOAL_PANEL + column;
+        job second = *j;
+        second.opens = false;
+        vf_store(at, vf_fma(vf_from_i(dot), by, p->fixed && j->opens ? vf_set(0) : vf_load(at)));
+        join_vector(p->fixed != NULL, p, &second, r, column, vf_set((float)sum * sa),
+                    vf_load(p->mins + cell));
     }
 }
 
-ALWAYS_INLINE void join_plain(const pass *p, const job *j, int64_t row, int64_t column)
+ALWAYS_INLINE void join_plain(const bool units, const pass *p, const job *j, int64_t row,
+                              int64_t column)
 {
     const shoal_linear *w = p->w;
     const shoal_segment *s = &w->segments[j->segment];
     const int64_t ld = w->size.act_groups;
     const float *sa = p->a->scales + (p->row0 + j->row + row) * ld + s->act_group;
     const int32_t *sums = j->sums + row * 32 + column;
-    float *at = j->acc + row * SHOAL_PANEL + column;
     const vf scale = vf_load_as(w->spec.dtype, p->scales,
                                 (int64_t)s->weight_group * SHOAL_PANEL + j->column + column);
     UNROLL for (int r = 0; r < 8; r++)
-    {
-        const vf by = vf_mul(vf_set(sa[r * ld]), scale);
-        vf_store(at + r * SHOAL_PANEL,
-                 vf_fma(vf_from_i(vi_load(sums + r * 32)), by, vf_load(at + r * SHOAL_PANEL)));
-    }
+        join_vector(units, p, j, row + r, column, vf_from_i(vi_load(sums + r * 32)),
+                    vf_mul(vf_set(sa[r * ld]), scale));
+}
+
+static void join_units(const pass *p, const job *j, int64_t row, int64_t column)
+{
+    join_plain(true, p, j, row, column);
 }
 
 /* Piece 0..3 of row tile `tile` of a job: 8 rows x 16 columns. */
@@ -144,10 +175,12 @@ ALWAYS_INLINE void join(const pass *p, const job *j, int tile, int piece)
     if (!j->acc)
         return;
     const int64_t row = tile * TILE_ROWS + piece % 2 * 8, column = piece / 2 * 16;
-    if (p->plain)
-        join_plain(p, j, row, column);
-    else
+    if (!p->plain)
         join_general(p, j, row, column);
+    else if (p->fixed)
+        join_units(p, j, row, column);
+    else
+        join_plain(false, p, j, row, column);
 }
 
 /* ---- one job -------------------------------------------------------------------------------- */
@@ -254,6 +287,8 @@ ALWAYS_INLINE void run_job(const int pairs, pass *p, const part *x, int64_t row,
         .row = row,
         .column = 32 * half,
         .segment = x->segment,
+        .opens = x->opens,
+        .closes = x->closes,
     };
     p->jobs++;
 }
@@ -299,6 +334,13 @@ static void strips(pass *p, int64_t rows, const part *parts, int count)
     drain(1, p);
 }
 
+/* Does a unit begin with this segment? One past the last counts as a beginning. */
+static bool begins_unit(const shoal_linear *w, int64_t segment)
+{
+    return segment == 0 || segment == w->size.segments ||
+           w->segments[segment].unit != w->segments[segment - 1].unit;
+}
+
 /* Parts from local input `*k` of segment `*segment` on that fill a chunk; moves both along. */
 static int cut_chunk(const shoal_linear *w, int64_t *segment, int64_t end, int32_t *k, part *parts)
 {
@@ -308,7 +350,13 @@ static int cut_chunk(const shoal_linear *w, int64_t *segment, int64_t end, int32
         const shoal_segment *s = &w->segments[*segment];
         const int32_t left = s->k + s->count - *k;
         const int32_t size = left < room ? left : room;
-        parts[count++] = (part){*segment, *k, size, *k == s->k, size == left};
+        parts[count++] = (part){.segment = *segment,
+                                .k = *k,
+                                .count = size,
+                                .first = *k == s->k,
+                                .last = size == left,
+                                .opens = begins_unit(w, *segment),
+                                .closes = begins_unit(w, *segment + 1)};
         *k += size;
         room -= size;
         *segment += size == left;
@@ -434,4 +482,23 @@ void shoal_linear_accumulate_amx(const shoal_linear *w, const shoal_act *a, int6
     if (rows > tiled)
         shoal_linear_accumulate_avx512vnni(w, a, row0 + tiled, rows - tiled, panel, seg_begin,
                                            seg_end, acc + tiled * SHOAL_PANEL);
+}
+
+void shoal_linear_units_amx(const shoal_linear_row *row, const shoal_linear *w, const shoal_act *a,
+                            int64_t row0, int64_t rows, int64_t panel, int64_t columns,
+                            int64_t *sums, int64_t *bad)
+{
+    _Alignas(64) float acc[SHOAL_ROW_BLOCK * SHOAL_PANEL];
+    const int64_t tiled = rows / TILE_ROWS * TILE_ROWS;
+    if (tiled) {
+        pass p = begin_pass(w, a, row0, panel, acc);
+        p.fixed = sums;
+        p.bad = bad;
+        p.columns = columns;
+        memset(sums, 0, (size_t)(tiled * SHOAL_PANEL) * sizeof *sums);
+        run_tiles(&p, tiled, 0, w->size.segments);
+    }
+    if (rows > tiled)
+        shoal_linear_units_by_calls(row, w, a, row0 + tiled, rows - tiled, panel, columns,
+                                    sums + tiled * SHOAL_PANEL, bad + tiled);
 }

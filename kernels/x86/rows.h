@@ -1,4 +1,4 @@
-/* kernels/x86/rows.h - the x86 variants that kernels/linear_table.c lists. Each is compiled with
+/* kernels/x86/rows.h - the x86 variants that tables list. Each is compiled with
  * its own flags and may only be called on a machine of its level. */
 #ifndef SHOAL_KERNELS_X86_ROWS_H
 #define SHOAL_KERNELS_X86_ROWS_H
@@ -40,5 +40,13 @@ void shoal_linear_accumulate_bf16_dot(const shoal_linear *w, const shoal_act *a,
 void shoal_linear_accumulate_bf16_amx(const shoal_linear *w, const shoal_act *a, int64_t row0,
                                       int64_t rows, int64_t panel, int64_t seg_begin,
                                       int64_t seg_end, float *acc);
+
+void shoal_linear_units_amx(const shoal_linear_row *row, const shoal_linear *w, const shoal_act *a,
+                            int64_t row0, int64_t rows, int64_t panel, int64_t columns,
+                            int64_t *sums, int64_t *bad);
+
+/* A row of kernels/pack.h that a wider vector does not make faster. */
+void shoal_pack_n_words_avx2(const uint8_t *words, int64_t stride, int64_t columns, int64_t k,
+                             uint8_t *panel);
 
 #endif

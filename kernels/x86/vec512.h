@@ -103,6 +103,18 @@ ALWAYS_INLINE vi vi_shift(vi x, int n)
     return _mm512_srl_epi32(x, _mm_cvtsi32_si128(n));
 }
 
+/* Every int32 lane shifted left by n. */
+ALWAYS_INLINE vi vi_shift_left(vi x, int n)
+{
+    return _mm512_sll_epi32(x, _mm_cvtsi32_si128(n));
+}
+
+/* Every int32 lane shifted right by n, its sign coming in. */
+ALWAYS_INLINE vi vi_shift_signed(vi x, int n)
+{
+    return _mm512_sra_epi32(x, _mm_cvtsi32_si128(n));
+}
+
 /* The high nibble of every byte, once masked by 15. */
 ALWAYS_INLINE vi vi_high(vi x)
 {
@@ -117,6 +129,22 @@ ALWAYS_INLINE vi vi_from_u8(const uint8_t *p)
 ALWAYS_INLINE vi vi_from_i16(const uint8_t *p)
 {
     return _mm512_cvtepi16_epi32(_mm256_loadu_si256((const void *)p));
+}
+
+/* c += u (unsigned bytes) * q (signed bytes), four to a lane. The intrinsic makes gcc 12 spill
+ * the accumulators; an asm statement of one instruction does not. */
+#if defined(__AVX512VNNI__)
+ALWAYS_INLINE vi vi_dot4(vi c, vi u, vi q)
+{
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(c) : "v"(u), "v"(q));
+    return c;
+}
+#endif
+
+/* LANES * 2 signed bytes as int16. */
+ALWAYS_INLINE vi vi_widen8(const int8_t *p)
+{
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const void *)p));
 }
 
 #endif

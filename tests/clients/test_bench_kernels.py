@@ -72,4 +72,4 @@ def check(shoal, scratch, _):
 
 
 if __name__ == "__main__":
-    harness.main(check)
+    raise SystemExit(harness.main(check))

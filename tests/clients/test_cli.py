@@ -195,7 +195,7 @@ class Cli:
         run = self.shoal.must("generate", MODEL, "--ids", ids, "--max-tokens", 5, "--json").json()
         self.keys("generate", run, "ids text finish_reason usage timing kernels")
         self.keys("usage", run["usage"], "prompt_tokens completion_tokens total_tokens")
-        self.keys("timing", run["timing"], "load_s prefill_tps decode_tps")
+        self.keys("timing", run["timing"], "load_s load_gbps prefill_tps decode_tps")
         self.report.check(run["usage"] == {"prompt_tokens": 5, "completion_tokens": len(run["ids"]),
                                            "total_tokens": 5 + len(run["ids"])}, str(run["usage"]))
         self.report.check(run["finish_reason"] in ("stop", "length"), run["finish_reason"])

@@ -73,6 +73,34 @@ static void one_reduce(shoal_comm *comm, uint64_t round, uint64_t count)
     }
 }
 
+/* Uneven shares, some empty. */
+static void one_scatter(shoal_comm *comm, uint64_t round, uint64_t most)
+{
+    uint64_t counts[RANKS_MAX], all = 0;
+    const int64_t *parts[RANKS_MAX];
+    int part_count = 0;
+    for (int r = 0; r < comm->size; r++) {
+        const uint64_t dice = mix(round * 23 + (uint64_t)r);
+        counts[r] = dice % 4 ? dice % (most / (uint64_t)comm->size + 1) : 0;
+        all += counts[r];
+    }
+    int64_t *mine = shoal_comm_slot(comm);
+    for (uint64_t i = 0; i < all; i++)
+        mine[i] = value_of(round, me, i);
+    dawdle(round, me);
+    CHECK(shoal_comm_scatter(comm, counts, parts, &part_count) == SHOAL_OK);
+    memset(shoal_comm_slot(comm), 0x5a, all * sizeof(int64_t));
+    const uint64_t begin = shoal_comm_share_begin(comm, counts, comm->place[me]);
+    for (uint64_t i = 0; i < counts[me]; i++) {
+        uint64_t sum = 0, want = 0;
+        for (int p = 0; p < part_count; p++)
+            sum += (uint64_t)parts[p][i];
+        for (int r = 0; r < comm->size; r++)
+            want += (uint64_t)value_of(round, r, begin + i);
+        CHECK(sum == want);
+    }
+}
+
 static void one_gather(shoal_comm *comm, uint64_t round, uint64_t most)
 {
     uint64_t bytes[RANKS_MAX];
@@ -113,6 +141,7 @@ static void mixed_exchanges(shoal_comm *comm)
         switch (mix(round + 77) % 8) {
         case 0: one_gather(comm, round, VALUES * 8); break;
         case 1: one_broadcast(comm, round); break;
+        case 3: one_scatter(comm, round, VALUES); break;
         case 2: CHECK(shoal_comm_barrier(comm) == SHOAL_OK); break;
         default: one_reduce(comm, round, mix(round) % VALUES);
         }
@@ -124,6 +153,7 @@ static void mixed_exchanges(shoal_comm *comm)
 static void long_exchanges(shoal_comm *comm)
 {
     one_reduce(comm, 1, LONG_VALUES);
+    one_scatter(comm, 1, LONG_VALUES);
     one_gather(comm, 1, LONG_VALUES * 8);
     unsigned char *data = malloc(5000001);
     CHECK(data != NULL);
@@ -146,6 +176,99 @@ static void agreement(shoal_comm *comm)
     char want[64];
     (void)snprintf(want, sizeof want, "rank %d: fault of %d", first, first);
     CHECK(strcmp(shoal_error_text(), comm->size > 1 ? want : "fault of 0") == 0);
+}
+
+/* Rows of 300 values and a count, small and large side by side, whole groups of zeros. */
+#define ROUNDED_WIDTH 300
+#define ROUNDED_ROWS  11
+
+static int64_t rounded_value(int rank, uint64_t row, uint64_t i)
+{
+    const int64_t v = value_of(row, rank, i);
+    return i == ROUNDED_WIDTH ? v & 3 : row == 4 || i / 7 % 5 == 0 ? 0 : v >> (10 + i % 40);
+}
+
+/* The sum of what the rounding of each node's part may lose; nodes are ranks modulo `nodes`. */
+static double rounded_bound(int size, int nodes, shoal_payload payload, uint64_t row, uint64_t i)
+{
+    double bound = 0;
+    for (int node = 0; node < nodes; node++) {
+        double part = 0, most = 0;
+        for (uint64_t k = 0; k < ROUNDED_WIDTH; k++) {
+            double sum = 0;
+            for (int r = node; r < size; r += nodes)
+                sum += (double)rounded_value(r, row, k);
+            sum = sum < 0 ? -sum : sum;
+            part = k == i ? sum : part;
+            if (k / SHOAL_PAYLOAD_GROUP == i / SHOAL_PAYLOAD_GROUP && sum > most)
+                most = sum;
+        }
+        bound += payload == SHOAL_PAYLOAD_BF16 ? part / 255 : most / 253;
+        bound += 1;
+    }
+    return nodes > 1 ? bound : 0;
+}
+
+static void check_rounded(const shoal_comm *comm, int nodes, shoal_payload payload, uint64_t row,
+                          const int64_t *got)
+{
+    for (uint64_t i = 0; i <= ROUNDED_WIDTH; i++) {
+        int64_t want = 0;
+        for (int r = 0; r < comm->size; r++)
+            want += rounded_value(r, row, i);
+        const double lost = (double)(got[i] > want ? got[i] - want : want - got[i]);
+        CHECK(lost <= (i == ROUNDED_WIDTH ? 0 : rounded_bound(comm->size, nodes, payload, row, i)));
+    }
+}
+
+static void fill_rounded(int64_t *slot)
+{
+    for (uint64_t row = 0; row < ROUNDED_ROWS; row++)
+        for (uint64_t i = 0; i <= ROUNDED_WIDTH; i++)
+            *slot++ = rounded_value(me, row, i);
+}
+
+/* Inexact sums stay within what is said about them, counts are exact, every rank has the same bits,
+ * and dealt rows are those of the whole reduce. */
+static void rounded_sums(shoal_comm *comm, int nodes, shoal_payload payload)
+{
+    static int64_t sums[ROUNDED_ROWS * (ROUNDED_WIDTH + 1)];
+    const int64_t *parts[RANKS_MAX];
+    const void *all[RANKS_MAX];
+    uint64_t bytes[RANKS_MAX], counts[RANKS_MAX];
+    int part_count;
+    shoal_comm_round(comm, payload, ROUNDED_WIDTH + 1);
+    fill_rounded(shoal_comm_slot(comm));
+    CHECK(shoal_comm_reduce(comm, sizeof sums / 8, parts, &part_count) == SHOAL_OK);
+    for (uint64_t i = 0; i < sizeof sums / 8; i++)
+        for (int p = 0; p < part_count; p++)
+            sums[i] += parts[p][i];
+    for (uint64_t row = 0; row < ROUNDED_ROWS; row++)
+        check_rounded(comm, nodes, payload, row, sums + row * (ROUNDED_WIDTH + 1));
+
+    memcpy(shoal_comm_slot(comm), sums, sizeof sums);
+    for (int r = 0; r < comm->size; r++) {
+        bytes[r] = sizeof sums;
+        counts[r] = (uint64_t)(r % 3) * (ROUNDED_WIDTH + 1);
+    }
+    CHECK(shoal_comm_gather(comm, bytes, all) == SHOAL_OK);
+    for (int r = 0; r < comm->size; r++)
+        CHECK(memcmp(all[r], sums, sizeof sums) == 0);
+
+    fill_rounded(shoal_comm_slot(comm));
+    const uint64_t begin = shoal_comm_share_begin(comm, counts, comm->place[me]);
+    CHECK(shoal_comm_scatter(comm, counts, parts, &part_count) == SHOAL_OK);
+    for (uint64_t i = 0; i < counts[me]; i++) {
+        int64_t sum = 0;
+        for (int p = 0; p < part_count; p++)
+            sum += parts[p][i];
+        CHECK(sum == sums[begin + i]);
+    }
+    fill_rounded(shoal_comm_slot(comm));
+    CHECK(payload == SHOAL_PAYLOAD_EXACT ||
+          shoal_comm_reduce(comm, ROUNDED_WIDTH, parts, &part_count) == SHOAL_ERR_INTERNAL);
+    shoal_comm_round(comm, SHOAL_PAYLOAD_EXACT, 0);
+    memset(sums, 0, sizeof sums);
 }
 
 static double cpu_seconds(void)
@@ -215,6 +338,8 @@ int main(int argc, char **argv)
     mixed_exchanges(comm);
     agreement(comm);
     long_exchanges(comm);
+    for (shoal_payload p = SHOAL_PAYLOAD_BF16; p <= SHOAL_PAYLOAD_INT8; p++)
+        rounded_sums(comm, network ? comm->size : nodes ? nodes : 1, p);
     idle_ranks_sleep(comm, network);
     if (me == 0)
         printf("ok: %d ranks, %s, %.3f s waited\n", comm->size,

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/kv.h"
 #include "kernels/ops.h"
 #include "proto/dtype.h"
 

@@ -382,6 +382,12 @@ static void different_models_are_noticed(void **state)
     jobs[1].settings.model = shoal_maker_path(second);
     assert_int_equal(open_all(jobs, 2, 0), SHOAL_ERR_CONFIG);
     expect_words(jobs, (const char *const[]){"rank 1: ", "another model", NULL});
+    jobs[1].settings = jobs[0].settings;
+    jobs[1].settings.reduce = SHOAL_PAYLOAD_BF16; /* is part of the arithmetic */
+    assert_int_equal(open_all(jobs, 2, 0), SHOAL_ERR_CONFIG);
+    expect_words(jobs, (const char *const[]){"rank 1: ", "arithmetic", NULL});
+    jobs[0].settings.reduce = SHOAL_PAYLOAD_BF16;
+    assert_int_equal(open_all(jobs, 2, 0), SHOAL_OK);
     shoal_maker_end(first);
     shoal_maker_end(second);
 }

@@ -646,7 +646,7 @@ static void test_refusals(void **state)
     b->ops->close(b);
 
     const shoal_backend_options options = {.threads = 2, .cap = SHOAL_CPU_REF};
-    for (uint64_t n = 1; n <= 3; n++) {
+    for (uint64_t n = 1; n <= 2; n++) {
         shoal_mem_fail_nth(n);
         assert_int_equal(shoal_backend_cpu_open(&options, &b), SHOAL_ERR_TEMPORARY);
     }

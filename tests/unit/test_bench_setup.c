@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "coordinator/bench/model_rows.h"
 #include "coordinator/bench/setup.h"
 
 static const int three[] = {1, 2, 4};
@@ -58,13 +59,48 @@ static void width_is_what_runs(void **state)
     assert_int_equal(shoal_bench_setup_width(&(shoal_bench_setup){2, 4}, 8), 8);
 }
 
+/* The names that match, in order. */
+static void expect_rows(int setup_count, const char *pattern, const char *wanted)
+{
+    static const shoal_bench_setup setups[] = {{1, 1}, {1, 2}, {2, 1}};
+    shoal_bench_model_row rows[SHOAL_BENCH_MODEL_ROWS_MAX];
+    char text[1024] = "";
+    int count;
+    assert_int_equal(shoal_bench_model_rows(setups, setup_count, 2, "m", pattern, rows, &count),
+                     SHOAL_OK);
+    for (int i = 0; i < count; i++)
+        (void)snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", i ? " " : "",
+                       rows[i].name);
+    assert_string_equal(text, wanted);
+}
+
+static void rows_of_models(void **state)
+{
+    const shoal_bench_setup one = {1, 1};
+    shoal_bench_model_row rows[SHOAL_BENCH_MODEL_ROWS_MAX];
+    int count;
+    (void)state;
+    expect_rows(3, NULL,
+                "model.decode.m.r1t1 model.prefill.m.r1t1 load.m model.decode.m.r1t2 "
+                "model.prefill.m.r1t2 model.decode.m.b8.r1t2 model.decode.m.b32.r1t2 "
+                "model.decode.m.r2t1 model.prefill.m.r2t1");
+    expect_rows(1, NULL,
+                "load.m model.decode.m.r1t1 model.prefill.m.r1t1 model.decode.m.b8.r1t1 "
+                "model.decode.m.b32.r1t1");
+    expect_rows(3, "decode.m.r|load",
+                "model.decode.m.r1t1 load.m model.decode.m.r1t2 "
+                "model.decode.m.r2t1");
+    assert_int_equal(shoal_bench_model_rows(&one, 1, 2, "m", "nothing", rows, &count),
+                     SHOAL_ERR_USAGE);
+    assert_int_equal(shoal_bench_model_rows(&one, 1, 2, "m", "(", rows, &count), SHOAL_ERR_USAGE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cores_are_shared),
-        cmocka_unit_test(users_decide),
-        cmocka_unit_test(never_too_many),
-        cmocka_unit_test(width_is_what_runs),
+        cmocka_unit_test(cores_are_shared), cmocka_unit_test(users_decide),
+        cmocka_unit_test(never_too_many),   cmocka_unit_test(width_is_what_runs),
+        cmocka_unit_test(rows_of_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -308,7 +308,7 @@ static void load_linear(const opened *o, int rank, int layer, shoal_role role,
         must(shoal_weight_order(o->manifest, weight, order));
         rect.order = order;
     }
-    must(shoal_load_linear(o->manifest, weight, &rect, &spec, SHOAL_CPU_REF, arena, &linear));
+    must(shoal_load_linear(o->manifest, weight, &rect, &spec, SHOAL_CPU_REF, arena, NULL, &linear));
 }
 
 static void load_norm(const opened *o, int layer, shoal_role role, shoal_arena *arena)

@@ -81,6 +81,29 @@ static void one_reduce(shoal_comm *comm, uint64_t round)
     }
 }
 
+static void one_scatter(shoal_comm *comm, uint64_t round)
+{
+    uint64_t counts[RANKS_MAX], all = 0;
+    const int64_t *parts[RANKS_MAX];
+    int part_count = 0;
+    for (int r = 0; r < comm->size; r++)
+        all += counts[r] = mix(round * 23 + (uint64_t)r) % (VALUES / RANKS_MAX);
+    int64_t *mine = shoal_comm_slot(comm);
+    for (uint64_t i = 0; i < all; i++)
+        mine[i] = value_of(round, comm->rank, i);
+    dawdle(round, comm->rank);
+    CHECK(shoal_comm_scatter(comm, counts, parts, &part_count) == SHOAL_OK);
+    const uint64_t begin = shoal_comm_share_begin(comm, counts, comm->place[comm->rank]);
+    for (uint64_t i = 0; i < counts[comm->rank]; i++) {
+        int64_t sum = 0, want = 0;
+        for (int p = 0; p < part_count; p++)
+            sum += parts[p][i];
+        for (int r = 0; r < comm->size; r++)
+            want += value_of(round, r, begin + i);
+        CHECK(sum == want);
+    }
+}
+
 static void one_gather(shoal_comm *comm, uint64_t round)
 {
     uint64_t bytes[RANKS_MAX];
@@ -133,6 +156,7 @@ static void *mixed_rank(void *context)
         switch (mix(round + 77) % 8) {
         case 0: one_gather(a->comm, round); break;
         case 1: one_broadcast(a->comm, round); break;
+        case 3: one_scatter(a->comm, round); break;
         case 2: CHECK(shoal_comm_barrier(a->comm) == SHOAL_OK); break;
         default: one_reduce(a->comm, round);
         }

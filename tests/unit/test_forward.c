@@ -1,5 +1,5 @@
-/* Whole steps, built by hand, on one rank and on three: any chunking gives the same logits and the
- * same cache whatever stale pages hold, and a row that meets a value the arithmetic cannot hold
+/* Whole steps, built by hand, on one rank and on several: any chunking gives the same logits and
+ * the same cache whatever stale pages hold, and a row that meets a value the arithmetic cannot hold
  * ends its own sequence, naming layer and row, and nobody else's bits. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,13 +13,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "kernels/ops.h"
+#include "kernels/kv.h"
 #include "proto/dtype.h"
 #include "tests/support/model_recipe.h"
 #include "worker/answer.h"
 #include "worker/assembly.h"
 
-#define RANKS_MAX 3
+#define RANKS_MAX 7
 #define VOCAB     96
 #define LAYERS    2
 #define KV_HEADS  3
@@ -72,6 +72,10 @@ typedef struct {
 static int32_t prompt[TOKENS];
 static shoal_maker *windowed;
 
+/* Rows from which a step is dealt among ranks: every test runs with all steps dealt and with none.
+ */
+static int64_t deal_rows;
+
 /* ---- a cluster ------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -109,13 +113,18 @@ static void *open_rank(void *context)
     return NULL;
 }
 
-static cluster *open_cluster(const shoal_maker *model, int ranks, shoal_kv_type kv)
+/* `quantize` and `keep` as in the settings; NULL: none. */
+static cluster *open_quantized(const shoal_maker *model, int ranks, shoal_kv_type kv,
+                               const char *quantize, const char *keep)
 {
     cluster *c = calloc(1, sizeof *c);
     shoal_worker_settings s;
     assert_non_null(c);
     shoal_worker_defaults(&s);
     s.model = shoal_maker_path(model);
+    s.quantize = quantize;
+    s.keep_regex = keep;
+    s.deal_rows = deal_rows;
     s.prefill_chunk = 640;
     s.max_sequences = PIECES;
     s.kv_tokens = (int64_t)1280;
@@ -126,6 +135,11 @@ static cluster *open_cluster(const shoal_maker *model, int ranks, shoal_kv_type 
     assert_int_equal(shoal_sampler_create(VOCAB, &c->sampler), SHOAL_OK);
     c->limits = (shoal_step_limits){VOCAB, 640, 1280 / SHOAL_PAGE, 640, PIECES};
     return c;
+}
+
+static cluster *open_cluster(const shoal_maker *model, int ranks, shoal_kv_type kv)
+{
+    return open_quantized(model, ranks, kv, NULL, NULL);
 }
 
 static void close_cluster(cluster *c)
@@ -293,7 +307,8 @@ static entry entry_at(const shoal_kv_layer *kv, int64_t head, int32_t page, int6
     const uint8_t *values = at + shoal_kv_values_at(kv->type, HEAD_DIM);
     entry e = {.scales = {0, 0}};
     for (size_t d = 0; d < HEAD_DIM; d++)
-        memcpy(e.key + d * size, at + (d * SHOAL_PAGE + (size_t)slot) * size, size);
+        memcpy(e.key + d * size,
+               at + (size_t)shoal_kv_key_index(kv->type, HEAD_DIM, (int64_t)d, slot) * size, size);
     memcpy(e.value, values + (size_t)slot * HEAD_DIM * size, HEAD_DIM * size);
     if (kv->type == SHOAL_KV_INT8) {
         const uint8_t *scales = at + shoal_kv_scales_at(HEAD_DIM) + slot * 4;
@@ -400,6 +415,58 @@ static void ranks_may_hold_nothing(void **state)
                 assert_memory_equal(got, want, sizeof want);
             close_cluster(c);
         }
+        shoal_maker_end(model);
+    }
+}
+
+/* Norms of the branches before they join, as Gemma has them: any vector of the size will do. */
+static void norm_branches(cluster *c)
+{
+    for (int r = 0; r < c->ranks; r++)
+        for (int layer = 0; layer < LAYERS; layer++) {
+            const float **norm = c->parts[r].weights.layers[layer].norm;
+            norm[SHOAL_ROLE_AFTER_ATTENTION_NORM] = norm[SHOAL_ROLE_MLP_NORM];
+            norm[SHOAL_ROLE_AFTER_MLP_NORM] = norm[SHOAL_ROLE_INPUT_NORM];
+        }
+}
+
+/* Uneven shares of rows, ranks without any, several acts per stage, norms of branches: dealt among
+ * any number of ranks or not, the bits are those of one rank. */
+static void dealing_changes_nothing(void **state)
+{
+    (void)state;
+    static const struct {
+        int bits;
+        bool act_order;
+        const char *quantize, *keep;
+    } kinds[] = {{4, false, NULL, NULL},
+                 {4, true, NULL, NULL},
+                 {0, false, NULL, NULL},
+                 {0, false, "int4-g32", "k_proj|up_proj"}};
+    static const int32_t rows[] = {1, 5, 23};
+    static float want[23 * VOCAB], got[23 * VOCAB];
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+        shoal_recipe recipe = small;
+        recipe.bits = kinds[k].bits;
+        recipe.act_order = kinds[k].act_order;
+        shoal_maker *model = shoal_recipe_make(&recipe);
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+            for (int ranks = 1; ranks <= RANKS_MAX; ranks++) {
+                const piece p = {.tokens = prompt,
+                                 .rows = rows[i],
+                                 .pages = (const int32_t[]){4, 2},
+                                 .want = SHOAL_WANT_LOGITS};
+                cluster *c =
+                    open_quantized(model, ranks, SHOAL_KV_F16, kinds[k].quantize, kinds[k].keep);
+                norm_branches(c);
+                c->logits[0] = ranks == 1 ? want : got;
+                step(c, &p, 1);
+                for (int r = 0; r < ranks; r++)
+                    assert_int_equal(c->forward[r].dealt, ranks > 1 && deal_rows == 1);
+                if (ranks > 1 && memcmp(got, want, sizeof(float) * VOCAB * (size_t)rows[i]) != 0)
+                    fail_msg("kind %zu, %d rows, %d ranks: other bits", k, (int)rows[i], ranks);
+                close_cluster(c);
+            }
         shoal_maker_end(model);
     }
 }
@@ -668,11 +735,25 @@ static int tear_down(void **state)
     return 0;
 }
 
+/* Every step is dealt; none is. */
+static int deal_all(void **state)
+{
+    deal_rows = 1;
+    return set_up(state);
+}
+
+static int deal_none(void **state)
+{
+    deal_rows = INT64_MAX;
+    return set_up(state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chunks_give_the_same_bits),
         cmocka_unit_test(ranks_may_hold_nothing),
+        cmocka_unit_test(dealing_changes_nothing),
         cmocka_unit_test(a_bad_token_ends_its_sequence),
         cmocka_unit_test(an_overflow_of_the_last_rank_ends_its_sequence),
         cmocka_unit_test(a_huge_scale_ends_every_sequence),
@@ -680,5 +761,6 @@ int main(void)
         cmocka_unit_test(nothing_to_choose_ends_its_sequence),
         cmocka_unit_test(a_bye_is_no_step),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("every step dealt", tests, deal_all, tear_down) +
+           cmocka_run_group_tests_name("no step dealt", tests, deal_none, tear_down);
 }

@@ -241,6 +241,26 @@ static void test_per_token(void **state)
         check_spec(s, 9);
         check_spec(s, 1);
         check_spec(s, 33);
+        s.k = s.group = s.act_group = 1100; /* pieces of unequal length */
+        s.has_zeros = s.has_mins = true;
+        check_spec(s, 12);
+        check_spec(s, 14);
+    }
+}
+
+/* Every number of rows that has a register tile of its own, and the first strips beyond. */
+static void test_row_counts(void **state)
+{
+    (void)state;
+    for (int64_t rows = 1; rows <= 26; rows++) {
+        for (int kind = 0; kind < 2; kind++) {
+            shoal_linear_spec s = vary(int4_g128, (unsigned)rows);
+            s.kind = kind ? SHOAL_WEIGHT_INT8 : SHOAL_WEIGHT_INT4;
+            s.zero_const = kind ? 128 : 8;
+            s.k = 424;
+            s.group = rows % 3 ? 256 : 32;
+            check_spec(s, rows);
+        }
     }
 }
 
@@ -341,7 +361,8 @@ static void test_cut_shapes(void **state)
     unsigned turn = 0;
     for (size_t u = 0; u < 9; u++) {
         for (size_t g = 0; g < 4; g++, turn++) {
-            const int64_t rows = turn % 5 == 0 ? 20 : 1 + turn % 6;
+            static const int64_t many[] = {16, 20, 32, 48, 52};
+            const int64_t rows = turn % 2 ? many[turn / 2 % 5] : 1 + turn % 6;
             linear_case *t = case_create(cut_spec(turn, units[u], 3, groups[g]), rows);
             t->linear.bf16 = (shoal_bf16_kind)(turn / 5 % 3);
             for (int level = 0; level < SHOAL_CPU_LEVELS; level++) {
@@ -355,12 +376,11 @@ static void test_cut_shapes(void **state)
 }
 
 /* Units far out of bounds in one row: counted there, absent from the sum, and nowhere else. */
-static void test_cut_bad_units(void **state)
+static void check_bad_units(int64_t rows)
 {
-    (void)state;
     shoal_pool *pool;
     case_must(shoal_pool_create(1, false, &pool));
-    linear_case *t = case_create(cut_spec(0, 128, 3, 128), 5);
+    linear_case *t = case_create(cut_spec(0, 128, 3, 128), rows);
     for (int64_t i = 128; i < 256; i++)
         t->x[3 * t->spec.k + i] *= 0x1p60f;
     t->x[1 * t->spec.k + 300] = NAN;
@@ -374,6 +394,13 @@ static void test_cut_bad_units(void **state)
     }
     case_free(t);
     shoal_pool_destroy(pool);
+}
+
+static void test_cut_bad_units(void **state)
+{
+    (void)state;
+    check_bad_units(5);
+    check_bad_units(48);
 }
 
 /* The piece of a case that a worker with units [from, to) holds. */
@@ -563,14 +590,14 @@ static void test_coverage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_levels),           cmocka_unit_test(test_refused_specs),
-        cmocka_unit_test(test_whole_shapes),     cmocka_unit_test(test_float_shapes),
-        cmocka_unit_test(test_many_rows),        cmocka_unit_test(test_per_token),
-        cmocka_unit_test(test_extreme_products), cmocka_unit_test(test_error_rows),
-        cmocka_unit_test(test_cut_shapes),       cmocka_unit_test(test_cut_bad_units),
-        cmocka_unit_test(test_cut_divisions),    cmocka_unit_test(test_whole_run),
-        cmocka_unit_test(test_bf16_flush),       cmocka_unit_test(test_bf16_rows_alone),
-        cmocka_unit_test(test_coverage),
+        cmocka_unit_test(test_levels),          cmocka_unit_test(test_refused_specs),
+        cmocka_unit_test(test_whole_shapes),    cmocka_unit_test(test_float_shapes),
+        cmocka_unit_test(test_many_rows),       cmocka_unit_test(test_per_token),
+        cmocka_unit_test(test_row_counts),      cmocka_unit_test(test_extreme_products),
+        cmocka_unit_test(test_error_rows),      cmocka_unit_test(test_cut_shapes),
+        cmocka_unit_test(test_cut_bad_units),   cmocka_unit_test(test_cut_divisions),
+        cmocka_unit_test(test_whole_run),       cmocka_unit_test(test_bf16_flush),
+        cmocka_unit_test(test_bf16_rows_alone), cmocka_unit_test(test_coverage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* From checkpoint to packed linear: every element of loaded slices against the canonical weights,
- * read and resident bytes against what was predicted, and a linear that needs several strips. */
+ * the same bytes on any number of threads, read and resident bytes against what was predicted, a
+ * linear that needs several strips, and failures on threads. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "shard/dialect.h"
 #include "shard/load.h"
@@ -87,6 +89,43 @@ static void check_bias(const loaded *l, const shoal_weight *w, const shoal_rect 
     }
 }
 
+static void same_bytes(const void *a, const void *b, uint64_t bytes)
+{
+    assert_true((a == NULL) == (b == NULL));
+    if (a && bytes)
+        assert_memory_equal(a, b, bytes);
+}
+
+/* The same slice on one, two and three threads at the best level of this machine: the bytes that
+ * the reference level packed, and as many bytes read. */
+static void check_threads(const loaded *l, const shoal_weight *w, const shoal_rect *rect,
+                          const shoal_linear_spec *spec, const shoal_linear *want)
+{
+    for (int threads = 1; threads <= 3; threads++) {
+        shoal_arena *arena;
+        shoal_linear got;
+        shoal_pool *pool;
+        const uint64_t before = shoal_checkpoint_bytes_read(l->checkpoint);
+        uint64_t predicted = shoal_weight_read_bytes(w, rect);
+        if (w->bias)
+            predicted +=
+                shoal_vector_read_bytes(w->bias, rect->n_begin, rect->n_end, rect->columns);
+        assert_int_equal(shoal_arena_create(SHOAL_MEM_WEIGHTS, &arena), SHOAL_OK);
+        assert_int_equal(shoal_pool_create(threads, true, &pool), SHOAL_OK);
+        if (shoal_load_linear(l->manifest, w, rect, spec, shoal_cpu_best(), arena, pool, &got) !=
+            SHOAL_OK)
+            fail_msg("%s", shoal_error_text());
+        assert_int_equal(shoal_checkpoint_bytes_read(l->checkpoint) - before, predicted);
+        same_bytes(got.codes, want->codes, want->size.codes_bytes);
+        same_bytes(got.scales, want->scales, want->size.scales_bytes);
+        same_bytes(got.zeros, want->zeros, want->size.zeros_bytes);
+        same_bytes(got.mins, want->mins, want->size.mins_bytes);
+        same_bytes(got.bias, want->bias, (uint64_t)spec->n * sizeof(float));
+        shoal_pool_destroy(pool);
+        shoal_arena_destroy(arena);
+    }
+}
+
 /* Load a slice, compare it element by element, and count what it took. */
 static void check_slice(const loaded *l, const shoal_weight *w, const shoal_rect *rect,
                         int64_t unit)
@@ -100,7 +139,8 @@ static void check_slice(const loaded *l, const shoal_weight *w, const shoal_rect
     assert_int_equal(shoal_arena_create(SHOAL_MEM_OTHER, &aside), SHOAL_OK);
     const uint64_t before = shoal_checkpoint_bytes_read(l->checkpoint);
     uint64_t predicted = shoal_weight_read_bytes(w, rect);
-    if (shoal_load_linear(l->manifest, w, rect, &spec, SHOAL_CPU_REF, arena, &linear) != SHOAL_OK)
+    if (shoal_load_linear(l->manifest, w, rect, &spec, SHOAL_CPU_REF, arena, NULL, &linear) !=
+        SHOAL_OK)
         fail_msg("%s", shoal_error_text());
     if (w->bias)
         predicted += shoal_vector_read_bytes(w->bias, rect->n_begin, rect->n_end, rect->columns);
@@ -114,6 +154,7 @@ static void check_slice(const loaded *l, const shoal_weight *w, const shoal_rect
             if (shoal_linear_weight(&linear, n, k) != element(&b, w->group, rect->k_begin, n, k))
                 fail_msg("%s [%lld][%lld]", shoal_role_name(w->role), (long long)n, (long long)k);
     check_bias(l, w, rect, &linear);
+    check_threads(l, w, rect, &spec, &linear);
     shoal_arena_destroy(arena);
     shoal_arena_destroy(aside);
 }
@@ -214,7 +255,8 @@ static void several_strips(void **state)
     assert_int_equal(shoal_rect_staging_columns(&w, &all), 64);
     const shoal_linear_spec spec = spec_of(&w, &all, 0);
     assert_int_equal(shoal_arena_create(SHOAL_MEM_WEIGHTS, &arena), SHOAL_OK);
-    if (shoal_load_linear(&manifest, &w, &all, &spec, SHOAL_CPU_REF, arena, &linear) != SHOAL_OK)
+    if (shoal_load_linear(&manifest, &w, &all, &spec, SHOAL_CPU_REF, arena, NULL, &linear) !=
+        SHOAL_OK)
         fail_msg("%s", shoal_error_text());
     assert_int_equal(shoal_checkpoint_bytes_read(l.checkpoint), shoal_weight_read_bytes(&w, &all));
     for (int i = 0; i < 200000; i++) {
@@ -228,11 +270,142 @@ static void several_strips(void **state)
     maker_forget(&m);
 }
 
+/* ---- failures on threads ---- */
+
+enum { FAULTY_N = 2048, FAULTY_K = 4096, FAULTY_G = 128 };
+
+/* A symmetric GPTQ module of several tiles, `o` opened on it. */
+typedef struct {
+    maker m;
+    uint16_t *scales;
+    loaded l;
+    shoal_manifest manifest;
+    shoal_weight w;
+} faulty;
+
+static void faulty_write(faulty *f)
+{
+    f->m.seed = 23;
+    maker_add(&f->m, "P.qweight", SHOAL_I32, FAULTY_K / 8, FAULTY_N);
+    uint32_t *zeros = maker_add(&f->m, "P.qzeros", SHOAL_I32, FAULTY_K / FAULTY_G, FAULTY_N / 8);
+    f->scales = maker_add_random(&f->m, "P.scales", SHOAL_F16, FAULTY_K / FAULTY_G, FAULTY_N);
+    for (int64_t i = 0; i < FAULTY_K / FAULTY_G * FAULTY_N / 8; i++)
+        zeros[i] = 0x88888888u;
+}
+
+static void faulty_open(faulty *f)
+{
+    static const shoal_quantization q = {SHOAL_METHOD_GPTQ, 4, FAULTY_G, true, false, false,
+                                         SHOAL_ZEROS_PLAIN};
+    assert_int_equal(shoal_checkpoint_open(maker_write(&f->m, "{}"), &f->l.checkpoint), SHOAL_OK);
+    f->manifest.checkpoint = f->l.checkpoint;
+    const shoal_module module = {f->l.checkpoint, &q, "P", FAULTY_N, FAULTY_K};
+    f->w = (shoal_weight){
+        .present = true, .dialect = &shoal_dialect_gptq_v2, .n = FAULTY_N, .k = FAULTY_K};
+    for (int i = 0; f->w.dialect->parts[i]; i++)
+        f->w.parts[i] = shoal_module_tensor(&module, f->w.dialect->parts[i]);
+    assert_int_equal(f->w.dialect->describe(&module, &f->w), SHOAL_OK);
+}
+
+/* What loading it says, on so many threads. */
+static shoal_status faulty_load(faulty *f, int threads)
+{
+    const shoal_rect all = {.n_end = FAULTY_N, .k_end = FAULTY_K};
+    const shoal_linear_spec spec = spec_of(&f->w, &all, 0);
+    shoal_arena *arena;
+    shoal_linear linear;
+    shoal_pool *pool;
+    assert_int_equal(shoal_arena_create(SHOAL_MEM_WEIGHTS, &arena), SHOAL_OK);
+    assert_int_equal(shoal_pool_create(threads, true, &pool), SHOAL_OK);
+    shoal_error_clear();
+    const shoal_status st =
+        shoal_load_linear(&f->manifest, &f->w, &all, &spec, shoal_cpu_best(), arena, pool, &linear);
+    shoal_pool_destroy(pool);
+    shoal_arena_destroy(arena);
+    return st;
+}
+
+static void faulty_close(faulty *f)
+{
+    shoal_checkpoint_close(f->l.checkpoint);
+    maker_forget(&f->m);
+}
+
+/* Of several failures all thread counts name the same one. */
+static void first_failure_is_named(void **state)
+{
+    (void)state;
+    faulty f = {0};
+    faulty_write(&f);
+    f.scales[20 * FAULTY_N + 5] = 0x7e00;
+    f.scales[9 * FAULTY_N + 70] = 0xfc00;
+    f.scales[31 * FAULTY_N] = 0x7c00;
+    faulty_open(&f);
+    for (int round = 0; round < 10; round++)
+        for (int threads = 1; threads <= 5; threads++) {
+            assert_int_equal(faulty_load(&f, threads), SHOAL_ERR_DATA);
+            assert_string_equal(shoal_error_text(),
+                                "tensor P.scales: the scale of group 9, column 70 is infinite");
+        }
+    faulty_close(&f);
+}
+
+/* A file that shrinks while it is open: the same sentence, and every thread comes back. */
+static void short_file_is_named(void **state)
+{
+    (void)state;
+    faulty f = {0};
+    char path[320], want[1024];
+    faulty_write(&f);
+    faulty_open(&f);
+    snprintf(path, sizeof path, "%s/model.safetensors", f.m.folder);
+    assert_int_equal(truncate(path, 2500000), 0);
+    for (int threads = 1; threads <= 5; threads++) {
+        assert_int_equal(faulty_load(&f, threads), SHOAL_ERR_IO);
+        if (threads == 1)
+            snprintf(want, sizeof want, "%s", shoal_error_text());
+        assert_string_equal(shoal_error_text(), want);
+        assert_non_null(strstr(shoal_error_text(), "ends at byte 2500000"));
+    }
+    faulty_close(&f);
+}
+
+/* Every allocation of a load may fail: it says so, and nothing leaks or hangs. */
+static void no_memory_is_said(void **state)
+{
+    (void)state;
+    faulty f = {0};
+    uint64_t n = 1;
+    faulty_write(&f);
+    faulty_open(&f);
+    assert_int_equal(faulty_load(&f, 2), SHOAL_OK);
+    for (bool failed = true; failed; n++) {
+        const shoal_rect all = {.n_end = FAULTY_N, .k_end = FAULTY_K};
+        const shoal_linear_spec spec = spec_of(&f.w, &all, 0);
+        shoal_arena *arena;
+        shoal_linear linear;
+        shoal_pool *pool;
+        assert_int_equal(shoal_arena_create(SHOAL_MEM_WEIGHTS, &arena), SHOAL_OK);
+        assert_int_equal(shoal_pool_create(2, true, &pool), SHOAL_OK);
+        shoal_mem_fail_nth(n);
+        const shoal_status st =
+            shoal_load_linear(&f.manifest, &f.w, &all, &spec, SHOAL_CPU_REF, arena, pool, &linear);
+        failed = st != SHOAL_OK;
+        shoal_mem_fail_nth(0);
+        assert_true(!failed || st == SHOAL_ERR_TEMPORARY);
+        shoal_pool_destroy(pool);
+        shoal_arena_destroy(arena);
+    }
+    assert_true(n > 8);
+    faulty_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(slices_of_real_models),
-        cmocka_unit_test(several_strips),
+        cmocka_unit_test(slices_of_real_models),  cmocka_unit_test(several_strips),
+        cmocka_unit_test(first_failure_is_named), cmocka_unit_test(short_file_is_named),
+        cmocka_unit_test(no_memory_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -295,9 +295,10 @@ static void test_append_int8_meaning(void **state)
     float scale;
     memcpy(&scale, page + 2 * 16 * 24 + 4 * 3, sizeof scale);
     assert_true(scale == 2.54f / 127.0f);
-    assert_int_equal((int8_t)page[5 * 16 + 3], -127);
+    assert_int_equal((int8_t)page[(5 / 4 * 16 + 3) * 4 + 5 % 4], -127);
     for (int d = 0; d < 24; d++)
-        assert_int_equal((int8_t)page[d * 16 + 3], (int)rintf(key[d] * (127.0f / 2.54f)));
+        assert_int_equal((int8_t)page[(d / 4 * 16 + 3) * 4 + d % 4],
+                         (int)rintf(key[d] * (127.0f / 2.54f)));
     key[0] = NAN;
     value[3] = INFINITY;
     assert_int_equal(shoal_kv_append(&shoal_ops_ref, &shoal_quantize_ref, &kv.layer, 0, kv.pages[0],

@@ -64,6 +64,34 @@ static void error_is_half_a_step(void **state)
         }
 }
 
+/* Codes and widened halves by the words of their definitions, bit for bit. */
+static void definitions(void **state)
+{
+    maker m = {.seed = 2};
+    float weights[200];
+    uint8_t codes[200];
+    (void)state;
+    for (int round = 0; round < 4000; round++) {
+        const int which = round % 2, count = 1 + (int)maker_below(&m, 200);
+        const float size = ldexpf(1.0f, (int)maker_below(&m, 270) - 145);
+        float scale;
+        for (int i = 0; i < count; i++)
+            weights[i] = maker_unit(&m) * size;
+        assert_true(shoal_quantize_weight_group(weights, count, kinds[which].kind, codes, &scale));
+        for (int i = 0; i < count; i++) {
+            const float zero = (float)kinds[which].zero, top = which ? 255.0f : 15.0f;
+            const float code = scale > 0.0f ? rintf(weights[i] / scale) + zero : zero;
+            assert_int_equal(codes[i], (int)fminf(fmaxf(code, 0.0f), top));
+        }
+    }
+    for (uint32_t h = 0; h < 65536; h++) {
+        const uint16_t half = (uint16_t)h;
+        float wide;
+        shoal_widen_f32(&half, SHOAL_F16, 1, &wide);
+        assert_int_equal(shoal_f32_bits(wide), shoal_f32_bits(shoal_f32_from_f16(half)));
+    }
+}
+
 /* With absmax 7 (127) the scale is 1 and halves are ties: they go to the even code. */
 static void ties_go_to_even(void **state)
 {
@@ -132,6 +160,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words),
         cmocka_unit_test(error_is_half_a_step),
+        cmocka_unit_test(definitions),
         cmocka_unit_test(ties_go_to_even),
         cmocka_unit_test(zeros_and_subnormals),
         cmocka_unit_test(not_a_number_is_refused),

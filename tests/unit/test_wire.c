@@ -80,6 +80,7 @@ static shoal_wire_load sample_load(void)
                              .cpu = "avx2",
                              .activations = 2,
                              .kv = -1,
+                             .reduce = 1,
                              .threads = 16,
                              .ranks = 3,
                              .prefill_chunk = 256,
@@ -206,6 +207,7 @@ static void same_load(const shoal_wire_load *a, const shoal_wire_load *b)
     assert_string_equal(a->cpu, b->cpu);
     assert_int_equal(a->activations, b->activations);
     assert_int_equal(a->kv, b->kv);
+    assert_int_equal(a->reduce, b->reduce);
     assert_int_equal(a->threads, b->threads);
     assert_int_equal(a->ranks, b->ranks);
     assert_int_equal(a->prefill_chunk, b->prefill_chunk);
@@ -575,6 +577,7 @@ static void numbers_out_of_range(void **state)
     REFUSED(SHOAL_WIRE_LOAD, m.load.model = "");
     REFUSED(SHOAL_WIRE_LOAD, m.load.kv = -2);
     REFUSED(SHOAL_WIRE_LOAD, m.load.activations = 8);
+    REFUSED(SHOAL_WIRE_LOAD, m.load.reduce = 8);
     REFUSED(SHOAL_WIRE_LOAD, m.load.ranks = 0);
     REFUSED(SHOAL_WIRE_LOAD, m.load.ranks = 4); /* three capacities */
     REFUSED(SHOAL_WIRE_LOAD, m.load.threads = -1);

@@ -3,7 +3,8 @@
 #include "proto/bytes.h"
 
 /* Rows of an act start on a cache line and fast rows may read a whole K step past the end. */
-#define LD_STEP 64
+#define LD_STEP      64
+#define LD_STEP_BF16 32
 
 typedef struct {
     uint64_t values, scales, sums;
@@ -13,18 +14,22 @@ typedef struct {
  * few sets of the cache and push each other out. */
 static int64_t leading(const shoal_linear *like)
 {
-    const int64_t lines = shoal_ceil_div(like->spec.k, LD_STEP);
-    return (lines | 1) * LD_STEP;
+    const int64_t step = like->spec.act == SHOAL_ACT_BF16 ? LD_STEP_BF16 : LD_STEP;
+    return (shoal_ceil_div(like->spec.k, step) | 1) * step;
+}
+
+int64_t shoal_act_value_bytes(shoal_act_form form)
+{
+    return form == SHOAL_ACT_INT8 ? 1 : form == SHOAL_ACT_BF16 ? 2 : 4;
 }
 
 /* Both factors are below 2^31, so no product of this file overflows 64 bits. */
 static act_bytes measure(const shoal_linear *like, int64_t rows_max)
 {
-    const bool int8 = like->spec.act == SHOAL_ACT_INT8;
     const uint64_t rows = (uint64_t)rows_max, ld = (uint64_t)leading(like);
     act_bytes b = {0, 0, 0};
-    (void)shoal_pad_u64(rows * ld * (int8 ? 1 : 4), 64, &b.values);
-    if (int8) {
+    (void)shoal_pad_u64(rows * ld * (uint64_t)shoal_act_value_bytes(like->spec.act), 64, &b.values);
+    if (like->spec.act == SHOAL_ACT_INT8) {
         (void)shoal_pad_u64(rows * (uint64_t)like->size.act_groups * 4, 64, &b.scales);
         (void)shoal_pad_u64(rows * (uint64_t)like->size.segments * 4, 64, &b.sums);
     }
@@ -54,14 +59,15 @@ shoal_status shoal_act_create(const shoal_linear *like, const int32_t *perm, int
     SHOAL_TRY(take(arena, b.values, &values));
     SHOAL_TRY(take(arena, b.scales, &scales));
     SHOAL_TRY(take(arena, b.sums, &sums));
-    const bool int8 = like->spec.act == SHOAL_ACT_INT8;
+    const shoal_act_form form = like->spec.act;
     *out = (shoal_act){
         .like = like,
         .perm = perm,
         .rows_max = rows_max,
         .ld = leading(like),
-        .f32 = int8 ? NULL : values,
-        .q = int8 ? values : NULL,
+        .f32 = form == SHOAL_ACT_F32 ? values : NULL,
+        .q = form == SHOAL_ACT_INT8 ? values : NULL,
+        .bf16 = form == SHOAL_ACT_BF16 ? values : NULL,
         .scales = scales,
         .sums = sums,
     };
@@ -72,7 +78,7 @@ bool shoal_act_shared(const shoal_linear *a, const shoal_linear *b)
 {
     if (a->spec.act != b->spec.act || a->spec.k != b->spec.k || a->spec.k_begin != b->spec.k_begin)
         return false;
-    if (a->spec.act == SHOAL_ACT_F32)
+    if (a->spec.act != SHOAL_ACT_INT8)
         return true; /* no groups, no sums: the row itself */
     return a->spec.act_group == b->spec.act_group && a->spec.group == b->spec.group &&
            a->spec.unit == b->spec.unit;

@@ -1,4 +1,4 @@
-/* kernels/act.h - the input of linears: fp32 rows, or int8 rows with their scales and sums.
+/* kernels/act.h - the input of linears: fp32 or bf16 rows, or int8 rows with scales and sums.
  *
  * One act serves every linear whose spec asks for the same form, groups, segments and
  * permutation; the quantizer (docs/arithmetic.md rule 2) writes it, linears read it. */
@@ -14,13 +14,17 @@ typedef struct {
     const int32_t *perm;      /* [k]: input i of the act is element perm[i] of the source row;
                                  NULL for the natural order                                     */
     int64_t rows_max;
-    int64_t ld;    /* elements between rows of f32 or q: k rounded up to an odd multiple of 64; the
-                      rest is 0                                                                   */
-    float *f32;    /* [rows_max][ld], form F32                                                  */
-    int8_t *q;     /* [rows_max][ld], form INT8                                                 */
-    float *scales; /* [rows_max][act_groups]; NaN marks a row error                             */
-    int32_t *sums; /* [rows_max][segments]: sum of q over a segment                             */
+    int64_t ld; /* elements between rows: k rounded up to an odd multiple of 64 (BF16: of 32, a
+                   cache line); the rest is 0                                                    */
+    float *f32; /* [rows_max][ld], form F32                                                     */
+    int8_t *q;  /* [rows_max][ld], form INT8                                                    */
+    uint16_t *bf16; /* [rows_max][ld], form BF16                                                */
+    float *scales;  /* [rows_max][act_groups]; NaN marks a row error                             */
+    int32_t *sums;  /* [rows_max][segments]: sum of q over a segment                             */
 } shoal_act;
+
+/* Bytes of one value of a form. */
+int64_t shoal_act_value_bytes(shoal_act_form form);
 
 /* Bytes that shoal_act_create takes from the arena for `rows_max` rows. */
 uint64_t shoal_act_bytes(const shoal_linear *like, int64_t rows_max);

@@ -47,8 +47,9 @@ static void book(shoal_backend *backend, const shoal_timed_line *call)
 
 static double act_bytes(const shoal_act *act, int64_t rows)
 {
-    return (double)rows * (double)(act->like->spec.k * (act->q ? 1 : 4) +
-                                   act->like->size.act_groups * (int64_t)sizeof(float));
+    const shoal_linear *like = act->like;
+    return (double)rows * (double)(like->spec.k * shoal_act_value_bytes(like->spec.act) +
+                                   like->size.act_groups * (int64_t)sizeof(float));
 }
 
 static double weight_bytes(const shoal_linear *linear)

@@ -78,7 +78,8 @@ static void detect(void)
     machine_has[SHOAL_CPU_AMX] =
         avx512vnni && tiles && (state & STATE_AMX) == STATE_AMX && grant_tiles();
     machine_has_bf16[SHOAL_CPU_AVX512VNNI] = avx512vnni && BIT(more.a, 5);
-    machine_has_bf16[SHOAL_CPU_AMX] = machine_has[SHOAL_CPU_AMX] && BIT(seven.d, 22);
+    machine_has_bf16[SHOAL_CPU_AMX] =
+        machine_has[SHOAL_CPU_AMX] && machine_has_bf16[SHOAL_CPU_AVX512VNNI] && BIT(seven.d, 22);
 }
 #else
 static void detect(void)

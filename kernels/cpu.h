@@ -27,8 +27,8 @@ const char *shoal_cpu_name(shoal_cpu_level level);
  * the kernel on the first call. */
 bool shoal_cpu_has(shoal_cpu_level level);
 
-/* Does this machine multiply bf16 with the registers of `level`: vdpbf16ps (AVX512VNNI), tdpbf16ps
- * (AMX)? False for every other level. */
+/* Does this machine multiply bf16 with the registers of `level`: vdpbf16ps (AVX512VNNI), also
+ * tdpbf16ps (AMX)? False for every other level. */
 bool shoal_cpu_has_bf16(shoal_cpu_level level);
 
 /* The highest level this machine has. */

@@ -183,8 +183,9 @@ shoal_status shoal_linear_create(const shoal_linear_spec *spec, shoal_cpu_level 
     SHOAL_TRY(take(arena, w.size.scales_bytes, &scales));
     SHOAL_TRY(take(arena, w.size.zeros_bytes, &zeros));
     SHOAL_TRY(take(arena, w.size.mins_bytes, &mins));
-    if (!int8_inputs(spec))
+    if (spec->kind == SHOAL_WEIGHT_FLOAT)
         w.spec.act = SHOAL_ACT_F32;
+    w.bf16 = shoal_bf16_pick(cap);
     w.segments = segments;
     w.codes = codes;
     w.scales = scales;

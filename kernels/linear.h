@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernels/bf16.h"
 #include "kernels/canonical.h"
 #include "kernels/cpu.h"
 #include "proto/arena.h"
@@ -38,8 +39,9 @@
 #define SHOAL_PER_TOKEN_K_MAX 66311
 
 typedef enum {
-    SHOAL_ACT_F32, /* fp32 inputs; integer weights are dequantized: w = fmaf(u - z, s, m)  */
-    SHOAL_ACT_INT8 /* int8 inputs, one scale per row and activation group                  */
+    SHOAL_ACT_F32,  /* fp32 inputs; integer weights are dequantized: w = fmaf(u - z, s, m)   */
+    SHOAL_ACT_INT8, /* int8 inputs, one scale per row and activation group                   */
+    SHOAL_ACT_BF16  /* inputs and dequantized weights rounded to bf16                        */
 } shoal_act_form;
 
 typedef struct {
@@ -90,6 +92,7 @@ typedef struct {
     uint8_t *zeros;
     float *mins;
     float *bias; /* [n] or NULL; set by the owner, added by whoever the step says           */
+    shoal_bf16_kind bf16; /* how products of form BF16 add up                              */
     const shoal_linear_row *decode; /* row for up to SHOAL_DECODE_ROWS input rows           */
     const shoal_linear_row *prefill;
     const shoal_pack_row *pack; /* loops that fill it (kernels/pack.h) */
@@ -99,8 +102,8 @@ typedef struct {
 SHOAL_MUST_USE shoal_status shoal_linear_measure(const shoal_linear_spec *spec,
                                                  shoal_linear_size *out);
 
-/* Allocate from `arena` exactly size.bytes, fill the segments, choose the kernel rows for `cap`.
- * `linear` is written only on success. */
+/* Allocate from `arena` exactly size.bytes, fill the segments, choose kind and kernel rows for
+ * `cap`. `linear` is written only on success. */
 SHOAL_MUST_USE shoal_status shoal_linear_create(const shoal_linear_spec *spec, shoal_cpu_level cap,
                                                 shoal_arena *arena, shoal_linear *linear);
 
@@ -121,7 +124,7 @@ SHOAL_MUST_USE shoal_status shoal_linear_pack_columns(shoal_linear *linear, cons
 SHOAL_MUST_USE shoal_status shoal_linear_unpack(const shoal_linear *linear, int64_t n_begin,
                                                 shoal_canonical *block);
 
-/* w[n][k] in fp32 of one element, as docs/arithmetic.md rule 1 has it (tests, probe). */
+/* w[n][k] in fp32 of one element, as docs/arithmetic.md rule 1 has it (reference, tests). */
 float shoal_linear_weight(const shoal_linear *linear, int64_t n, int64_t k);
 
 /* "cpu-panel64-int4-f16/1" (kind and scale type), "cpu-panel64-bf16/1" (float kind) and so on:

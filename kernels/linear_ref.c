@@ -62,6 +62,34 @@ static float join_f32(const shoal_linear *w, const shoal_act *a, int64_t row, in
     return acc;
 }
 
+/* Steps of up to 32 inputs, which start where the segment starts. */
+static float join_bf16(const shoal_linear *w, const shoal_act *a, int64_t row, int64_t panel,
+                       const shoal_segment *s, int64_t c, float acc)
+{
+    const uint16_t *x = a->bf16 + row * a->ld + s->k;
+    float weights[SHOAL_BF16_STEP];
+    for (int32_t i = 0, count; i < s->count; i += count) {
+        count = s->count - i < SHOAL_BF16_STEP ? s->count - i : SHOAL_BF16_STEP;
+        for (int32_t j = 0; j < count; j++) {
+            const float exact = shoal_linear_weight(w, panel * SHOAL_PANEL + c, s->k + i + j);
+            weights[j] = shoal_bf16_weight(w->bf16, exact);
+        }
+        acc = shoal_bf16_dot(w->bf16, x + i, weights, count, acc);
+    }
+    return acc;
+}
+
+static float join(const shoal_linear *w, const shoal_act *a, int64_t row, int64_t panel,
+                  int64_t segment, int64_t c, float acc)
+{
+    const shoal_segment *s = &w->segments[segment];
+    switch (w->spec.act) {
+    case SHOAL_ACT_INT8: return join_int8(w, a, row, panel, s, segment, c, acc);
+    case SHOAL_ACT_BF16: return join_bf16(w, a, row, panel, s, c, acc);
+    default: return join_f32(w, a, row, panel, s, c, acc);
+    }
+}
+
 void shoal_linear_accumulate_ref(const shoal_linear *w, const shoal_act *a, int64_t row0,
                                  int64_t rows, int64_t panel, int64_t seg_begin, int64_t seg_end,
                                  float *acc)
@@ -69,11 +97,8 @@ void shoal_linear_accumulate_ref(const shoal_linear *w, const shoal_act *a, int6
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t c = 0; c < SHOAL_PANEL; c++) {
             float sum = acc[r * SHOAL_PANEL + c];
-            for (int64_t i = seg_begin; i < seg_end; i++) {
-                const shoal_segment *s = &w->segments[i];
-                sum = w->spec.act == SHOAL_ACT_INT8 ? join_int8(w, a, row0 + r, panel, s, i, c, sum)
-                                                    : join_f32(w, a, row0 + r, panel, s, c, sum);
-            }
+            for (int64_t i = seg_begin; i < seg_end; i++)
+                sum = join(w, a, row0 + r, panel, i, c, sum);
             acc[r * SHOAL_PANEL + c] = sum;
         }
     }

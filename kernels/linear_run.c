@@ -44,7 +44,7 @@ static int64_t block_of(int64_t columns, int64_t rows, int64_t most, int threads
 /* Rows of `act` whose values fill the room for inputs, at most `most`. */
 static int64_t fitting(const shoal_act *act, int64_t most)
 {
-    const int64_t row_bytes = act->ld * (act->q ? 1 : (int64_t)sizeof(float));
+    const int64_t row_bytes = act->ld * shoal_act_value_bytes(act->like->spec.act);
     while (most > 2 * ROW_BLOCK_MIN && most * row_bytes > INPUT_BYTES + INPUT_BYTES / 8)
         most /= 2;
     return most;

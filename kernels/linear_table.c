@@ -49,10 +49,35 @@ static bool dense(const shoal_linear *w)
     return w->spec.kind == SHOAL_WEIGHT_FLOAT;
 }
 
+static bool steps(const shoal_linear *w)
+{
+    return shoal_linear_edges(w, w->spec.kind == SHOAL_WEIGHT_INT4 ? 8 : 4);
+}
+
 static bool dequantized(const shoal_linear *w)
 {
-    return w->spec.kind != SHOAL_WEIGHT_FLOAT && w->spec.act == SHOAL_ACT_F32 &&
-           shoal_linear_edges(w, w->spec.kind == SHOAL_WEIGHT_INT4 ? 8 : 4);
+    return w->spec.kind != SHOAL_WEIGHT_FLOAT && w->spec.act == SHOAL_ACT_F32 && steps(w);
+}
+
+/* The kind names the instruction; a linear of another machine's kind is the reference's. */
+static bool bf16_of(const shoal_linear *w, shoal_bf16_kind kind)
+{
+    return w->spec.act == SHOAL_ACT_BF16 && w->bf16 == kind && steps(w);
+}
+
+static bool bf16_chains(const shoal_linear *w)
+{
+    return bf16_of(w, SHOAL_BF16_F32);
+}
+
+static bool bf16_dots(const shoal_linear *w)
+{
+    return bf16_of(w, SHOAL_BF16_AVX512) && shoal_cpu_has_bf16(SHOAL_CPU_AVX512VNNI);
+}
+
+static bool bf16_tiles(const shoal_linear *w)
+{
+    return bf16_of(w, SHOAL_BF16_AMX) && shoal_cpu_has_bf16(SHOAL_CPU_AMX);
 }
 #endif
 
@@ -81,6 +106,14 @@ const shoal_linear_row shoal_linear_rows[] = {
     {"float-avx2", SHOAL_CPU_AVX2, 1, dense, shoal_linear_accumulate_float_avx2,
      shoal_panel_put_avx2, shoal_unit_flush_avx2, shoal_linear_units_by_calls},
     {"dequant-avx2", SHOAL_CPU_AVX2, 1, dequantized, shoal_linear_accumulate_float_avx2,
+     shoal_panel_put_avx2, shoal_unit_flush_avx2, shoal_linear_units_by_calls},
+    {"bf16-amx", SHOAL_CPU_AMX, 1, bf16_tiles, shoal_linear_accumulate_bf16_amx,
+     shoal_panel_put_avx512, shoal_unit_flush_avx512, shoal_linear_units_by_calls},
+    {"bf16-avx512bf16", SHOAL_CPU_AVX512VNNI, 1, bf16_dots, shoal_linear_accumulate_bf16_dot,
+     shoal_panel_put_avx512, shoal_unit_flush_avx512, shoal_linear_units_by_calls},
+    {"bf16-avx512", SHOAL_CPU_AVX512, 1, bf16_chains, shoal_linear_accumulate_bf16_avx512,
+     shoal_panel_put_avx512, shoal_unit_flush_avx512, shoal_linear_units_by_calls},
+    {"bf16-avx2", SHOAL_CPU_AVX2, 1, bf16_chains, shoal_linear_accumulate_bf16_avx2,
      shoal_panel_put_avx2, shoal_unit_flush_avx2, shoal_linear_units_by_calls},
 #endif
     {"ref", SHOAL_CPU_REF, 1, any, shoal_linear_accumulate_ref, shoal_panel_put_ref,

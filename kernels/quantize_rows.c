@@ -7,6 +7,7 @@
 #include "proto/dtype.h"
 
 #define INFINITY_BITS UINT32_C(0x7f800000) /* from here on: a row error           */
+#define OVER_BITS     UINT32_C(0x7f7f8000) /* the same for bf16, which rounds it up */
 #define TINY_BITS     UINT32_C(0x1f800000) /* 2^-64: below it a group counts as 0 */
 #define NAN_BITS      UINT32_C(0x7fc00000)
 
@@ -38,7 +39,14 @@ static int32_t sum_ref(const int8_t *q, int64_t count)
     return sum;
 }
 
-const shoal_quantize_row shoal_quantize_ref = {SHOAL_CPU_REF, absmax_ref, round_ref, sum_ref};
+static void narrow_ref(const float *x, int64_t count, uint16_t *out)
+{
+    for (int64_t i = 0; i < count; i++)
+        out[i] = shoal_bf16_from_f32(x[i]);
+}
+
+const shoal_quantize_row shoal_quantize_ref = {SHOAL_CPU_REF, absmax_ref, round_ref, sum_ref,
+                                               narrow_ref};
 
 const shoal_quantize_row *shoal_quantize_pick(shoal_cpu_level cap)
 {
@@ -170,11 +178,31 @@ static int64_t copy_f32(const shoal_quantize_row *ops, view *v, const shoal_act 
     return ops->absmax(out, count) >= INFINITY_BITS;
 }
 
+static int64_t narrow_f32(const shoal_quantize_row *ops, view *v, const shoal_act *act, int64_t row,
+                          int64_t k, int64_t count)
+{
+    const int64_t past = k + count;
+    uint16_t *out = act->bf16 + row * act->ld + k;
+    bool error = false;
+    for (int64_t i = 0, step; i < count; i += step) {
+        step = look_step(v, count - i);
+        const float *x = look(v, i, step);
+        ops->narrow(x, step, out + i);
+        error |= ops->absmax(x, step) >= OVER_BITS;
+    }
+    if (past == act->like->spec.k)
+        memset(out + count, 0, (size_t)(act->ld - past) * sizeof *out);
+    return error;
+}
+
 static int64_t quantize(const shoal_quantize_row *ops, view *v, const shoal_act *act, int64_t row,
                         int64_t k, int64_t count)
 {
-    return act->q ? quantize_int8(ops, v, act, row, k, count)
-                  : copy_f32(ops, v, act, row, k, count);
+    switch (act->like->spec.act) {
+    case SHOAL_ACT_INT8: return quantize_int8(ops, v, act, row, k, count);
+    case SHOAL_ACT_BF16: return narrow_f32(ops, v, act, row, k, count);
+    default: return copy_f32(ops, v, act, row, k, count);
+    }
 }
 
 void shoal_quantize_rows(shoal_cpu_level cap, const float *source, int64_t ld_source, int64_t row0,

@@ -1,8 +1,9 @@
 /* kernels/quantize_rows.h - fp32 rows become the input of linears (docs/arithmetic.md rule 2).
  *
  * Form INT8: per row and activation group one scale and int8 values, per segment the sum of its
- * values; form F32: the values themselves. The permutation of the act is applied on the way and
- * the padding up to `ld` is zeroed. The bits do not depend on the level. */
+ * values; form F32: the values themselves; form BF16: the values rounded to bf16. The permutation
+ * of the act is applied on the way and the padding up to `ld` is zeroed. The bits do not depend on
+ * the level. */
 #ifndef SHOAL_KERNELS_QUANTIZE_ROWS_H
 #define SHOAL_KERNELS_QUANTIZE_ROWS_H
 
@@ -13,8 +14,9 @@
 
 /* Write rows [row0, row0 + rows) of `act` from source [rows][ld_source] (row i of the source is row
  * row0 + i of the act). A group with a NaN or an infinity is a row error: INT8 gets scale NaN and
- * zeros; in both forms pending[i] += the number of such groups (F32: at most 1). `pending` [rows]
- * may be NULL. Calls for different rows may run at the same time. */
+ * zeros; in every form pending[i] += the number of such groups (F32 and BF16: at most 1; BF16 also
+ * for a number that bf16 rounds to infinity). `pending` [rows] may be NULL. Calls for different
+ * rows may run at the same time. */
 void shoal_quantize_rows(shoal_cpu_level cap, const float *source, int64_t ld_source, int64_t row0,
                          int64_t rows, shoal_act *act, int64_t *pending);
 
@@ -24,12 +26,13 @@ void shoal_quantize_rows(shoal_cpu_level cap, const float *source, int64_t ld_so
 int64_t shoal_quantize_part(shoal_cpu_level cap, const float *x, int64_t row, int64_t k,
                             int64_t count, shoal_act *act);
 
-/* The three loops that have a variant per level. */
+/* The four loops that have a variant per level. */
 typedef struct {
     shoal_cpu_level needs;
     uint32_t (*absmax)(const float *x, int64_t count); /* max of bits & 0x7fffffff             */
     void (*round)(const float *x, int64_t count, float inverse, int8_t *q); /* rintf(x * inverse) */
     int32_t (*sum)(const int8_t *q, int64_t count);
+    void (*narrow)(const float *x, int64_t count, uint16_t *out); /* bits of bf16 numbers       */
 } shoal_quantize_row;
 
 /* The one for `cap` on this machine. */

@@ -35,6 +35,7 @@ static void products_f32(int64_t steps)
 }
 
 #define INTEGERS (SHOAL_PEAK_INT4 | SHOAL_PEAK_INT8)
+#define FLOATS   (SHOAL_PEAK_F32 | SHOAL_PEAK_BF16)
 
 const shoal_peak shoal_peaks[] = {
 #if defined(__x86_64__)
@@ -44,18 +45,16 @@ const shoal_peak shoal_peaks[] = {
     {"vpdpbusd.zmm", INTEGERS, SHOAL_CPU_AVX512VNNI, false, 12.0 * 2 * 64, shoal_peak_vpdpbusd_zmm},
     {"vdpbf16ps.zmm", SHOAL_PEAK_BF16, SHOAL_CPU_AVX512VNNI, true, 12.0 * 2 * 32,
      shoal_peak_vdpbf16ps_zmm},
-    {"vfmadd231ps.zmm", SHOAL_PEAK_F32, SHOAL_CPU_AVX512, false, 12.0 * 2 * 16,
-     shoal_peak_vfmadd231ps_zmm},
+    {"vfmadd231ps.zmm", FLOATS, SHOAL_CPU_AVX512, false, 12.0 * 2 * 16, shoal_peak_vfmadd231ps_zmm},
     {"vpdpbusd.ymm", INTEGERS, SHOAL_CPU_AVXVNNI, false, 12.0 * 2 * 32, shoal_peak_vpdpbusd_ymm},
     {"vpmaddubsw.ymm", SHOAL_PEAK_INT4, SHOAL_CPU_AVX2, false, 12.0 * 2 * 32,
      shoal_peak_vpmaddubsw_ymm},
     {"vpmaddwd.ymm", SHOAL_PEAK_INT8, SHOAL_CPU_AVX2, false, 12.0 * 2 * 16,
      shoal_peak_vpmaddwd_ymm},
-    {"vfmadd231ps.ymm", SHOAL_PEAK_F32, SHOAL_CPU_AVX2, false, 12.0 * 2 * 8,
-     shoal_peak_vfmadd231ps_ymm},
+    {"vfmadd231ps.ymm", FLOATS, SHOAL_CPU_AVX2, false, 12.0 * 2 * 8, shoal_peak_vfmadd231ps_ymm},
 #endif
     {"c.int32", INTEGERS, SHOAL_CPU_REF, false, 2.0 * SUMS, products_int32},
-    {"c.f32", SHOAL_PEAK_F32, SHOAL_CPU_REF, false, 2.0 * SUMS, products_f32},
+    {"c.f32", FLOATS, SHOAL_CPU_REF, false, 2.0 * SUMS, products_f32},
 };
 
 const size_t shoal_peak_count = sizeof shoal_peaks / sizeof shoal_peaks[0];

@@ -17,7 +17,7 @@ typedef enum {
     SHOAL_PEAK_INT4 = 1, /* int8 x codes of 4 bits                                    */
     SHOAL_PEAK_INT8 = 2, /* int8 x int8, no saturation                                */
     SHOAL_PEAK_F32 = 4,  /* fp32, fused                                               */
-    SHOAL_PEAK_BF16 = 8  /* bf16 into fp32                                            */
+    SHOAL_PEAK_BF16 = 8  /* bf16 into fp32; where no instruction does it, widened      */
 } shoal_peak_product;
 
 typedef struct {
@@ -29,7 +29,7 @@ typedef struct {
     void (*run)(int64_t steps);
 } shoal_peak;
 
-/* Fastest first, the portable ones last; with these every product has a peak but bf16. */
+/* Fastest first, the portable ones last; with these every product has a peak. */
 extern const shoal_peak shoal_peaks[];
 extern const size_t shoal_peak_count;
 

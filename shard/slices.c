@@ -8,6 +8,7 @@
 static const char *const activation_names[] = {
     [SHOAL_ACTIVATIONS_AUTO] = "auto",
     [SHOAL_ACTIVATIONS_INT8] = "int8",
+    [SHOAL_ACTIVATIONS_BF16] = "bf16",
     [SHOAL_ACTIVATIONS_F32] = "f32",
 };
 
@@ -148,11 +149,17 @@ static int64_t act_group(const shoal_slicing *slicing, const shoal_weight *weigh
     return ACT_GROUP;
 }
 
+static shoal_act_form act_form(const shoal_weight *weight, shoal_activations activations)
+{
+    if (weight->kind == SHOAL_WEIGHT_FLOAT || activations == SHOAL_ACTIVATIONS_F32)
+        return SHOAL_ACT_F32;
+    return activations == SHOAL_ACTIVATIONS_BF16 ? SHOAL_ACT_BF16 : SHOAL_ACT_INT8;
+}
+
 bool shoal_slice_spec(const shoal_slicing *slicing, int rank, int layer, shoal_role role,
                       shoal_linear_spec *out)
 {
     const shoal_weight *weight = shoal_manifest_weight(slicing->manifest, layer, role);
-    const bool floats = weight->kind == SHOAL_WEIGHT_FLOAT;
     int64_t unit = 0;
     shoal_rect rect;
 
@@ -170,8 +177,7 @@ bool shoal_slice_spec(const shoal_slicing *slicing, int rank, int layer, shoal_r
         .has_zeros = weight->has_zeros,
         .zero_const = weight->zero_const,
         .has_mins = weight->has_mins,
-        .act = floats || slicing->activations == SHOAL_ACTIVATIONS_F32 ? SHOAL_ACT_F32
-                                                                       : SHOAL_ACT_INT8,
+        .act = act_form(weight, slicing->activations),
         .act_group = act_group(slicing, weight, unit),
         .unit = unit,
     };

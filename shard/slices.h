@@ -26,15 +26,16 @@
 #include "shard/manifest.h"
 #include "shard/plan.h"
 
-/* --activations: AUTO and INT8 give int8 inputs to every linear with integer weights; float
- * linears take fp32 in any case. */
+/* --activations: AUTO and INT8 give int8 inputs to every linear with integer weights, BF16 rounds
+ * its inputs and weights to bf16; float linears take fp32 in any case. */
 typedef enum {
     SHOAL_ACTIVATIONS_AUTO,
     SHOAL_ACTIVATIONS_INT8,
+    SHOAL_ACTIVATIONS_BF16,
     SHOAL_ACTIVATIONS_F32
 } shoal_activations;
 
-/* "auto", "int8", "f32"; false for another word. */
+/* "auto", "int8", "bf16", "f32"; false for another word. */
 bool shoal_activations_parse(const char *word, shoal_activations *out);
 const char *shoal_activations_name(shoal_activations activations);
 

@@ -91,8 +91,8 @@ static shoal_status compare(const job *j)
     if (memcmp(first, mine, sizeof mine) != 0)
         st = shoal_fail(SHOAL_ERR_CONFIG,
                         "this rank sees another model, plan, arithmetic or size of steps than "
-                        "rank 0 (%s)",
-                        j->settings->model);
+                        "rank 0 (%s, %s)",
+                        j->settings->model, j->a->blueprint->arithmetic);
     if (st == SHOAL_OK)
         st = shoal_blueprint_check_fit(j->settings, j->a->blueprint);
     return shoal_comm_agree(j->comm, st);

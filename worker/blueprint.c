@@ -1,5 +1,6 @@
 #include "worker/blueprint.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "proto/bytes.h"
@@ -54,16 +55,25 @@ static shoal_status open_parts(const shoal_worker_settings *settings, const char
     return shoal_manifest_create(b->model, b->checkpoint, &options, &b->manifest);
 }
 
-/* By activations f32 or not, and by shoal_payload: everything that decides a bit. */
-static const char *const arithmetic_ids[2][3] = {
-    {"cpu-int8/1", "cpu-int8/1+reduce-bf16/1", "cpu-int8/1+reduce-int8/1"},
-    {"cpu-f32/1", "cpu-f32/1+reduce-bf16/1", "cpu-f32/1+reduce-int8/1"},
-};
+/* Everything that decides a bit. What a machine adds up is part of the name only where machines
+ * differ. */
+static shoal_status name_arithmetic(const shoal_worker_settings *settings, char *out, size_t size)
+{
+    static const char *const reduces[] = {"", "+reduce-bf16/1", "+reduce-int8/1"};
+    const char *id = settings->activations == SHOAL_ACTIVATIONS_F32 ? "cpu-f32/1" : "cpu-int8/1";
+    shoal_cpu_level cap;
+    if (settings->activations == SHOAL_ACTIVATIONS_BF16) {
+        SHOAL_TRY(shoal_cpu_cap(settings->cpu, &cap));
+        id = shoal_bf16_arithmetic(shoal_bf16_pick(cap));
+    }
+    (void)snprintf(out, size, "%s%s", id, reduces[settings->reduce]);
+    return SHOAL_OK;
+}
 
 static shoal_status choose_sizes(const shoal_worker_settings *settings, shoal_blueprint *b)
 {
     const bool f32 = settings->activations == SHOAL_ACTIVATIONS_F32;
-    b->arithmetic = arithmetic_ids[f32][settings->reduce];
+    SHOAL_TRY(name_arithmetic(settings, b->arithmetic, sizeof b->arithmetic));
     b->kv = settings->kv >= 0 ? (shoal_kv_type)settings->kv : f32 ? SHOAL_KV_F32 : SHOAL_KV_F16;
     b->context = settings->context ? settings->context : b->model->context;
     if (b->context > b->model->context)

@@ -22,9 +22,9 @@ typedef struct {
     shoal_slicing slicing; /* borrows the three above */
     shoal_budget budget;
     shoal_kv_type kv;
-    int64_t context;        /* longest sequence                         */
-    int64_t kv_tokens;      /* tokens the page pool holds, all sequences */
-    const char *arithmetic; /* "cpu-int8/1" or "cpu-f32/1"              */
+    int64_t context;     /* longest sequence                         */
+    int64_t kv_tokens;   /* tokens the page pool holds, all sequences */
+    char arithmetic[32]; /* "cpu-int8/1", "cpu-bf16-amx/1" …         */
     uint64_t other_bytes[SHOAL_RANKS_MAX];
 } shoal_blueprint;
 

@@ -41,7 +41,7 @@ typedef struct {
     double worst;
 } probe;
 
-/* Element k of the probe vector; the same on every rank. */
+/* Element k of the probe vector; the same on every rank, and a bf16 number. */
 static float element(int layer, shoal_role role, int64_t k)
 {
     const uint32_t bits = shoal_philox((uint64_t)(layer + 1), (uint32_t)role, (uint64_t)k);
@@ -97,6 +97,16 @@ static double dequantized(const shoal_canonical *b, int64_t n, int64_t k, int64_
     return (double)(b->codes[at] - zero) * (double)b->scales[scale] + min;
 }
 
+/* The weight as this rank multiplies with it. */
+static double weight_value(const probe *p, const shoal_canonical *b, int64_t n, int64_t k,
+                           int64_t group)
+{
+    const double value = dequantized(b, n, k, group);
+    if (p->linear->spec.act != SHOAL_ACT_BF16)
+        return value;
+    return (double)shoal_bf16_weight(p->linear->bf16, (float)value);
+}
+
 /* Expected values of output columns [rect->n_begin, rect->n_end) and the sums of magnitudes. */
 static shoal_status expect(const probe *p, const shoal_rect *rect, bool with_bias, double *want,
                            double *size)
@@ -118,7 +128,7 @@ static shoal_status expect(const probe *p, const shoal_rect *rect, bool with_bia
             const int64_t group = at / weight->group - rect->k_begin / weight->group;
             const bool permuted = rect->order && p->linear->spec.unit == 0;
             const double x = (double)element(p->layer, p->role, permuted ? rect->order[at] : at);
-            const double term = x * dequantized(&block, n, k, group);
+            const double term = x * weight_value(p, &block, n, k, group);
             want[n] += term;
             size[n] += fabs(term);
         }

@@ -13,6 +13,14 @@ typedef struct {
     uint64_t bytes;
 } column;
 
+static column values_of(const shoal_act *a)
+{
+    const uint64_t bytes = (uint64_t)(a->ld * shoal_act_value_bytes(a->like->spec.act));
+    if (a->q)
+        return (column){(uint8_t *)a->q, bytes};
+    return (column){a->bf16 ? (uint8_t *)a->bf16 : (uint8_t *)a->f32, bytes};
+}
+
 static int columns_of(const shoal_scratch *s, int64_t hidden, const shoal_stage_view *view,
                       column *out)
 {
@@ -23,11 +31,9 @@ static int columns_of(const shoal_scratch *s, int64_t hidden, const shoal_stage_
     for (int i = 0; view && i < view->count; i++) {
         const shoal_act *a = &view->acts[i];
         const shoal_linear_size *size = &a->like->size;
-        if (a->f32) {
-            out[n++] = (column){(uint8_t *)a->f32, (uint64_t)a->ld * sizeof *a->f32};
+        out[n++] = values_of(a);
+        if (!a->q)
             continue;
-        }
-        out[n++] = (column){(uint8_t *)a->q, (uint64_t)a->ld};
         out[n++] = (column){(uint8_t *)a->scales, (uint64_t)size->act_groups * sizeof *a->scales};
         out[n++] = (column){(uint8_t *)a->sums, (uint64_t)size->segments * sizeof *a->sums};
     }
@@ -90,6 +96,8 @@ static shoal_act act_from(const shoal_act *act, int64_t row)
     a.rows_max -= row;
     if (a.f32)
         a.f32 += row * a.ld;
+    if (a.bf16)
+        a.bf16 += row * a.ld;
     if (a.q) {
         a.q += row * a.ld;
         a.scales += row * a.like->size.act_groups;

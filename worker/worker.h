@@ -59,7 +59,7 @@ typedef struct {
     uint64_t planned_read, measured_read;
     uint64_t planned_resident, measured_resident;
     double load_seconds;
-    const char *arithmetic; /* "cpu-int8/1" or "cpu-f32/1" … */
+    const char *arithmetic; /* "cpu-int8/1", "cpu-bf16-amx/1" … */
 } shoal_worker_facts;
 void shoal_worker_describe(const shoal_worker *worker, shoal_worker_facts *out);
 

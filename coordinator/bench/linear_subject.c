@@ -10,6 +10,13 @@
 
 #define COPIES_MAX 4096
 
+static shoal_act_form act_of(const shoal_bench_format *format)
+{
+    if (format->kind == SHOAL_WEIGHT_FLOAT)
+        return SHOAL_ACT_F32;
+    return format->product == SHOAL_PEAK_BF16 ? SHOAL_ACT_BF16 : SHOAL_ACT_INT8;
+}
+
 static shoal_linear_spec spec_of(const shoal_bench_format *format, int64_t n)
 {
     return (shoal_linear_spec){
@@ -19,7 +26,7 @@ static shoal_linear_spec spec_of(const shoal_bench_format *format, int64_t n)
         .dtype = format->dtype,
         .group = format->group ? format->group : SHOAL_BENCH_K,
         .zero_const = format->kind == SHOAL_WEIGHT_INT4 ? 8 : 128,
-        .act = format->kind == SHOAL_WEIGHT_FLOAT ? SHOAL_ACT_F32 : SHOAL_ACT_INT8,
+        .act = act_of(format),
         .act_group = format->act_group ? format->act_group : SHOAL_BENCH_K,
     };
 }

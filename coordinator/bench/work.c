@@ -6,6 +6,8 @@ static shoal_peak_product product_of(const shoal_linear_spec *spec)
 {
     if (spec->act == SHOAL_ACT_F32)
         return SHOAL_PEAK_F32;
+    if (spec->act == SHOAL_ACT_BF16)
+        return SHOAL_PEAK_BF16;
     return spec->kind == SHOAL_WEIGHT_INT4 ? SHOAL_PEAK_INT4 : SHOAL_PEAK_INT8;
 }
 

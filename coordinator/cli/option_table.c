@@ -375,8 +375,8 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                                .words = "auto int8 bf16 f32",
                                .fallback = "auto",
                                .verbs = PLAN_VERBS,
-                               .help = "Arithmetic of the activations; auto means int8 where the "
-                                       "weights are integers."},
+                               .help = "Inputs of linears with integer weights; auto means int8. "
+                                       "bf16 gives other bits on other kinds of CPU."},
     [SHOAL_OPT_QUANTIZE] = {.name = "quantize",
                             .metavar = "KIND",
                             .type = SHOAL_TYPE_ENUM,

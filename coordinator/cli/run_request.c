@@ -9,14 +9,6 @@
 #include "kernels/linear_row.h"
 #include "proto/bytes.h"
 
-static shoal_status parse_activations(const shoal_options *o, shoal_activations *out)
-{
-    const char *word = shoal_option_text(o, SHOAL_OPT_ACTIVATIONS);
-    if (!shoal_activations_parse(word, out))
-        return shoal_fail(SHOAL_ERR_UNAVAILABLE, "--activations %s is not in this version", word);
-    return SHOAL_OK;
-}
-
 /* "2,1,1": one positive number per rank. */
 static shoal_status parse_capacity(const char *text, int ranks, double *out)
 {
@@ -55,7 +47,7 @@ shoal_status shoal_settings_from(const shoal_options *o, int ranks, double *capa
     s.keep_regex = shoal_option_text(o, SHOAL_OPT_KEEP);
     s.cpu = shoal_option_text(o, SHOAL_OPT_CPU);
     SHOAL_TRY(shoal_cpu_cap(s.cpu, &level));
-    SHOAL_TRY(parse_activations(o, &s.activations));
+    (void)shoal_activations_parse(shoal_option_text(o, SHOAL_OPT_ACTIVATIONS), &s.activations);
     s.kv = (int)shoal_option_int(o, SHOAL_OPT_KV) - 1; /* "auto" is the first word */
     s.reduce = (shoal_payload)shoal_option_int(o, SHOAL_OPT_REDUCE);
     s.threads = (int)shoal_option_int(o, SHOAL_OPT_THREADS);

@@ -1,4 +1,4 @@
-/* The quantizer's three loops, 16 elements at a time, tails by masks. */
+/* The quantizer's four loops, 16 elements at a time, tails by masks. */
 #include <immintrin.h>
 
 #include "kernels/quantize_rows.h"
@@ -48,4 +48,21 @@ static int32_t sum(const int8_t *q, int64_t count)
     return all;
 }
 
-const shoal_quantize_row shoal_quantize_avx512 = {SHOAL_CPU_AVX512, absmax, round_to_int8, sum};
+/* Half to even, NaN quiet. */
+static void narrow(const float *x, int64_t count, uint16_t *out)
+{
+    for (int64_t i = 0; i < count; i += 16) {
+        const __mmask16 lanes = lanes_of(count - i);
+        const __m512 value = _mm512_maskz_loadu_ps(lanes, x + i);
+        const __m512i bits = _mm512_castps_si512(value), high = _mm512_srli_epi32(bits, 16);
+        const __m512i odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
+        const __m512i half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+        const __m512i near = _mm512_srli_epi32(_mm512_add_epi32(bits, half), 16);
+        const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+        const __m512i words = _mm512_mask_or_epi32(near, nan, high, _mm512_set1_epi32(0x40));
+        _mm256_mask_storeu_epi16(out + i, lanes, _mm512_cvtepi32_epi16(words));
+    }
+}
+
+const shoal_quantize_row shoal_quantize_avx512 = {SHOAL_CPU_AVX512, absmax, round_to_int8, sum,
+                                                  narrow};

@@ -27,6 +27,20 @@ void shoal_linear_accumulate_float_avx512(const shoal_linear *w, const shoal_act
                                           int64_t rows, int64_t panel, int64_t seg_begin,
                                           int64_t seg_end, float *acc);
 
+/* bf16 inputs, integer weights: fmaf chains, vdpbf16ps, tdpbf16ps. */
+void shoal_linear_accumulate_bf16_avx2(const shoal_linear *w, const shoal_act *a, int64_t row0,
+                                       int64_t rows, int64_t panel, int64_t seg_begin,
+                                       int64_t seg_end, float *acc);
+void shoal_linear_accumulate_bf16_avx512(const shoal_linear *w, const shoal_act *a, int64_t row0,
+                                         int64_t rows, int64_t panel, int64_t seg_begin,
+                                         int64_t seg_end, float *acc);
+void shoal_linear_accumulate_bf16_dot(const shoal_linear *w, const shoal_act *a, int64_t row0,
+                                      int64_t rows, int64_t panel, int64_t seg_begin,
+                                      int64_t seg_end, float *acc);
+void shoal_linear_accumulate_bf16_amx(const shoal_linear *w, const shoal_act *a, int64_t row0,
+                                      int64_t rows, int64_t panel, int64_t seg_begin,
+                                      int64_t seg_end, float *acc);
+
 void shoal_linear_units_amx(const shoal_linear_row *row, const shoal_linear *w, const shoal_act *a,
                             int64_t row0, int64_t rows, int64_t panel, int64_t columns,
                             int64_t *sums, int64_t *bad);

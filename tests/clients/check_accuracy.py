@@ -8,8 +8,9 @@ default activations cosine of all logits >= 0.9995; and of every row, unless the
                     noise has the same size everywhere, so a row whose logits are a fifth of the
                     others' may have a lower cosine. Its difference is then held against the
                     length that rows have on the whole, to the same angle.
-perplexity          f32 within 1e-4 (relative) of transformers; default activations within 0.1 %
-                    of f32, also on int4 and int8 weights
+bf16 activations    cosine of all logits >= 0.9995
+perplexity          f32 within 1e-4 (relative) of transformers; default and bf16 activations within
+                    0.1 % of f32, also on int4 and int8 weights
 greedy tokens       as transformers, up to the first step whose two best tokens are within 0.01
 
 --quick leaves out perplexity, which takes minutes under a sanitizer.
@@ -34,7 +35,7 @@ LOGIT_BOUND = 2e-5
 COSINE_BOUND = 0.9995
 COARSE_BOUND = 0.999  # of a row, where weights have four levels only and noise grows faster
 PPL_BOUND = 1e-4
-PPL_INT8_BOUND = 1e-3
+PPL_ROUNDED_BOUND = 1e-3  # inputs of 8 bits, int8 or bf16
 CLOSE_CALL = 0.01  # logits nearer than this may swap
 
 WIDTHS = [38, 10, 11, 11, 9, 26]
@@ -116,6 +117,10 @@ class Accuracy:
         self.report.check(whole >= COSINE_BOUND,
                           f"{name}: cosine {whole:.6f} (at least {COSINE_BOUND})")
         self.report.check(not wrong, f"{name}: rows {wrong} are off by more than int8 explains")
+        _, rounded = self.logits(folder, "--activations", "bf16")
+        close = cosine(rounded, want)
+        self.report.check(close >= COSINE_BOUND,
+                          f"{name}: bf16 cosine {close:.6f} (at least {COSINE_BOUND})")
         self.report.row([name, f"{difference:.2e}", f"{whole:.7f}", f"{worst:.7f}",
                          f"{shape[0]}x{shape[1]}", self.same_greedy(folder)], WIDTHS)
 
@@ -130,15 +135,16 @@ class Accuracy:
                  ("tiny-llama-gptq-int4", harness.INT4, []),
                  ("tiny-llama --quantize int4-g128", harness.TINY, ["--quantize", "int4-g128"]),
                  ("tiny-llama --quantize int8", harness.TINY, ["--quantize", "int8"])]
-        self.report.row(["perplexity of corpus_eval.txt", "f32", "default", "change"], WIDTHS)
+        self.report.row(["perplexity of corpus_eval.txt", "f32", "rounded", "change", "to"], WIDTHS)
         for label, folder, options in cases:
             exact = self.perplexity(folder, "--activations", "f32", *options)
-            usual = self.perplexity(folder, *options)
-            change = usual["ppl"] / exact["ppl"] - 1
-            self.report.row([label, f"{exact['ppl']:.6f}", f"{usual['ppl']:.6f}",
-                             f"{100 * change:+.4f} %"], WIDTHS)
-            self.report.check(abs(change) <= PPL_INT8_BOUND,
-                              f"{label}: default activations change perplexity by {change:.2e}")
+            for kind in ("int8", "bf16"):
+                rounded = self.perplexity(folder, "--activations", kind, *options)
+                change = rounded["ppl"] / exact["ppl"] - 1
+                self.report.row([label, f"{exact['ppl']:.6f}", f"{rounded['ppl']:.6f}",
+                                 f"{100 * change:+.4f} %", kind], WIDTHS)
+                self.report.check(abs(change) <= PPL_ROUNDED_BOUND,
+                                  f"{label}: {kind} activations change perplexity by {change:.2e}")
             if want and not options and folder == harness.TINY:
                 self.compare_perplexity(exact, want)
         if not want:

@@ -200,9 +200,31 @@ def float_ways(levels):
             + [variant(level=level, emulate=2) for level in fast])
 
 
-def with_float(ways):
-    return [(f"{label} --activations f32", args + ["--activations", "f32"], env)
+def with_inputs(kind, ways):
+    return [(f"{label} --activations {kind}", args + ["--activations", kind], env)
             for label, args, env in ways]
+
+
+def with_float(ways):
+    return with_inputs("f32", ways)
+
+
+def check_bf16(bits, ids):
+    """bf16 activations have the bits of one kind of CPU, named by the arithmetic id: the levels of
+    a kind agree, however they are cut, and different kinds refuse each other elsewhere."""
+    kinds = {}
+    for level in bits.levels:
+        _, args, env = variant(level=level)
+        said = bits.shoal.must("plan", harness.INT4, "--activations", "bf16", "--json", *args,
+                               env=env).json()
+        kinds.setdefault(said["arithmetic"], []).append(level)
+    for kind, levels in sorted(kinds.items()):
+        best = levels[-1]
+        ways = [variant(level=best, mpi=2), variant(level=best, emulate=3, chunk=7),
+                variant(level=best, threads=2), variant(level=best, chunk=1)]
+        ways += [variant(level=level, emulate=2) for level in levels[:-1]]
+        bits.model(f"int4, {kind}", harness.INT4, ids, with_inputs("bf16", ways),
+                   baseline=with_inputs("bf16", [variant(level=best, threads=1, emulate=1)])[0])
 
 
 def check_long(bits, scratch, make_model, options):
@@ -233,6 +255,7 @@ def check(shoal, scratch, arguments):
     ways = int4_ways(bits.levels)
     report.guarded("int4", bits.model, "tests/data/tiny-llama-gptq-int4", harness.INT4,
                    harness.made_up_ids(200, 1000), ways[1::2] if quick else ways)
+    report.guarded("bf16", check_bf16, bits, harness.made_up_ids(60, 1000))
     if not quick:
         report.guarded("--text", check_text, bits, scratch)
     for name, folder in harness.golden_models(report, GOLDEN[::2] if quick else GOLDEN):

@@ -88,7 +88,6 @@ REFUSALS = [
     (64, ["--rows", "'('"], ["bench", "kernels", "--rows", "("]),
     (64, ["takes no", "MODEL"], ["bench", "kernels", "MODEL"]),
     (69, ["does not answer"], ["bench", "serve", "--url", "http://127.0.0.1:1"]),
-    (69, ["bf16"], ["plan", "MODEL", "--activations", "bf16"]),
     (73, ["NOFOLDER"], ["eval", "MODEL", "--ids", "IDS", "--logits", "NOFOLDER"]),
     (73, ["regular file"], ["eval", "MODEL", "--ids", "IDS", "--logits", "/dev/null"]),
     (73, ["NOFOLDER"], ["inspect", "MODEL", "--dequant", "NOFOLDER"]),

@@ -210,11 +210,35 @@ static inline float case_weight(const linear_case *t, int64_t n, int64_t k)
                          : centred * t->block.scales[cell];
 }
 
+/* Form BF16: weight group after weight group, 32 inputs (what is left of the group) at a time. */
+static inline float case_unit_bf16(const linear_case *t, int64_t row, int64_t n, int64_t begin,
+                                   int64_t end)
+{
+    const shoal_linear_spec *s = &t->spec;
+    const shoal_bf16_kind kind = t->linear.bf16;
+    float acc = 0;
+    for (int64_t k = begin; k < end;) {
+        const int64_t edge = ((s->k_begin + k) / s->group + 1) * s->group - s->k_begin;
+        const int64_t left = shoal_min_i64(edge, end) - k;
+        uint16_t x[32];
+        float w[32];
+        int count = 0;
+        for (; count < shoal_min_i64(left, 32); count++, k++) {
+            x[count] = shoal_bf16_from_f32(t->x[row * s->k + k]);
+            w[count] = shoal_bf16_weight(kind, case_weight(t, n, k));
+        }
+        acc = shoal_bf16_dot(kind, x, w, count, acc);
+    }
+    return acc;
+}
+
 static inline float case_unit(const linear_case *t, int64_t row, int64_t n, int64_t begin,
                               int64_t end)
 {
     if (t->linear.spec.act == SHOAL_ACT_INT8)
         return case_unit_int8(t, row, n, begin, end);
+    if (t->linear.spec.act == SHOAL_ACT_BF16)
+        return case_unit_bf16(t, row, n, begin, end);
     float acc = 0;
     for (int64_t k = begin; k < end; k++)
         acc = fmaf(t->x[row * t->spec.k + k], case_weight(t, n, k), acc);

@@ -346,6 +346,25 @@ static void different_settings_are_noticed(void **state)
     }
 }
 
+/* Form bf16 adds up as the processor does: levels of one kind work together, others do not. */
+static void bf16_of_another_kind_is_noticed(void **state)
+{
+    (void)state;
+    rank_job jobs[RANKS_MAX];
+    prepare(jobs, 3, model);
+    for (int r = 0; r < 3; r++)
+        jobs[r].settings.activations = SHOAL_ACTIVATIONS_BF16;
+    assert_int_equal(open_all(jobs, 3, 0), SHOAL_OK);
+    jobs[1].settings.cpu = "ref";
+    if (shoal_bf16_pick(shoal_cpu_best()) == SHOAL_BF16_F32) {
+        assert_int_equal(open_all(jobs, 3, 0), SHOAL_OK);
+        print_message("skipped: this machine has one kind only\n");
+        return;
+    }
+    assert_int_equal(open_all(jobs, 3, 0), SHOAL_ERR_CONFIG);
+    expect_words(jobs, (const char *const[]){"rank 1: ", "arithmetic", "cpu-bf16-f32/1", NULL});
+}
+
 /* The same tensors at the same places, but config.json differs in one number of the arithmetic. */
 static void different_models_are_noticed(void **state)
 {
@@ -404,6 +423,7 @@ int main(void)
         cmocka_unit_test(a_bad_scale_in_one_slice),
         cmocka_unit_test(wrong_settings_stop_everybody),
         cmocka_unit_test(different_settings_are_noticed),
+        cmocka_unit_test(bf16_of_another_kind_is_noticed),
         cmocka_unit_test(different_models_are_noticed),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -93,7 +93,8 @@ typedef struct {
 
 static void make_part(part *p, int64_t n, int64_t k, uint64_t codes)
 {
-    *p = (part){.linear.spec = {.n = n, .k = k}, .linear.size = {.codes_bytes = codes}};
+    *p = (part){.linear.spec = {.n = n, .k = k, .act = SHOAL_ACT_INT8},
+                .linear.size = {.codes_bytes = codes}};
     p->act = (shoal_act){.like = &p->linear, .q = &p->q};
 }
 

@@ -440,6 +440,11 @@ static void test_specs(void **state)
         assert_int_equal(spec.n, 384);             /* 16 panels over 3 ranks: 6, 5, 5 */
         assert_false(shoal_slice_spec(&o.slicing, 0, -1, SHOAL_ROLE_EMBEDDING, &spec));
         assert_false(shoal_slice_spec(&o.slicing, 0, 0, SHOAL_ROLE_INPUT_NORM, &spec));
+        o.slicing.activations = SHOAL_ACTIVATIONS_BF16;
+        assert_true(shoal_slice_spec(&o.slicing, 0, 0, SHOAL_ROLE_Q, &spec));
+        assert_int_equal(spec.act, SHOAL_ACT_BF16);
+        assert_true(shoal_slice_spec(&o.slicing, 0, -1, SHOAL_ROLE_LM_HEAD, &spec));
+        assert_int_equal(spec.act, SHOAL_ACT_F32);
         o.slicing.activations = SHOAL_ACTIVATIONS_F32;
         assert_true(shoal_slice_spec(&o.slicing, 0, 0, SHOAL_ROLE_Q, &spec));
         assert_int_equal(spec.act, SHOAL_ACT_F32);
@@ -571,6 +576,8 @@ static void test_activations(void **state)
     assert_int_equal(found, SHOAL_ACTIVATIONS_F32);
     assert_false(shoal_activations_parse("fp8", &found));
     assert_int_equal(found, SHOAL_ACTIVATIONS_F32);
+    assert_true(shoal_activations_parse("bf16", &found));
+    assert_int_equal(found, SHOAL_ACTIVATIONS_BF16);
     assert_string_equal(shoal_activations_name(SHOAL_ACTIVATIONS_INT8), "int8");
 }
 

@@ -83,6 +83,18 @@ static void check_spec(shoal_linear_spec spec, int64_t rows)
     case_free(t);
 }
 
+/* The same linear in form BF16, for machines of every kind. */
+static void check_kinds(shoal_linear_spec spec, int64_t rows)
+{
+    spec.act = SHOAL_ACT_BF16;
+    linear_case *t = case_create(spec, rows);
+    for (int kind = SHOAL_BF16_F32; kind <= SHOAL_BF16_AMX; kind++) {
+        t->linear.bf16 = (shoal_bf16_kind)kind;
+        check_case(t);
+    }
+    case_free(t);
+}
+
 /* zeros, mins and scale types take turns over the shapes; so do the row counts. */
 static shoal_linear_spec vary(shoal_linear_spec s, unsigned turn)
 {
@@ -114,6 +126,7 @@ static void test_whole_shapes(void **state)
                 s.act_group = act_groups[turn / 8 % 4] ? act_groups[turn / 8 % 4] : s.k;
                 s = vary(s, turn / 2);
                 check_spec(s, rows[turn % 9]);
+                check_kinds(s, rows[turn % 8]);
                 s.act = SHOAL_ACT_F32;
                 check_spec(s, rows[turn % 7]);
             }
@@ -153,7 +166,67 @@ static void test_many_rows(void **state)
         s = vary(s, turn);
         s.zero_const = turn % 3 == 0 ? 3 : s.zero_const;
         check_spec(s, rows[turn % 8]);
+        if (turn % 3 == 0)
+            check_kinds(s, rows[turn % 8]);
     }
+}
+
+/* Sums around 2^-126, where the instructions flush and fmaf does not. */
+static void test_bf16_flush(void **state)
+{
+    (void)state;
+    static const float inputs[] = {0x1p-51f,   0x1p-52f,  0x1p-75f, 0x1p-76f,
+                                   0x1.8p-75f, 0x1p-126f, 0,        0x1p-133f};
+    const shoal_linear_spec s = {.kind = SHOAL_WEIGHT_INT8,
+                                 .dtype = SHOAL_F32,
+                                 .n = 64,
+                                 .k = 64,
+                                 .group = 64,
+                                 .zero_const = 128,
+                                 .act = SHOAL_ACT_BF16};
+    linear_case *t = case_create(s, 33);
+    for (int round = 0; round < 20; round++) {
+        for (int64_t i = 0; i < s.n * s.k; i++)
+            t->block.codes[i] = (uint8_t)(126 + case_random() % 5);
+        for (int64_t n = 0; n < s.n; n++)
+            t->block.scales[n] = n == 0 ? 0x1p-127f : 0x1p-75f;
+        for (int64_t i = 0; i < t->rows * s.k; i++)
+            t->x[i] = inputs[case_random() % 8] * (case_random() % 2 ? 1.0f : -1.0f);
+        case_must(shoal_linear_pack(&t->linear, 0, &t->block));
+        shoal_quantize_rows(SHOAL_CPU_REF, t->x, s.k, 0, t->rows, &t->act, NULL);
+        for (int kind = SHOAL_BF16_F32; kind <= SHOAL_BF16_AMX; kind++) {
+            t->linear.bf16 = (shoal_bf16_kind)kind;
+            check_case(t);
+        }
+    }
+    case_free(t);
+}
+
+/* A row has the same bits alone and among any others. */
+static void test_bf16_rows_alone(void **state)
+{
+    (void)state;
+    shoal_linear_spec s = int4_g128;
+    s.k = 424;
+    s.group = 40;
+    s.act = SHOAL_ACT_BF16;
+    linear_case *t = case_create(s, 41);
+    const int64_t segments = t->linear.size.segments;
+    _Alignas(64) float together[41 * SHOAL_PANEL], alone[41 * SHOAL_PANEL];
+    for (int kind = SHOAL_BF16_F32; kind <= SHOAL_BF16_AMX; kind++) {
+        t->linear.bf16 = (shoal_bf16_kind)kind;
+        const shoal_linear_row *row = shoal_linear_pick(&t->linear, SHOAL_CPU_AMX, 41);
+        memset(together, 0, sizeof together);
+        row->accumulate(&t->linear, &t->act, 0, 41, 0, 0, segments, together);
+        for (int64_t some = 1; some < 40; some += 6) {
+            memset(alone, 0, sizeof alone);
+            for (int64_t r = 0; r < 41; r += some)
+                row->accumulate(&t->linear, &t->act, r, shoal_min_i64(some, 41 - r), 0, 0, segments,
+                                alone + r * SHOAL_PANEL);
+            assert_memory_equal(together, alone, sizeof alone);
+        }
+    }
+    case_free(t);
 }
 
 /* One weight group of more inputs than are widened at a time, one scale per row. */
@@ -250,7 +323,7 @@ static shoal_linear_spec cut_spec(unsigned turn, int64_t unit, int64_t units, in
     s.k = unit * units - (turn % 3 == 2 && unit % 16 == 0 ? unit / 2 : 0); /* a short last unit */
     s.group = group ? group : s.k;
     s.act_group = unit % 128 == 0 ? 128 : unit;
-    s.act = turn % 5 == 4 ? SHOAL_ACT_F32 : SHOAL_ACT_INT8;
+    s.act = turn % 5 == 4 ? SHOAL_ACT_F32 : turn % 5 == 3 ? SHOAL_ACT_BF16 : SHOAL_ACT_INT8;
     return s;
 }
 
@@ -291,6 +364,7 @@ static void test_cut_shapes(void **state)
             static const int64_t many[] = {16, 20, 32, 48, 52};
             const int64_t rows = turn % 2 ? many[turn / 2 % 5] : 1 + turn % 6;
             linear_case *t = case_create(cut_spec(turn, units[u], 3, groups[g]), rows);
+            t->linear.bf16 = (shoal_bf16_kind)(turn / 5 % 3);
             for (int level = 0; level < SHOAL_CPU_LEVELS; level++) {
                 if (shoal_cpu_has((shoal_cpu_level)level))
                     check_cut(t, pool, (shoal_cpu_level)level);
@@ -504,7 +578,9 @@ static void test_coverage(void **state)
 {
     (void)state;
     for (size_t i = 0; i < shoal_linear_row_count; i++) {
-        const bool has = shoal_cpu_has(shoal_linear_rows[i].needs);
+        const shoal_linear_row *row = &shoal_linear_rows[i];
+        const bool dots = !strcmp(row->name, "bf16-amx") || !strcmp(row->name, "bf16-avx512bf16");
+        const bool has = dots ? shoal_cpu_has_bf16(row->needs) : shoal_cpu_has(row->needs);
         print_message("  row %-16s compared on %ld cases%s\n", shoal_linear_rows[i].name,
                       compared[i], has ? "" : " (skipped: this machine lacks it)");
         assert_true(!has || compared[i] >= 5);
@@ -514,13 +590,14 @@ static void test_coverage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_levels),        cmocka_unit_test(test_refused_specs),
-        cmocka_unit_test(test_whole_shapes),  cmocka_unit_test(test_float_shapes),
-        cmocka_unit_test(test_many_rows),     cmocka_unit_test(test_per_token),
-        cmocka_unit_test(test_row_counts),    cmocka_unit_test(test_extreme_products),
-        cmocka_unit_test(test_error_rows),    cmocka_unit_test(test_cut_shapes),
-        cmocka_unit_test(test_cut_bad_units), cmocka_unit_test(test_cut_divisions),
-        cmocka_unit_test(test_whole_run),     cmocka_unit_test(test_coverage),
+        cmocka_unit_test(test_levels),          cmocka_unit_test(test_refused_specs),
+        cmocka_unit_test(test_whole_shapes),    cmocka_unit_test(test_float_shapes),
+        cmocka_unit_test(test_many_rows),       cmocka_unit_test(test_per_token),
+        cmocka_unit_test(test_row_counts),      cmocka_unit_test(test_extreme_products),
+        cmocka_unit_test(test_error_rows),      cmocka_unit_test(test_cut_shapes),
+        cmocka_unit_test(test_cut_bad_units),   cmocka_unit_test(test_cut_divisions),
+        cmocka_unit_test(test_whole_run),       cmocka_unit_test(test_bf16_flush),
+        cmocka_unit_test(test_bf16_rows_alone), cmocka_unit_test(test_coverage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

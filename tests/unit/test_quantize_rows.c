@@ -253,6 +253,47 @@ static void test_f32(void **state)
     }
 }
 
+/* Form BF16: half to even at every level; NaN, infinity and what rounds to it are row errors. */
+static void test_bf16(void **state)
+{
+    (void)state;
+    static const uint32_t bits[] = {0x3f808000, 0x3f818000, 0x3f807fff, 0x3f808001, 0xbf818000,
+                                    0x80000000, 0x00007fff, 0x00008000, 0x00018000, 0x007fffff,
+                                    0x7f7f7fff, 0x7f7f8000, 0x7f800000, 0x7f800001, 0xffffffff};
+    static const uint16_t want[] = {0x3f80, 0x3f82, 0x3f80, 0x3f81, 0xbf82, 0x8000, 0x0000, 0x0000,
+                                    0x0002, 0x0080, 0x7f7f, 0x7f80, 0x7f80, 0x7fc0, 0xffff};
+    static const int64_t ks[] = {1, 16, 37, 150};
+    int32_t perm[150];
+    float x[150];
+    for (int32_t turn = 0; turn < 4 * 15 * 2; turn++) {
+        const int64_t k = ks[turn % 4];
+        const int value = turn / 4 % 15;
+        const int64_t at = turn * 7 % k;
+        for (int32_t i = 0; i < 150; i++) {
+            perm[i] = (int32_t)k - 1 - i;
+            x[i] = case_uniform(9);
+        }
+        x[at] = shoal_f32_from_bits(bits[value]);
+        bench b;
+        bench_open(&b, k, k, k, SHOAL_ACT_BF16, turn < 60 ? NULL : perm, 2);
+        assert_int_equal(b.act.ld / 32 % 2, 1);
+        for (int level = 0; level < SHOAL_CPU_LEVELS; level++) {
+            int64_t pending = 5;
+            memset(b.act.bf16, 0x55, (size_t)(2 * b.act.ld) * 2);
+            shoal_quantize_rows((shoal_cpu_level)level, x, k, 1, 1, &b.act, &pending);
+            assert_int_equal(pending, 5 + (value > 10));
+            const uint16_t *row = b.act.bf16 + b.act.ld;
+            for (int64_t i = 0; i < b.act.ld; i++) {
+                const int64_t from = turn < 60 ? i : k - 1 - i;
+                const uint16_t near = i < k ? shoal_bf16_from_f32(x[from]) : 0;
+                assert_int_equal(row[i], i < k && from == at ? want[value] : near);
+            }
+            assert_int_equal(row[-1], 0x5555);
+        }
+        shoal_arena_destroy(b.arena);
+    }
+}
+
 static void test_levels(void **state)
 {
     (void)state;
@@ -276,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_largest),
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_f32),
+        cmocka_unit_test(test_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,6 +28,9 @@
 #define TOKENS 700
 #define RUNS   8
 
+/* Of bf16 activations. */
+#define BF16_TOKENS 150
+
 /* Long enough to matter: several attention chunks, a window across them, uneven units. */
 static const shoal_recipe long_model = {.family = "mistral",
                                         .layers = 2,
@@ -237,6 +240,55 @@ static void kv_and_activation_modes(void **state)
     free(first);
 }
 
+/* Form bf16 at one kind of product: ranks, threads, chunks and batches against `first`. */
+static void bf16_ways(setting s, const float *first)
+{
+    static const setting ways[] = {{.ranks = 2, .threads = 1, .chunk = 256},
+                                   {.ranks = 3, .threads = 1, .chunk = 7},
+                                   {.ranks = 1, .threads = 2, .chunk = 33},
+                                   {.ranks = 1, .threads = 1, .chunk = 1}};
+    const size_t bytes = (size_t)BF16_TOKENS * VOCAB * sizeof(float);
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        s.ranks = ways[i].ranks;
+        s.threads = ways[i].threads;
+        s.chunk = ways[i].chunk;
+        run(&s, i == 0 ? 3 : 1, BF16_TOKENS, scratch);
+        assert_memory_equal(scratch, first, bytes);
+    }
+}
+
+/* All levels of a kind; `first` is room for logits. */
+static void bf16_kind(shoal_bf16_kind kind, float *first)
+{
+    setting s = base;
+    bool have = false;
+    s.activations = SHOAL_ACTIVATIONS_BF16;
+    for (int level = SHOAL_CPU_LEVELS - 1; level >= SHOAL_CPU_REF; level--) {
+        const int64_t tokens = level == SHOAL_CPU_REF ? 20 : BF16_TOKENS;
+        const size_t bytes = (size_t)tokens * VOCAB * sizeof(float);
+        if (!shoal_cpu_has((shoal_cpu_level)level) ||
+            shoal_bf16_pick((shoal_cpu_level)level) != kind)
+            continue;
+        s.cpu = shoal_cpu_name((shoal_cpu_level)level);
+        run(&s, 1, tokens, have ? scratch : first);
+        if (have)
+            assert_memory_equal(scratch, first, bytes);
+        else
+            bf16_ways(s, first);
+        have = true;
+    }
+}
+
+static void bf16_activations(void **state)
+{
+    (void)state;
+    float *first = malloc((size_t)BF16_TOKENS * VOCAB * sizeof(float));
+    assert_non_null(first);
+    for (int kind = SHOAL_BF16_F32; kind <= SHOAL_BF16_AMX; kind++)
+        bf16_kind((shoal_bf16_kind)kind, first);
+    free(first);
+}
+
 /* Shapes that divide badly: every head dimension meets group sizes, dense and act-order. */
 static void odd_shapes(void **state)
 {
@@ -330,6 +382,7 @@ int main(void)
         cmocka_unit_test(rounding_mode_is_reset),
         cmocka_unit_test(fast_math_library_changes_nothing),
         cmocka_unit_test(kv_and_activation_modes),
+        cmocka_unit_test(bf16_activations),
         cmocka_unit_test(odd_shapes),
         cmocka_unit_test(committed_digest),
     };

@@ -21,6 +21,8 @@ static const shoal_bench_format int8_g128 = {"int8-g128", SHOAL_WEIGHT_INT8, SHO
                                              128,         SHOAL_PEAK_INT8};
 static const shoal_bench_format int8_token = {"int8-token",   SHOAL_WEIGHT_INT8, SHOAL_F16, 0, 0,
                                               SHOAL_PEAK_INT8};
+static const shoal_bench_format int4_f32act = {
+    "f32act-int4-g128", SHOAL_WEIGHT_INT4, SHOAL_F16, 128, 0, SHOAL_PEAK_F32};
 static const shoal_bench_format bf16 = {"bf16", SHOAL_WEIGHT_FLOAT, SHOAL_BF16, 0,
                                         0,      SHOAL_PEAK_F32};
 
@@ -61,7 +63,8 @@ const shoal_bench_kernel shoal_bench_kernels[] = {
     STREAM("batch.int4-g128.m16.dram", int4_g128, 16, BATCH, 2),
     STREAM("batch.int4-g128.m32.dram", int4_g128, 32, BATCH, 2),
     STREAM("gemv.int8.dram", int8, 1, READ, 2),
-    STREAM("float.bf16.dram", bf16, 1, READ, 1),
+    STREAM("float.bf16.dram", bf16, 1, READ, 2),
+    STREAM("float.bf16.m4.dram", bf16, 4, READ, 2),
     SLICE("gemv.int4-g128.l3", int4_g128, L3),
     SLICE("gemv.int4-g128.l2", int4_g128, L2),
     GEMM("gemm.int4-g128.4096x4096.m512", int4_g128, 4096, 2),
@@ -74,6 +77,8 @@ const shoal_bench_kernel shoal_bench_kernels[] = {
     GEMM("gemm.int8-token.4096x14336.m512", int8_token, 14336, 2),
     GEMM("gemm.int8-g128.4096x4096.m512", int8_g128, 4096, 1),
     GEMM("gemm.int8-g128.4096x14336.m512", int8_g128, 14336, 1),
+    GEMM("gemm.bf16.4096x4096.m512", bf16, 4096, 1),
+    GEMM("gemm.f32act-int4-g128.4096x4096.m512", int4_f32act, 4096, 1),
     DECODE("attn.decode.8k", 128, F16, 2),
     DECODE("attn.decode.8k.hd64", 64, F16, 2),
     DECODE("attn.decode.8k.int8", 128, INT8, 2),

@@ -19,7 +19,7 @@ static shoal_linear_spec spec_of(const shoal_bench_format *format, int64_t n)
         .dtype = format->dtype,
         .group = format->group ? format->group : SHOAL_BENCH_K,
         .zero_const = format->kind == SHOAL_WEIGHT_INT4 ? 8 : 128,
-        .act = format->kind == SHOAL_WEIGHT_FLOAT ? SHOAL_ACT_F32 : SHOAL_ACT_INT8,
+        .act = format->product == SHOAL_PEAK_F32 ? SHOAL_ACT_F32 : SHOAL_ACT_INT8,
         .act_group = format->act_group ? format->act_group : SHOAL_BENCH_K,
     };
 }

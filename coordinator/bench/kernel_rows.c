@@ -23,6 +23,8 @@ static const shoal_bench_format int8_token = {"int8-token",   SHOAL_WEIGHT_INT8,
                                               SHOAL_PEAK_INT8};
 static const shoal_bench_format int4_g128_bf16 = {
     "int4-g128-bf16", SHOAL_WEIGHT_INT4, SHOAL_F16, 128, 128, SHOAL_PEAK_BF16};
+static const shoal_bench_format int4_f32act = {
+    "f32act-int4-g128", SHOAL_WEIGHT_INT4, SHOAL_F16, 128, 0, SHOAL_PEAK_F32};
 static const shoal_bench_format bf16 = {"bf16", SHOAL_WEIGHT_FLOAT, SHOAL_BF16, 0,
                                         0,      SHOAL_PEAK_F32};
 
@@ -82,7 +84,8 @@ const shoal_bench_kernel shoal_bench_kernels[] = {
     ALONE(28672, 512),
     STREAM("gemv.int8.dram", int8, 1, READ, 2),
     STREAM("gemv.int4-g128-bf16.dram", int4_g128_bf16, 1, READ, 2),
-    STREAM("float.bf16.dram", bf16, 1, READ, 1),
+    STREAM("float.bf16.dram", bf16, 1, READ, 2),
+    STREAM("float.bf16.m4.dram", bf16, 4, READ, 2),
     SLICE("gemv.int4-g128.l3", int4_g128, L3),
     SLICE("gemv.int4-g128.l2", int4_g128, L2),
     GEMM("gemm.int4-g128.4096x4096.m512", int4_g128, 4096, 2),
@@ -96,6 +99,8 @@ const shoal_bench_kernel shoal_bench_kernels[] = {
     GEMM("gemm.int8-g128.4096x4096.m512", int8_g128, 4096, 1),
     GEMM("gemm.int8-g128.4096x14336.m512", int8_g128, 14336, 1),
     GEMM("gemm.int4-g128-bf16.4096x4096.m512", int4_g128_bf16, 4096, 2),
+    GEMM("gemm.bf16.4096x4096.m512", bf16, 4096, 1),
+    GEMM("gemm.f32act-int4-g128.4096x4096.m512", int4_f32act, 4096, 1),
     DECODE("attn.decode.8k", 128, F16, 2),
     DECODE("attn.decode.8k.hd64", 64, F16, 2),
     DECODE("attn.decode.8k.int8", 128, INT8, 2),

@@ -20,7 +20,7 @@ typedef struct {
     shoal_weight_kind kind;
     shoal_dtype dtype;
     int64_t group, act_group;   /* 0: the whole K                                              */
-    shoal_peak_product product; /* the peak that limits it                                     */
+    shoal_peak_product product; /* the peak that limits it; of fp32: inputs are fp32           */
 } shoal_bench_format;
 
 typedef enum {

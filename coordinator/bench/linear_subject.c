@@ -12,7 +12,7 @@
 
 static shoal_act_form act_of(const shoal_bench_format *format)
 {
-    if (format->kind == SHOAL_WEIGHT_FLOAT)
+    if (format->product == SHOAL_PEAK_F32)
         return SHOAL_ACT_F32;
     return format->product == SHOAL_PEAK_BF16 ? SHOAL_ACT_BF16 : SHOAL_ACT_INT8;
 }

@@ -22,6 +22,13 @@ ALWAYS_INLINE void fetch_lines(const void *from, int64_t bytes)
         _mm_prefetch((const char *)from + i, _MM_HINT_T0);
 }
 
+/* The same into L2 alone, where L1 is full of what is in use. */
+ALWAYS_INLINE void fetch_lines_l2(const void *from, int64_t bytes)
+{
+    for (int64_t i = 0; i < bytes; i += 64)
+        _mm_prefetch((const char *)from + i, _MM_HINT_T1);
+}
+
 /* The next `bytes` of a stream that is read at `at`. */
 ALWAYS_INLINE void fetch_stream(const uint8_t *at, int64_t bytes)
 {

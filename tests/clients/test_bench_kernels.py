@@ -9,7 +9,7 @@ import os
 import harness
 
 # A streamed batch, a slice, a product and attention: one of every kind of limit.
-ROWS = "m4.dram.t1|l2|int8-g128.4096x4096|prefill.2k.hd64"
+ROWS = "int4-g128.m4.dram.t1|l2|int8-g128.4096x4096|prefill.2k.hd64"
 NAMES = ["batch.int4-g128.m4.dram.t1", "gemv.int4-g128.l2.t1", "gemm.int8-g128.4096x4096.m512.t1",
          "attn.prefill.2k.hd64.t1"]
 KEYS = ["name", "value", "unit", "limit", "fraction", "spread", "kernel"]

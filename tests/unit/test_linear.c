@@ -264,6 +264,27 @@ static void test_row_counts(void **state)
     }
 }
 
+/* The same for fp32 inputs: several pieces of K, the last one of an odd length. */
+static void test_float_row_counts(void **state)
+{
+    (void)state;
+    static const shoal_dtype types[] = {SHOAL_F16, SHOAL_BF16, SHOAL_F32};
+    for (int64_t rows = 1; rows <= 13; rows++) {
+        shoal_linear_spec quantized = vary(int4_g128, (unsigned)rows);
+        quantized.k = 424;
+        quantized.act = SHOAL_ACT_F32;
+        check_spec(quantized, rows);
+        for (int type = 0; type < 3; type++) {
+            const shoal_linear_spec s = {.kind = SHOAL_WEIGHT_FLOAT,
+                                         .dtype = types[type],
+                                         .n = 64,
+                                         .k = 301,
+                                         .act = SHOAL_ACT_F32};
+            check_spec(s, rows);
+        }
+    }
+}
+
 /* Every code times +127 and -127, and the extreme sums: nothing may saturate. */
 static void test_extreme_products(void **state)
 {
@@ -590,14 +611,15 @@ static void test_coverage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_levels),          cmocka_unit_test(test_refused_specs),
-        cmocka_unit_test(test_whole_shapes),    cmocka_unit_test(test_float_shapes),
-        cmocka_unit_test(test_many_rows),       cmocka_unit_test(test_per_token),
-        cmocka_unit_test(test_row_counts),      cmocka_unit_test(test_extreme_products),
-        cmocka_unit_test(test_error_rows),      cmocka_unit_test(test_cut_shapes),
-        cmocka_unit_test(test_cut_bad_units),   cmocka_unit_test(test_cut_divisions),
-        cmocka_unit_test(test_whole_run),       cmocka_unit_test(test_bf16_flush),
-        cmocka_unit_test(test_bf16_rows_alone), cmocka_unit_test(test_coverage),
+        cmocka_unit_test(test_levels),           cmocka_unit_test(test_refused_specs),
+        cmocka_unit_test(test_whole_shapes),     cmocka_unit_test(test_float_shapes),
+        cmocka_unit_test(test_many_rows),        cmocka_unit_test(test_per_token),
+        cmocka_unit_test(test_row_counts),       cmocka_unit_test(test_float_row_counts),
+        cmocka_unit_test(test_extreme_products), cmocka_unit_test(test_error_rows),
+        cmocka_unit_test(test_cut_shapes),       cmocka_unit_test(test_cut_bad_units),
+        cmocka_unit_test(test_cut_divisions),    cmocka_unit_test(test_whole_run),
+        cmocka_unit_test(test_bf16_flush),       cmocka_unit_test(test_bf16_rows_alone),
+        cmocka_unit_test(test_coverage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

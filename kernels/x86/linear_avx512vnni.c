@@ -5,7 +5,8 @@
 #include "kernels/x86/vec512.h"
 #include "proto/bytes.h"
 
-#define R_MAX     6
+#define R_MAX4    6
+#define R_MAX8    6
 #define T_MANY    4
 #define T_ONE     4
 #define R_FEW     12

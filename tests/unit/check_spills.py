@@ -5,7 +5,8 @@
 
 Disassembles the objects named linear_* and looks at every innermost loop that multiplies. A vector
 that moves to or from the stack there is a spilled sum: gcc 12 does that to the vpdpbusd intrinsic,
-at half the speed. Sums that wait in memory by design are less than a quarter of the products.
+at half the speed. Sums that wait in memory by design are less than a quarter of the products. The
+sums of AMX kernels are in tiles, which no compiler can spill: they are left out.
 Exit status: 0 none found, 1 found, 77 skipped (not a release build, or no objdump)."""
 import os
 import re
@@ -66,7 +67,8 @@ def main():
         return 77
     total = bad = 0
     for path in objects:
-        if os.path.basename(path).startswith("linear_"):
+        name = os.path.basename(path)
+        if name.startswith("linear_") and "amx" not in name:
             loops, spilling = check(objdump, path)
             total += loops
             bad += spilling

@@ -7,17 +7,21 @@
 #include "coordinator/bench/kernel_rows.h"
 #include "coordinator/bench/plot.h"
 
-static const char fractions[] =
-    "set terminal pngcairo size 1000,900\n"
-    "set output 'kernels.png'\n"
-    "set title 'shoal bench kernels: part of the limit that is reached'\n"
-    "set style fill solid 0.8\n"
-    "set yrange [:] reverse\n"
-    "set xrange [0:*]\n"
-    "set grid x\n"
-    "set arrow from first 1, graph 0 to first 1, graph 1 nohead lw 2\n"
-    "unset key\n"
-    "plot 'kernels.dat' using (0.5 * $3):0:(0.5 * $3):(0.4):ytic(1) with boxxyerror\n";
+/* A bar and its name need this many pixels, the frame as many. */
+#define ROW_PIXELS   17
+#define FRAME_PIXELS 90
+
+#define FRACTIONS                                                                                  \
+    "set terminal pngcairo size 1000,%zu\n"                                                        \
+    "set output 'kernels.png'\n"                                                                   \
+    "set title 'shoal bench kernels: part of the limit that is reached'\n"                         \
+    "set style fill solid 0.8\n"                                                                   \
+    "set yrange [:] reverse\n"                                                                     \
+    "set xrange [0:*]\n"                                                                           \
+    "set grid x\n"                                                                                 \
+    "set arrow from first 1, graph 0 to first 1, graph 1 nohead lw 2\n"                            \
+    "unset key\n"                                                                                  \
+    "plot 'kernels.dat' using (0.5 * $3):0:(0.5 * $3):(0.4):ytic(1) with boxxyerror\n"
 
 /* GOPS of int4 g128: 2 operations a weight and row, 0.5 + 2 / 128 bytes a weight. */
 #define BYTES_PER_WEIGHT (0.5 + 2.0 / 128)
@@ -104,7 +108,9 @@ shoal_status shoal_bench_plot_kernels(const char *folder, const shoal_bench_rows
     SHOAL_TRY(shoal_bench_plot_folder(folder));
     SHOAL_TRY(write_fractions(folder, rows));
     SHOAL_TRY(write_roofline(folder, rows));
-    SHOAL_TRY(shoal_bench_plot_draw(folder, "kernels.gp", fractions));
+    char script[sizeof FRACTIONS + 32];
+    (void)snprintf(script, sizeof script, FRACTIONS, FRAME_PIXELS + ROW_PIXELS * rows->count);
+    SHOAL_TRY(shoal_bench_plot_draw(folder, "kernels.gp", script));
     if (!isfinite(number_of(rows, "batch.int4-g128.m1.dram.t1", false))) {
         (void)fputs("skipped: no roofline.png without the batch rows\n", stderr);
         return SHOAL_OK;

@@ -185,4 +185,7 @@ SHOAL_MUST_USE shoal_status shoal_backend_cpu_open(const shoal_backend_options *
 /* The row of kernels/ops.h that a CPU backend runs ("ops-avx2"), for reports. */
 const char *shoal_backend_cpu_ops(const shoal_backend *backend);
 
+/* And that of kernels/attention.h ("attention-avx2"). */
+const char *shoal_backend_cpu_attention_row(const shoal_backend *backend);
+
 #endif

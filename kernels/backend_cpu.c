@@ -317,3 +317,8 @@ const char *shoal_backend_cpu_ops(const shoal_backend *backend)
 {
     return ((const shoal_backend_cpu *)backend)->ops->name;
 }
+
+const char *shoal_backend_cpu_attention_row(const shoal_backend *backend)
+{
+    return ((const shoal_backend_cpu *)backend)->attention->name;
+}

@@ -14,8 +14,8 @@ bool shoal_unit_fixed(float unit, int64_t *out)
     return true;
 }
 
-void shoal_panel_put_ref(const float *acc, int64_t rows, int64_t columns, const float *bias,
-                         float *out, int64_t ld)
+static void put(const float *acc, int64_t rows, int64_t columns, const float *bias, float *out,
+                int64_t ld)
 {
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t c = 0; c < columns; c++) {
@@ -25,8 +25,8 @@ void shoal_panel_put_ref(const float *acc, int64_t rows, int64_t columns, const 
     }
 }
 
-void shoal_unit_flush_ref(const float *acc, int64_t rows, int64_t columns, int64_t *slot,
-                          int64_t ld_slot, int64_t *bad, bool first)
+static void flush(const float *acc, int64_t rows, int64_t columns, int64_t *slot, int64_t ld_slot,
+                  int64_t *bad, bool first)
 {
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t c = 0; c < columns; c++) {
@@ -38,3 +38,5 @@ void shoal_unit_flush_ref(const float *acc, int64_t rows, int64_t columns, int64
         }
     }
 }
+
+const shoal_epilogue shoal_epilogue_ref = {SHOAL_CPU_REF, put, flush};

@@ -11,34 +11,29 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* out[r][c] = acc[r][c] + bias[c]; acc [rows][64], the first `columns` (<= 64) of each row count;
- * bias [columns] or NULL; out [rows][ld]. */
-typedef void (*shoal_panel_put)(const float *acc, int64_t rows, int64_t columns, const float *bias,
-                                float *out, int64_t ld);
+#include "kernels/cpu.h"
 
-void shoal_panel_put_ref(const float *acc, int64_t rows, int64_t columns, const float *bias,
-                         float *out, int64_t ld);
+/* acc [rows][64] fp32, of which the first `columns` (<= 64) count. */
+typedef struct {
+    shoal_cpu_level needs;
 
-/* acc [rows][64] fp32, the first `columns` (<= 64) of each row count; slot [rows][ld_slot] int64;
- * bad [rows] is added to. `first`: store instead of add (a bad unit stores 0). */
-typedef void (*shoal_unit_flush)(const float *acc, int64_t rows, int64_t columns, int64_t *slot,
-                                 int64_t ld_slot, int64_t *bad, bool first);
+    /* out[r][c] = acc[r][c] + bias[c]; bias [columns] or NULL; out [rows][ld]. */
+    void (*put)(const float *acc, int64_t rows, int64_t columns, const float *bias, float *out,
+                int64_t ld);
 
-void shoal_unit_flush_ref(const float *acc, int64_t rows, int64_t columns, int64_t *slot,
-                          int64_t ld_slot, int64_t *bad, bool first);
+    /* Add to slot [rows][ld] int64 and to bad [rows]. `first`: store instead of add (a bad unit
+     * stores 0). */
+    void (*flush)(const float *acc, int64_t rows, int64_t columns, int64_t *slot, int64_t ld,
+                  int64_t *bad, bool first);
+} shoal_epilogue;
+
+extern const shoal_epilogue shoal_epilogue_ref;
+#if defined(__x86_64__)
+extern const shoal_epilogue shoal_epilogue_avx2;
+extern const shoal_epilogue shoal_epilogue_avx512;
+#endif
 
 /* One value: true and *out, or false for a bad unit. */
 bool shoal_unit_fixed(float unit, int64_t *out);
-
-#if defined(__x86_64__)
-void shoal_panel_put_avx2(const float *acc, int64_t rows, int64_t columns, const float *bias,
-                          float *out, int64_t ld);
-void shoal_panel_put_avx512(const float *acc, int64_t rows, int64_t columns, const float *bias,
-                            float *out, int64_t ld);
-void shoal_unit_flush_avx2(const float *acc, int64_t rows, int64_t columns, int64_t *slot,
-                           int64_t ld_slot, int64_t *bad, bool first);
-void shoal_unit_flush_avx512(const float *acc, int64_t rows, int64_t columns, int64_t *slot,
-                             int64_t ld_slot, int64_t *bad, bool first);
-#endif
 
 #endif

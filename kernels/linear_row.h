@@ -41,9 +41,8 @@ struct shoal_linear_row {
     int64_t rows_min; /* it pays from this many input rows on (1: decode too); any number works   */
     bool (*applicable)(const shoal_linear *w);
     shoal_linear_accumulate accumulate;
-    shoal_panel_put put;      /* of the same level, for whole linears */
-    shoal_unit_flush flush;   /* and for cut ones */
-    shoal_linear_units units; /* a whole panel of a cut one */
+    const shoal_epilogue *epilogue; /* of the same level */
+    shoal_linear_units units; /* a panel of a cut linear                                     */
 };
 
 /* Fastest first, the reference last. */

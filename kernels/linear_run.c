@@ -112,8 +112,8 @@ static void whole_piece(const shoal_whole_job *job, int64_t rows, piece at, int6
     _Alignas(64) float acc[SHOAL_ROW_BLOCK * SHOAL_PANEL];
     const shoal_linear *w = job->linear;
     sums_of(w, job->act, rows, at, panel, acc)
-        ->put(acc, at.rows, panel_columns(w, panel), bias_at(w, panel),
-              job->out + at.row0 * job->ld + panel * SHOAL_PANEL, job->ld);
+        ->epilogue->put(acc, at.rows, panel_columns(w, panel), bias_at(w, panel),
+                        job->out + at.row0 * job->ld + panel * SHOAL_PANEL, job->ld);
 }
 
 static void whole_task(void *context, int thread, int threads)
@@ -175,7 +175,7 @@ void shoal_linear_units_by_calls(const shoal_linear_row *row, const shoal_linear
         end = unit_end(w, begin);
         memset(acc, 0, (size_t)(rows * SHOAL_PANEL) * sizeof *acc);
         row->accumulate(w, a, row0, rows, panel, begin, end, acc);
-        row->flush(acc, rows, columns, sums, SHOAL_PANEL, bad, begin == 0);
+        row->epilogue->flush(acc, rows, columns, sums, SHOAL_PANEL, bad, begin == 0);
     }
 }
 
@@ -274,7 +274,8 @@ static void gated_panel(const gated_context *x, piece at, int64_t panel, float *
     for (int i = 0; i < 2; i++) {
         const shoal_linear_row *row = sums_of(of[i], acts[i], x->cut.rows, at, panel, sums[i]);
         if (of[i]->bias)
-            row->put(sums[i], at.rows, columns, bias_at(of[i], panel), sums[i], SHOAL_PANEL);
+            row->epilogue->put(sums[i], at.rows, columns, bias_at(of[i], panel), sums[i],
+                               SHOAL_PANEL);
     }
     x->ops->gated(x->a->kind, sums[0], sums[1], at.rows * SHOAL_PANEL, sums[0]);
     for (int64_t r = 0; r < at.rows; r++)

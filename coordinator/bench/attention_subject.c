@@ -169,7 +169,7 @@ shoal_status shoal_bench_attention_check(shoal_bench_attention *attention)
         if (memcmp(a->out + at, a->right + at, (size_t)width * sizeof *a->out) != 0)
             return shoal_fail(SHOAL_ERR_INTERNAL,
                               "%s: attention of row %lld differs from the reference",
-                              shoal_backend_cpu_ops(a->backend), (long long)some[i]);
+                              shoal_backend_cpu_attention_row(a->backend), (long long)some[i]);
         if (rows == 1)
             break;
     }

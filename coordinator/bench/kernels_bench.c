@@ -263,7 +263,7 @@ static shoal_status attention_row(bench *b, const shoal_bench_kernel_row *at,
                  .yard = &b->yards[at->threads],
                  .peak = shoal_peak_pick(SHOAL_PEAK_F32, b->cap),
                  .attention = &attention,
-                 .row = shoal_backend_cpu_ops(attention.backend),
+                 .row = shoal_backend_cpu_attention_row(attention.backend),
                  .gigabytes = 1e-9 * (double)attention.bytes,
                  .gigaoperations = 1e-9 * shoal_bench_kernel_operations(kernel, 0)};
     shoal_status st = shoal_bench_attention_check(&attention);

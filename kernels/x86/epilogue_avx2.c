@@ -30,8 +30,8 @@ static int flush4(const float *acc, int64_t *slot, bool first)
     return __builtin_popcount((unsigned)_mm_movemask_ps(wrong));
 }
 
-void shoal_unit_flush_avx2(const float *acc, int64_t rows, int64_t columns, int64_t *slot,
-                           int64_t ld_slot, int64_t *bad, bool first)
+static void flush(const float *acc, int64_t rows, int64_t columns, int64_t *slot, int64_t ld_slot,
+                  int64_t *bad, bool first)
 {
     const int64_t whole = columns & ~INT64_C(3);
     for (int64_t r = 0; r < rows; r++) {
@@ -39,12 +39,13 @@ void shoal_unit_flush_avx2(const float *acc, int64_t rows, int64_t columns, int6
         int64_t *to = slot + r * ld_slot;
         for (int64_t c = 0; c < whole; c += 4)
             bad[r] += flush4(from + c, to + c, first);
-        shoal_unit_flush_ref(from + whole, 1, columns - whole, to + whole, ld_slot, &bad[r], first);
+        shoal_epilogue_ref.flush(from + whole, 1, columns - whole, to + whole, ld_slot, &bad[r],
+                                 first);
     }
 }
 
-void shoal_panel_put_avx2(const float *acc, int64_t rows, int64_t columns, const float *bias,
-                          float *out, int64_t ld)
+static void put(const float *acc, int64_t rows, int64_t columns, const float *bias, float *out,
+                int64_t ld)
 {
     const int64_t whole = columns & ~INT64_C(7);
     for (int64_t r = 0; r < rows; r++) {
@@ -55,6 +56,8 @@ void shoal_panel_put_avx2(const float *acc, int64_t rows, int64_t columns, const
             _mm256_storeu_ps(to + c, bias ? _mm256_add_ps(sum, _mm256_loadu_ps(bias + c)) : sum);
         }
     }
-    shoal_panel_put_ref(acc + whole, rows, columns - whole, bias ? bias + whole : NULL, out + whole,
-                        ld);
+    shoal_epilogue_ref.put(acc + whole, rows, columns - whole, bias ? bias + whole : NULL,
+                           out + whole, ld);
 }
+
+const shoal_epilogue shoal_epilogue_avx2 = {SHOAL_CPU_AVX2, put, flush};

@@ -5,8 +5,8 @@
 #include "kernels/linear.h"
 #include "kernels/x86/fixed512.h"
 
-void shoal_unit_flush_avx512(const float *acc, int64_t rows, int64_t columns, int64_t *slot,
-                             int64_t ld_slot, int64_t *bad, bool first)
+static void flush(const float *acc, int64_t rows, int64_t columns, int64_t *slot, int64_t ld_slot,
+                  int64_t *bad, bool first)
 {
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t c = 0; c < columns; c += 16) {
@@ -18,8 +18,8 @@ void shoal_unit_flush_avx512(const float *acc, int64_t rows, int64_t columns, in
     }
 }
 
-void shoal_panel_put_avx512(const float *acc, int64_t rows, int64_t columns, const float *bias,
-                            float *out, int64_t ld)
+static void put(const float *acc, int64_t rows, int64_t columns, const float *bias, float *out,
+                int64_t ld)
 {
     const int64_t whole = columns & ~INT64_C(15);
     for (int64_t r = 0; r < rows; r++) {
@@ -30,6 +30,8 @@ void shoal_panel_put_avx512(const float *acc, int64_t rows, int64_t columns, con
             _mm512_storeu_ps(to + c, bias ? _mm512_add_ps(sum, _mm512_loadu_ps(bias + c)) : sum);
         }
     }
-    shoal_panel_put_ref(acc + whole, rows, columns - whole, bias ? bias + whole : NULL, out + whole,
-                        ld);
+    shoal_epilogue_ref.put(acc + whole, rows, columns - whole, bias ? bias + whole : NULL,
+                           out + whole, ld);
 }
+
+const shoal_epilogue shoal_epilogue_avx512 = {SHOAL_CPU_AVX512, put, flush};

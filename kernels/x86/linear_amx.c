@@ -17,35 +17,26 @@
 #include "kernels/x86/fixed512.h"
 #include "kernels/x86/inline.h"
 #include "kernels/x86/rows.h"
+#include "kernels/x86/tiles.h"
 #include "kernels/x86/vec512.h"
 #include "proto/bytes.h"
 
-#define TILE_ROWS 16
 #define STRIP     32
 #define CHUNK     256 /* inputs per pass over the rows */
 #define DEPTH_MAX 64
 #define DEPTH_MIN 32
 #define PARTS_MAX (CHUNK / DEPTH_MIN)
 
-/* Tile registers: 0-3 sums (row tile * 2 + column tile), 4-5 inputs, 6-7 weights. */
-typedef struct {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_shapes;
-
-_Static_assert(sizeof(tile_shapes) == 64, "what ldtilecfg reads");
-
 static void configure(int depth)
 {
-    tile_shapes shapes = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        shapes.rows[i] = i < 6 ? TILE_ROWS : (uint8_t)(depth / 4);
-        shapes.row_bytes[i] = i == 4 || i == 5 ? (uint16_t)depth : 64;
+    tile_shapes shapes = tile_shapes_full();
+    for (int i = 4; i < 8; i++) {
+        if (i < 6)
+            shapes.row_bytes[i] = (uint16_t)depth;
+        else
+            shapes.rows[i] = (uint8_t)(depth / 4);
     }
-    /* gcc 12 believes that ldtilecfg reads 8 bytes and would drop the other stores. */
-    __asm__ volatile("" : : "r"(&shapes) : "memory");
-    _tile_loadconfig(&shapes);
+    tile_shapes_load(&shapes);
 }
 
 /* The sums of a job: [32 rows][32 columns]. Tile t is rows t / 2 * 16.., columns t % 2 * 16... */

@@ -7,9 +7,9 @@
 #include "kernels/linear_row.h"
 #include "kernels/x86/bf16_pairs.h"
 #include "kernels/x86/rows.h"
+#include "kernels/x86/tiles.h"
 #include "proto/bytes.h"
 
-#define TILE_ROWS  16
 #define STRIP      32
 #define DEPTH      32 /* inputs of a tile */
 #define TILES      8  /* most of a piece */
@@ -18,27 +18,15 @@
 /* Inputs expanded at once: 8 of 16 columns. */
 #define PORTIONS (DEPTH / EXPANDED * SHOAL_PANEL / LANES)
 
-/* Tile registers: 0-3 sums (row tile * 2 + column tile), 4-5 inputs, 6-7 weights. */
-typedef struct {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_shapes;
-
-_Static_assert(sizeof(tile_shapes) == 64, "what ldtilecfg reads");
-
 /* For strips whose two row tiles have so many rows (the second maybe none: it is not used). */
 static void configure(int64_t first, int64_t second)
 {
-    tile_shapes shapes = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        const int64_t rows = i < 2 || i == 4 ? first : i < 6 ? second : TILE_ROWS;
+    tile_shapes shapes = tile_shapes_full();
+    for (int i = 0; i < 6; i++) {
+        const int64_t rows = i < 2 || i == 4 ? first : second;
         shapes.rows[i] = (uint8_t)(rows ? rows : 1);
-        shapes.row_bytes[i] = 64;
     }
-    /* gcc 12 believes that ldtilecfg reads 8 bytes and would drop the other stores. */
-    __asm__ volatile("" : : "r"(&shapes) : "memory");
-    _tile_loadconfig(&shapes);
+    tile_shapes_load(&shapes);
 }
 
 /* Up to DEPTH inputs of one segment. */

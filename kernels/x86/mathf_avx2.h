@@ -95,11 +95,6 @@ ALWAYS_INLINE vi vi_add(vi a, vi b)
     return _mm256_add_epi32(a, b);
 }
 
-ALWAYS_INLINE vi vi_or(vi a, vi b)
-{
-    return _mm256_or_si256(a, b);
-}
-
 ALWAYS_INLINE vi vi_shift_left_23(vi x)
 {
     return _mm256_slli_epi32(x, 23);

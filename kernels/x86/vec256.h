@@ -92,6 +92,11 @@ ALWAYS_INLINE vi vi_and(vi a, vi b)
     return _mm256_and_si256(a, b);
 }
 
+ALWAYS_INLINE vi vi_or(vi a, vi b)
+{
+    return _mm256_or_si256(a, b);
+}
+
 ALWAYS_INLINE vi vi_xor(vi a, vi b)
 {
     return _mm256_xor_si256(a, b);

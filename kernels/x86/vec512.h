@@ -92,6 +92,11 @@ ALWAYS_INLINE vi vi_and(vi a, vi b)
     return _mm512_and_si512(a, b);
 }
 
+ALWAYS_INLINE vi vi_or(vi a, vi b)
+{
+    return _mm512_or_si512(a, b);
+}
+
 ALWAYS_INLINE vi vi_xor(vi a, vi b)
 {
     return _mm512_xor_si512(a, b);

@@ -1,33 +1,19 @@
 /* Peaks of tile products: two tiles of inputs x two of weights, as the linears use them. */
 #include <immintrin.h>
 
-#include "kernels/x86/inline.h"
+#include "kernels/x86/tiles.h"
 #include "kernels/x86/yardstick.h"
-
-typedef struct {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_shapes;
-
-_Static_assert(sizeof(tile_shapes) == 64, "what ldtilecfg reads");
 
 /* All eight tiles 16 x 64 bytes: 0-3 sums of zero, 4-7 words of `bits` whose `mixed` bits differ
  * from word to word. Tiles of zeros, or of one number, multiply up to twice as fast as any that a
  * model brings (seen on Sapphire Rapids): they would be a limit that nothing can reach. */
 static void fill_tiles(uint32_t bits, uint32_t mixed)
 {
-    tile_shapes shapes = {.palette = 1};
+    const tile_shapes shapes = tile_shapes_full();
     uint32_t tile[16 * 16];
-    for (int i = 0; i < 8; i++) {
-        shapes.rows[i] = 16;
-        shapes.row_bytes[i] = 64;
-    }
     for (uint32_t i = 0; i < 16 * 16; i++)
         tile[i] = bits ^ ((i + 1) * UINT32_C(0x9e3779b1) & mixed);
-    /* gcc 12 believes that ldtilecfg reads 8 bytes and would drop the other stores. */
-    __asm__ volatile("" : : "r"(&shapes), "r"(tile) : "memory");
-    _tile_loadconfig(&shapes);
+    tile_shapes_load(&shapes);
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);

@@ -181,7 +181,7 @@ static void test_a_linear_with_a_wrong_bit_is_noticed(void **state)
 {
     (void)state;
     const shoal_linear_row wrong = {
-        .name = "wrong", .accumulate = accumulate_one_bit_off, .put = shoal_panel_put_ref};
+        .name = "wrong", .accumulate = accumulate_one_bit_off, .epilogue = &shoal_epilogue_ref};
     shoal_bench_yard yard = {.threads = 1};
     shoal_bench_linears linears;
     assert_int_equal(shoal_pool_create(1, false, &yard.pool), SHOAL_OK);

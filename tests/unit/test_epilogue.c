@@ -18,14 +18,12 @@
 
 static const struct {
     const char *name;
-    shoal_cpu_level needs;
-    shoal_unit_flush flush;
-    shoal_panel_put put;
+    const shoal_epilogue *of;
 } variants[] = {
-    {"ref", SHOAL_CPU_REF, shoal_unit_flush_ref, shoal_panel_put_ref},
+    {"ref", &shoal_epilogue_ref},
 #if defined(__x86_64__)
-    {"avx2", SHOAL_CPU_AVX2, shoal_unit_flush_avx2, shoal_panel_put_avx2},
-    {"avx512", SHOAL_CPU_AVX512, shoal_unit_flush_avx512, shoal_panel_put_avx512},
+    {"avx2", &shoal_epilogue_avx2},
+    {"avx512", &shoal_epilogue_avx512},
 #endif
 };
 
@@ -88,7 +86,7 @@ static void test_single(void **state)
     }
 }
 
-static void check_block(shoal_unit_flush flush, uint32_t seed, int64_t columns, bool first)
+static void check_block(const shoal_epilogue *of, uint32_t seed, int64_t columns, bool first)
 {
     _Alignas(64) float acc[ROWS * SHOAL_PANEL];
     int64_t slot[ROWS * LD], bad[ROWS];
@@ -98,7 +96,7 @@ static void check_block(shoal_unit_flush flush, uint32_t seed, int64_t columns, 
         slot[i] = (int64_t)i << 40 ^ -i;
     for (int r = 0; r < ROWS; r++)
         bad[r] = 100 * r;
-    flush(acc, ROWS, columns, slot, LD, bad, first);
+    of->flush(acc, ROWS, columns, slot, LD, bad, first);
     for (int r = 0; r < ROWS; r++) {
         int64_t count = 100 * r;
         for (int c = 0; c < LD; c++) {
@@ -120,10 +118,10 @@ static void test_blocks(void **state)
 {
     (void)state;
     for (size_t v = 0; v < VARIANTS; v++) {
-        const bool has = shoal_cpu_has(variants[v].needs);
+        const bool has = shoal_cpu_has(variants[v].of->needs);
         print_message("  %s: %s\n", variants[v].name, has ? "runs" : "skipped: absent");
         for (uint32_t i = 0; has && i < 2000; i++)
-            check_block(variants[v].flush, i < 4 ? 0 : i * 320, i < 4 ? 64 : 1 + i % 64, i % 2);
+            check_block(variants[v].of, i < 4 ? 0 : i * 320, i < 4 ? 64 : 1 + i % 64, i % 2);
     }
 }
 
@@ -137,7 +135,7 @@ static void test_put(void **state)
     for (int c = 0; c < SHOAL_PANEL; c++)
         bias[c] = (float)c * 0.37f - 9;
     for (size_t v = 0; v < VARIANTS; v++) {
-        if (!shoal_cpu_has(variants[v].needs))
+        if (!shoal_cpu_has(variants[v].of->needs))
             continue;
         for (int64_t columns = 0; columns <= SHOAL_PANEL; columns++) {
             for (int with = 0; with < 2; with++) {
@@ -148,7 +146,7 @@ static void test_put(void **state)
                         expected[r * LD + c] =
                             with ? acc[r * SHOAL_PANEL + c] + bias[c] : acc[r * SHOAL_PANEL + c];
                 }
-                variants[v].put(acc, ROWS, columns, with ? bias : NULL, out, LD);
+                variants[v].of->put(acc, ROWS, columns, with ? bias : NULL, out, LD);
                 assert_memory_equal(out, expected, sizeof out);
             }
         }

@@ -16,9 +16,12 @@ int shoal_default_threads(int ranks_on_node)
     shoal_topology topology;
     if (shoal_topology_read(&topology) != SHOAL_OK)
         return 1;
-    /* A launcher that binds ranks gave each its own cores. */
+    /* A launcher that binds ranks gave each cores of its own, or several of them a socket: those
+     * cores are ours alone only if the machine has as many for every rank. */
     const bool bound = getenv("OMPI_MCA_orte_bound_at_launch") != NULL;
-    const int threads = shoal_topology_threads(&topology, bound ? 1 : ranks_on_node);
+    const bool alone =
+        bound && (int64_t)topology.processors * ranks_on_node <= sysconf(_SC_NPROCESSORS_ONLN);
+    const int threads = shoal_topology_threads(&topology, alone ? 1 : ranks_on_node);
     shoal_topology_free(&topology);
     return threads;
 }

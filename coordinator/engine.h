@@ -83,7 +83,7 @@ struct shoal_engine {
     uint64_t steps;           /* made so far: their numbers */
     shoal_worker_facts facts; /* of rank 0 */
     shoal_step_limits limits;
-    char arithmetic[32]; /* what facts.arithmetic points to */
+    char arithmetic[64]; /* what facts.arithmetic points to */
     shoal_engine_kernel kernels[SHOAL_ENGINE_KERNELS_MAX];
     int kernel_count;
     shoal_rank_memory *memory;       /* [ranks]; freed by close */

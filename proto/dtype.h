@@ -75,7 +75,7 @@ uint16_t shoal_bf16_from_f32(float f);
 /* Widen element `index` of an array of `type` (F32, F16 or BF16; any alignment) to fp32. */
 float shoal_load_f32(const void *array, shoal_dtype type, size_t index);
 
-/* Widen `count` elements into `out`. */
+/* Widen `count` elements into `out`; needs denormals on, as docs/arithmetic.md rule 0 has it. */
 void shoal_widen_f32(const void *array, shoal_dtype type, size_t count, float *out);
 
 #endif

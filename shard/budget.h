@@ -53,7 +53,7 @@ typedef struct {
     int ranks;
     bool fits;                       /* every rank */
     double imbalance;                /* most weight bytes of a rank / mean - 1                */
-    uint64_t reduce_bytes_per_token; /* what each rank puts into exchanges for one token      */
+    uint64_t reduce_bytes_per_token; /* what each rank puts into the exact sums of one token  */
     uint64_t memory_needed;          /* the least --memory that fits this plan and context    */
     int64_t kv_tokens;               /* the least of the ranks: what the whole plan can hold  */
     shoal_rank_budget rank[SHOAL_RANKS_MAX];

@@ -305,6 +305,9 @@ shoal_status shoal_load_fill(const shoal_manifest *manifest, const shoal_load_ta
     f.cuts = cuts;
     f.spans = spans;
     f.failures = failures;
+    for (int t = 0; t < count; t++)
+        if (tasks[t].linear && !shoal_rect_empty(&tasks[t].rect))
+            SHOAL_TRY_GOTO(shoal_weight_check(tasks[t].weight, &tasks[t].rect), done);
     deal(&f, cuts, threads);
     if (pool)
         shoal_pool_run(pool, take_pieces, &f);

@@ -118,6 +118,10 @@ static inline bool shoal_rect_empty(const shoal_rect *rect)
  * will add to the count (bias not included). */
 uint64_t shoal_weight_read_bytes(const shoal_weight *weight, const shoal_rect *rect);
 
+/* Does the rectangle lie inside the weight, its columns and order too? SHOAL_ERR_INTERNAL if not.
+ */
+SHOAL_MUST_USE shoal_status shoal_weight_check(const shoal_weight *weight, const shoal_rect *rect);
+
 /* Read a rectangle into a canonical block allocated from `arena`. Checks scales (NaN and infinity
  * are SHOAL_ERR_DATA naming tensor, row and group). */
 SHOAL_MUST_USE shoal_status shoal_weight_read(const shoal_manifest *manifest,

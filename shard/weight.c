@@ -3,11 +3,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/threads.h"
 #include "proto/bytes.h"
 #include "shard/dialect.h"
 
 /* Calls with a rectangle outside the weight are bugs of the caller, said rather than obeyed. */
-static shoal_status check_rect(const shoal_weight *weight, const shoal_rect *rect)
+shoal_status shoal_weight_check(const shoal_weight *weight, const shoal_rect *rect)
 {
     const char *role = shoal_role_name(weight->role);
     const bool inside = rect->n_begin >= 0 && rect->n_begin <= rect->n_end &&
@@ -138,7 +139,8 @@ shoal_status shoal_weight_read(const shoal_manifest *manifest, const shoal_weigh
 {
     shoal_canonical block;
     shoal_rect strip;
-    SHOAL_TRY(check_rect(weight, rect));
+    SHOAL_TRY(shoal_weight_check(weight, rect));
+    shoal_fp_reset();
     SHOAL_TRY(shoal_dialect_allocate(weight, rect, arena, &block));
     for (int64_t n = first_column(rect); next_strip(weight, rect, n, &strip); n = strip.n_end)
         SHOAL_TRY(read_strip(manifest, weight, rect, &strip, &block));

@@ -66,8 +66,10 @@ static shoal_status name_arithmetic(const shoal_worker_settings *settings, char 
         SHOAL_TRY(shoal_cpu_cap(settings->cpu, &cap));
         id = shoal_bf16_arithmetic(shoal_bf16_pick(cap));
     }
-    (void)snprintf(out, size, "%s%s", id, reduces[settings->reduce]);
-    return SHOAL_OK;
+    const int length = snprintf(out, size, "%s%s", id, reduces[settings->reduce]);
+    return length >= 0 && (size_t)length < size
+               ? SHOAL_OK
+               : shoal_fail(SHOAL_ERR_INTERNAL, "the arithmetic id '%s' is too long", id);
 }
 
 static shoal_status choose_sizes(const shoal_worker_settings *settings, shoal_blueprint *b)

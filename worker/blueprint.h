@@ -24,7 +24,7 @@ typedef struct {
     shoal_kv_type kv;
     int64_t context;     /* longest sequence                         */
     int64_t kv_tokens;   /* tokens the page pool holds, all sequences */
-    char arithmetic[32]; /* "cpu-int8/1", "cpu-bf16-amx/1" …         */
+    char arithmetic[64]; /* "cpu-int8/1", "cpu-bf16-amx/1" …         */
     uint64_t other_bytes[SHOAL_RANKS_MAX];
 } shoal_blueprint;
 

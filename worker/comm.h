@@ -10,8 +10,8 @@
  *     shoal_comm_reduce(comm, count, parts, &n)    parts whose int64 sum is the sum over all ranks
  *     shoal_comm_scatter(comm, counts, parts, &n)  the same, but each rank gets its share alone
  *
- * Returned parts stay readable until this rank's next gather or reduce begins; filling the slot
- * for it, broadcasts and barriers do not touch them. With all ranks on one node, parts are the
+ * Returned parts stay readable until this rank's next gather, reduce or scatter begins; filling the
+ * slot for it, broadcasts and barriers do not touch them. With all ranks on one node, parts are the
  * slots themselves (no copy); between nodes they are sums or copies made by MPI.
  * Waiting spins briefly, then yields, then sleeps; with more ranks than cores it yields at once.
  * A peer that closed early makes the waiting ranks fail where they share memory. A peer that died
@@ -109,8 +109,8 @@ SHOAL_MUST_USE shoal_status shoal_comm_open_slots(shoal_comm *comm, uint64_t slo
  * nodes in this way; alike on every rank. A node of its own loses nothing. */
 void shoal_comm_round(shoal_comm *comm, shoal_payload payload, uint64_t row_values);
 
-/* For implementations of gather and reduce: do the sizes fit the slots? SHOAL_ERR_INTERNAL if not;
- * alike on every rank, so nobody is left waiting. */
+/* For implementations of gather, reduce and scatter: do the sizes fit the slots? SHOAL_ERR_INTERNAL
+ * if not; alike on every rank, so nobody is left waiting. */
 SHOAL_MUST_USE shoal_status shoal_comm_check_gather(const shoal_comm *comm,
                                                     const uint64_t *bytes_of_rank);
 SHOAL_MUST_USE shoal_status shoal_comm_check_reduce(const shoal_comm *comm, uint64_t count);

@@ -24,11 +24,15 @@ static float to_float(int64_t v)
     return (float)v * (1.0f / SHOAL_UNIT_SCALE);
 }
 
-/* A peer's bytes may be anything; what no sum can be counts as 0. */
-static int64_t to_fixed(float f)
+/* Add a value to element `i` of the row. What no sum of units can be, rounded up or damaged on its
+ * way, counts as a bad unit of the row instead. */
+static void add_fixed(float f, uint64_t i, uint64_t width, int64_t *row)
 {
     const double v = (double)f * (double)SHOAL_UNIT_SCALE;
-    return fabs(v) < 0x1p62 ? (int64_t)rint(v) : 0;
+    if (fabs(v) <= 0x1p62)
+        row[i] = (int64_t)((uint64_t)row[i] + (uint64_t)(int64_t)rint(v));
+    else
+        row[width]++;
 }
 
 static void pack_bf16(const int64_t *row, uint64_t width, uint8_t *out)
@@ -44,7 +48,7 @@ static void add_bf16(const uint8_t *packed, uint64_t width, int64_t *row)
     for (uint64_t i = 0; i < width; i++) {
         uint16_t h;
         memcpy(&h, packed + i * sizeof h, sizeof h);
-        row[i] += to_fixed(shoal_f32_from_bf16(h));
+        add_fixed(shoal_f32_from_bf16(h), i, width, row);
     }
 }
 
@@ -73,7 +77,7 @@ static void add_int8(const uint8_t *packed, uint64_t width, int64_t *row)
     for (uint64_t i = 0; i < width; i++) {
         float scale;
         memcpy(&scale, packed + i / SHOAL_PAYLOAD_GROUP * sizeof scale, sizeof scale);
-        row[i] += to_fixed((float)(int8_t)values[i] * scale);
+        add_fixed((float)(int8_t)values[i] * scale, i, width, row);
     }
 }
 

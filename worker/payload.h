@@ -22,7 +22,8 @@ uint64_t shoal_payload_bytes(shoal_payload payload, uint64_t width);
 /* row [width + 1] */
 void shoal_payload_pack(shoal_payload payload, const int64_t *row, uint64_t width, uint8_t *out);
 
-/* row [width + 1] += what `packed` holds. */
+/* row [width + 1] += what `packed` holds; a value that no sum of units can be adds 1 to the count
+ * instead. */
 void shoal_payload_add(shoal_payload payload, const uint8_t *packed, uint64_t width, int64_t *row);
 
 #endif

@@ -92,8 +92,12 @@ static shoal_status start_mpirun(shoal_cluster *c)
                                c->token_file, r->force_network ? "--comm" : NULL,
                                "network",     NULL};
     char generation[64], token[sizeof TOKEN_VARIABLE "=" + sizeof c->token];
-    const char *variables[] = {generation, getenv("HWLOC_COMPONENTS") ? generation : NO_DISPLAYS,
-                               c->remote ? token : NULL, NULL};
+    const char *variables[4] = {generation};
+    int count = 1;
+    if (!getenv("HWLOC_COMPONENTS"))
+        variables[count++] = NO_DISPLAYS;
+    if (c->remote)
+        variables[count] = token;
     (void)snprintf(generation, sizeof generation, "%s=%u", GENERATION_VARIABLE, r->generation);
     (void)snprintf(token, sizeof token, "%s=%s", TOKEN_VARIABLE, c->token);
     const shoal_launch_request request = {

@@ -24,7 +24,7 @@ void shoal_build_name(char out[SHOAL_BUILD_MAX]);
 typedef struct {
     bool joined, ready;
     pid_t pid;
-    char host[64], build[SHOAL_BUILD_MAX], level[16], arithmetic[32];
+    char host[64], build[SHOAL_BUILD_MAX], level[16], arithmetic[64];
     uint8_t byte_order[4];
     uint8_t plan_hash[32], manifest_hash[32];
     uint64_t plan_bytes, manifest_bytes;

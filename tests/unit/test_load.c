@@ -159,6 +159,24 @@ static void check_slice(const loaded *l, const shoal_weight *w, const shoal_rect
     shoal_arena_destroy(aside);
 }
 
+/* A column that the weight does not have is refused before anything is packed. */
+static void check_outside(const loaded *l, const shoal_weight *w, int32_t *columns)
+{
+    shoal_rect rect = {.n_end = 64, .k_end = w->k, .columns = columns};
+    shoal_arena *arena;
+    shoal_linear linear;
+    for (int i = 0; i < 64; i++)
+        columns[i] = i;
+    columns[63] = (int32_t)w->n;
+    const shoal_linear_spec spec = spec_of(w, &rect, 0);
+    assert_int_equal(shoal_arena_create(SHOAL_MEM_WEIGHTS, &arena), SHOAL_OK);
+    assert_int_equal(
+        shoal_load_linear(l->manifest, w, &rect, &spec, SHOAL_CPU_REF, arena, NULL, &linear),
+        SHOAL_ERR_INTERNAL);
+    assert_non_null(strstr(shoal_error_text(), "column "));
+    shoal_arena_destroy(arena);
+}
+
 /* Slices of every linear of a layer, cut as workers cut them: o and down in units of K, the others
  * by columns, gate and up also permuted. */
 static void check_model(const loaded *l, maker *random)
@@ -186,6 +204,8 @@ static void check_model(const loaded *l, maker *random)
                 rect.columns = columns;
             check_slice(l, w, &rect, unit);
         }
+        if (r == SHOAL_ROLE_GATE && !w->act_order)
+            check_outside(l, w, columns);
         free(order);
         free(columns);
     }

@@ -209,3 +209,12 @@ shoal_status shoal_engine_close(shoal_engine *engine)
 {
     return engine ? engine->ops->close(engine) : SHOAL_OK;
 }
+
+double shoal_engine_load_rate(const shoal_engine *engine)
+{
+    const double seconds = engine->facts.load_seconds;
+    uint64_t bytes = 0;
+    for (int r = 0; r < engine->ranks; r++)
+        bytes += engine->memory[r].measured_read;
+    return seconds > 0 ? (double)bytes / seconds * 1e-9 : 0;
+}

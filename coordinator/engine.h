@@ -121,6 +121,9 @@ void shoal_engine_describe(shoal_engine *engine, const shoal_worker *worker);
 /* This process as a rank. */
 void shoal_engine_identify(shoal_rank_identity *out);
 
+/* Bytes that the ranks read per second of loading, 10^9; 0 where nobody kept the time. */
+double shoal_engine_load_rate(const shoal_engine *engine);
+
 /* For fillings: the arrays of `ranks` records in the engine. */
 SHOAL_MUST_USE shoal_status shoal_engine_make_reports(shoal_engine *engine);
 void shoal_engine_free_reports(shoal_engine *engine);

@@ -20,6 +20,10 @@
 /* Blocks or pieces per thread that even out unequal ones. */
 #define SHARES 4
 
+/* Floats that the parts of cut blocks may take, 16 MiB: longer contexts are not cut, which gives
+ * the same bits. */
+#define PARTS_MAX (INT64_C(1) << 22)
+
 struct shoal_attention_block {
     const shoal_sequence_rows *sequence;
     int64_t kv_head;
@@ -368,7 +372,8 @@ static shoal_status cut_blocks(step *s, int64_t threads)
         chunks = shoal_max_i64(chunks, b->chunks);
         floats += b->chunks * b->rows * b->heads * part;
     }
-    s->pieces = shoal_min_i64(chunks, shoal_ceil_div(SHARES * threads, s->blocks));
+    if (floats <= PARTS_MAX)
+        s->pieces = shoal_min_i64(chunks, shoal_ceil_div(SHARES * threads, s->blocks));
     if (s->pieces == 1)
         return SHOAL_OK;
     s->append_first = false;

@@ -1,8 +1,8 @@
 #include "kernels/backend_timed.h"
 
 #include <string.h>
-#include <time.h>
 
+#include "kernels/counter.h"
 #include "proto/arena.h"
 #include "proto/bytes.h"
 
@@ -16,13 +16,6 @@ typedef struct {
 static timed_backend *self(shoal_backend *backend)
 {
     return (timed_backend *)backend;
-}
-
-static double now(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* `call` is what one call costs; its line takes it. */
@@ -89,7 +82,11 @@ static void add_attention(shoal_timed_line *call, const shoal_attention_args *a)
         double seen = 0; /* by all rows together */
         for (int64_t p = s->position + 1; p <= end; p++)
             seen += (double)shoal_min_i64(p, most);
-        const int64_t read = shoal_min_i64(end, most < INT64_MAX - s->rows ? most + s->rows : end);
+        int64_t read = end;
+        if (s->rows == 0)
+            read = 0;
+        else if (a->window > 0)
+            read = shoal_min_i64(end, a->window + s->rows - 1);
         call->bytes += (double)(read * a->kv_heads) * page;
         call->operations += 4.0 * seen * (double)(a->heads * a->head_dim);
     }
@@ -101,9 +98,9 @@ static void add_attention(shoal_timed_line *call, const shoal_attention_args *a)
 static shoal_status embed(shoal_backend *backend, const shoal_embed_args *a)
 {
     shoal_timed_line call = {.op = "embed"};
-    const double begin = now();
+    const double begin = shoal_seconds_now();
     SHOAL_TRY(self(backend)->inner->ops->embed(self(backend)->inner, a));
-    call.seconds = now() - begin;
+    call.seconds = shoal_seconds_now() - begin;
     call.bytes = (double)(a->rows * a->hidden) * (4.0 + (double)shoal_dtype_bytes(a->dtype));
     book(backend, &call);
     return SHOAL_OK;
@@ -112,9 +109,9 @@ static shoal_status embed(shoal_backend *backend, const shoal_embed_args *a)
 static shoal_status rope(shoal_backend *backend, const shoal_rope_args *a)
 {
     shoal_timed_line call = {.op = "rope"};
-    const double begin = now();
+    const double begin = shoal_seconds_now();
     SHOAL_TRY(self(backend)->inner->ops->rope(self(backend)->inner, a));
-    call.seconds = now() - begin;
+    call.seconds = shoal_seconds_now() - begin;
     call.bytes = (double)(a->rows * a->dim) * 4;
     book(backend, &call);
     return SHOAL_OK;
@@ -123,9 +120,9 @@ static shoal_status rope(shoal_backend *backend, const shoal_rope_args *a)
 static shoal_status norm(shoal_backend *backend, const shoal_norm_args *a)
 {
     shoal_timed_line call = {.op = "norm"};
-    const double begin = now();
+    const double begin = shoal_seconds_now();
     SHOAL_TRY(self(backend)->inner->ops->norm(self(backend)->inner, a));
-    call.seconds = now() - begin;
+    call.seconds = shoal_seconds_now() - begin;
     const double branch = a->part_count * 8 + (a->branch ? 4 : 0); /* per element */
     call.bytes = (double)(a->rows * a->hidden) * (branch + 4 + (branch > 0 ? 4 : 0));
     if (a->weight)
@@ -138,9 +135,9 @@ static shoal_status whole(shoal_backend *backend, const shoal_whole_job *jobs, i
                           int64_t rows)
 {
     shoal_timed_line call = {.op = "whole"};
-    const double begin = now();
+    const double begin = shoal_seconds_now();
     SHOAL_TRY(self(backend)->inner->ops->whole(self(backend)->inner, jobs, count, rows));
-    call.seconds = now() - begin;
+    call.seconds = shoal_seconds_now() - begin;
     for (int i = 0; i < count; i++) {
         add_linear(&call, jobs[i].linear, rows, sizeof(float));
         if (i == 0 || jobs[i].act != jobs[i - 1].act)
@@ -153,9 +150,9 @@ static shoal_status whole(shoal_backend *backend, const shoal_whole_job *jobs, i
 static shoal_status attention(shoal_backend *backend, const shoal_attention_args *a)
 {
     shoal_timed_line call = {.op = "attention"};
-    const double begin = now();
+    const double begin = shoal_seconds_now();
     SHOAL_TRY(self(backend)->inner->ops->attention(self(backend)->inner, a));
-    call.seconds = now() - begin;
+    call.seconds = shoal_seconds_now() - begin;
     add_attention(&call, a);
     book(backend, &call);
     return SHOAL_OK;
@@ -164,9 +161,9 @@ static shoal_status attention(shoal_backend *backend, const shoal_attention_args
 static shoal_status cut(shoal_backend *backend, const shoal_cut_args *a)
 {
     shoal_timed_line call = {.op = "cut"};
-    const double begin = now();
+    const double begin = shoal_seconds_now();
     SHOAL_TRY(self(backend)->inner->ops->cut(self(backend)->inner, a));
-    call.seconds = now() - begin;
+    call.seconds = shoal_seconds_now() - begin;
     add_linear(&call, a->linear, a->rows, sizeof(int64_t));
     call.bytes += act_bytes(a->act, a->rows);
     book(backend, &call);
@@ -176,12 +173,14 @@ static shoal_status cut(shoal_backend *backend, const shoal_cut_args *a)
 static shoal_status gated(shoal_backend *backend, const shoal_gated_args *a)
 {
     shoal_timed_line call = {.op = "gated"};
-    const double begin = now();
+    const double begin = shoal_seconds_now();
     SHOAL_TRY(self(backend)->inner->ops->gated(self(backend)->inner, a));
-    call.seconds = now() - begin;
-    add_linear(&call, a->gate, a->rows, sizeof(float));
-    add_linear(&call, a->up, a->rows, sizeof(float));
+    call.seconds = shoal_seconds_now() - begin;
+    add_linear(&call, a->gate, a->rows, 0);
+    add_linear(&call, a->up, a->rows, 0);
     call.bytes += act_bytes(a->gate_act, a->rows);
+    if (a->up_act != a->gate_act)
+        call.bytes += act_bytes(a->up_act, a->rows);
     if (a->gate->spec.n > 0)
         call.bytes += act_bytes(a->act, a->rows);
     book(backend, &call);
@@ -191,9 +190,9 @@ static shoal_status gated(shoal_backend *backend, const shoal_gated_args *a)
 static shoal_status quantize(shoal_backend *backend, const shoal_quantize_args *a)
 {
     shoal_timed_line call = {.op = "quantize"};
-    const double begin = now();
+    const double begin = shoal_seconds_now();
     SHOAL_TRY(self(backend)->inner->ops->quantize(self(backend)->inner, a));
-    call.seconds = now() - begin;
+    call.seconds = shoal_seconds_now() - begin;
     for (int i = 0; i < a->source_count; i++)
         call.bytes += (double)(a->rows * a->widths[i]) * 4;
     call.bytes += acts_bytes(a->acts, a->act_count, a->rows);

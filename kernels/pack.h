@@ -7,7 +7,8 @@
  *
  *     ALONG_K  [k / 8][n]: word (r, c) holds inputs 8r .. 8r+7 of column c, lowest first
  *              ([k / 4][n] for 8-bit codes)
- *     ALONG_N  [k][n / 8]: word (k, w) holds columns 8w + 0, 2, 4, 6, 1, 3, 5, 7, lowest first */
+ *     ALONG_N  [k][n / 8 rounded up]: word (k, w) holds columns 8w + 0, 2, 4, 6, 1, 3, 5, 7, lowest
+ * first */
 #ifndef SHOAL_KERNELS_PACK_H
 #define SHOAL_KERNELS_PACK_H
 
@@ -26,7 +27,7 @@ typedef struct {
     int64_t stride;        /* bytes from a row of words to the next                         */
     int64_t groups;        /* rows of scales and zeros; may be fewer than the inputs touch  */
     const uint8_t *scales; /* [groups][n] finite elements of the linear's dtype            */
-    const uint8_t *zeros;  /* [groups][n], or NULL where the linear has none               */
+    const uint8_t *zeros;  /* [groups][n], int4: 0..16; NULL where the linear has none      */
 } shoal_stored;
 
 /* Where a stored block goes, in local columns, inputs and groups. */

@@ -14,9 +14,9 @@
 
 /* Write rows [row0, row0 + rows) of `act` from source [rows][ld_source] (row i of the source is row
  * row0 + i of the act). A group with a NaN or an infinity is a row error: INT8 gets scale NaN and
- * zeros; in every form pending[i] += the number of such groups (F32 and BF16: at most 1; BF16 also
- * for a number that bf16 rounds to infinity). `pending` [rows] may be NULL. Calls for different
- * rows may run at the same time. */
+ * zeros; in every form pending[i] += the number of such groups (F32 and BF16: at most 1 per call;
+ * BF16 also for a number that bf16 rounds to infinity). `pending` [rows] may be NULL. Calls for
+ * different rows may run at the same time. */
 void shoal_quantize_rows(shoal_cpu_level cap, const float *source, int64_t ld_source, int64_t row0,
                          int64_t rows, shoal_act *act, int64_t *pending);
 

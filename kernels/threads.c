@@ -57,7 +57,6 @@ static bool fp_is_right(void)
 static void check_fp(void)
 {
     assert(fp_is_right());
-    assert(fegetround() == FE_TONEAREST);
 }
 
 void shoal_share(int64_t count, int thread, int threads, int64_t *begin, int64_t *end)
@@ -154,7 +153,7 @@ static pthread_t handle_of(const shoal_pool *pool, int thread)
 bool shoal_pool_pin(shoal_pool *pool, const int *processors)
 {
     cpu_set_t before;
-    if (pthread_getaffinity_np(pthread_self(), sizeof before, &before) != 0)
+    if (pool->pinned || pthread_getaffinity_np(pthread_self(), sizeof before, &before) != 0)
         return false;
     bool done = true;
     for (int t = pool->threads - 1; t >= 0 && done; t--) {
@@ -168,9 +167,9 @@ bool shoal_pool_pin(shoal_pool *pool, const int *processors)
     }
     for (int t = 1; t < pool->threads && !done; t++)
         (void)pthread_setaffinity_np(handle_of(pool, t), sizeof before, &before);
-    if (done && !pool->pinned)
+    if (done)
         pool->before = before;
-    pool->pinned |= done;
+    pool->pinned = done;
     return done;
 }
 

@@ -22,8 +22,8 @@ SHOAL_MUST_USE shoal_status shoal_pool_create(int threads, bool crowded, shoal_p
 void shoal_pool_destroy(shoal_pool *pool);
 
 /* Thread t stays on processors[t] (as the kernel counts) from now on, the caller included, who gets
- * his affinity back when he destroys the pool. False, and nobody is moved, where that is not
- * allowed. */
+ * his affinity back when he destroys the pool. Once per pool. False, and nobody is moved, where
+ * that is not allowed. */
 bool shoal_pool_pin(shoal_pool *pool, const int *processors);
 
 int shoal_pool_threads(const shoal_pool *pool);

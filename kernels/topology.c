@@ -142,9 +142,9 @@ static bool settle_on(hwloc_topology_t t, const shoal_topology *topology, int64_
     const int first = topology->cores[begin].node, last = topology->cores[end - 1].node;
     for (int64_t i = begin; done && i < end; i++)
         done = hwloc_bitmap_set(cores, (unsigned)topology->cores[i].processor) == 0;
-    if (done && first != last)
-        done = hwloc_set_membind(t, cores, HWLOC_MEMBIND_INTERLEAVE, HWLOC_MEMBIND_THREAD) == 0;
     done = done && hwloc_set_cpubind(t, cores, HWLOC_CPUBIND_THREAD) == 0;
+    if (done && first != last) /* else first touch takes the node's own */
+        (void)hwloc_set_membind(t, cores, HWLOC_MEMBIND_INTERLEAVE, HWLOC_MEMBIND_THREAD);
     hwloc_bitmap_free(cores);
     return done;
 }

@@ -46,7 +46,7 @@ static const shoal_bench_format bf16 = {"bf16", SHOAL_WEIGHT_FLOAT, SHOAL_BF16, 
 #define ALONE(outputs, m)                                                                          \
     {                                                                                              \
         .name = "linear.int4-g128.4096x" #outputs ".m" #m ".dram", .format = &int4_g128,           \
-        .n = (outputs), .rows = (m), .place = SHOAL_BENCH_DRAM, .limit = SHOAL_BENCH_LIMIT_PEAK,   \
+        .n = (outputs), .rows = (m), .place = SHOAL_BENCH_DRAM, .limit = SHOAL_BENCH_LIMIT_ROOF,   \
         .threads_max = 2, .quantizes = true                                                        \
     }
 #define DECODE(label, dim, type, threads)                                                          \

@@ -33,6 +33,7 @@ typedef enum {
 typedef enum {
     SHOAL_BENCH_LIMIT_READ, /* GB/s of reading the same bytes where they are                     */
     SHOAL_BENCH_LIMIT_PEAK, /* GOPS of the best instruction                                      */
+    SHOAL_BENCH_LIMIT_ROOF, /* GOPS of the longer of time(read) and time(peak)                   */
     SHOAL_BENCH_LIMIT_BATCH /* GB/s that 1.1 x the longer of time(one row) and time(peak) gives  */
 } shoal_bench_limit;
 

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "coordinator/bench/attention_subject.h"
@@ -109,6 +110,7 @@ static shoal_status open_yards(bench *b, shoal_bench_rows *yardsticks)
     shoal_status st;
     void *memory;
     SHOAL_TRY(shoal_alloc(SHOAL_MEM_OTHER, b->dram_bytes, &memory));
+    memset(memory, 1, b->dram_bytes); /* pages of its own, not the one of zeros */
     for (int t = 1; t <= b->threads_max; t++)
         SHOAL_TRY_GOTO(shoal_bench_yard_open(t, b->cap, memory, b->dram_bytes, &b->yards[t]), free);
     st = yardstick_rows(b, memory, yardsticks);
@@ -141,13 +143,25 @@ static shoal_status seconds_of(const subject *s, int calls, double *out)
     return SHOAL_OK;
 }
 
+static bool in_operations(const subject *s)
+{
+    return s->kernel->limit == SHOAL_BENCH_LIMIT_PEAK || s->kernel->limit == SHOAL_BENCH_LIMIT_ROOF;
+}
+
 static shoal_status value_of(const subject *s, double *out)
 {
-    const bool peak = s->kernel->limit == SHOAL_BENCH_LIMIT_PEAK;
     double seconds;
     SHOAL_TRY(seconds_of(s, s->calls, &seconds));
-    *out = (peak ? s->gigaoperations : s->gigabytes) / seconds;
+    *out = (in_operations(s) ? s->gigaoperations : s->gigabytes) / seconds;
     return SHOAL_OK;
+}
+
+static double roof_limit(const subject *s)
+{
+    const double read = s->gigabytes / shoal_bench_linears_read(s->linears, s->yard, TURN_BYTES);
+    const double arithmetic =
+        s->gigaoperations / shoal_bench_yard_peak(s->yard, s->peak, PEAK_SECONDS);
+    return s->gigaoperations / fmax(read, arithmetic);
 }
 
 static double batch_limit(const subject *s)
@@ -163,6 +177,7 @@ static double limit_of(const subject *s)
 {
     switch (s->kernel->limit) {
     case SHOAL_BENCH_LIMIT_PEAK: return shoal_bench_yard_peak(s->yard, s->peak, PEAK_SECONDS);
+    case SHOAL_BENCH_LIMIT_ROOF: return roof_limit(s);
     case SHOAL_BENCH_LIMIT_BATCH: return batch_limit(s);
     default: break;
     }
@@ -195,7 +210,7 @@ static shoal_status measure(subject *s, shoal_bench_rows *rows)
     SHOAL_TRY_GOTO(take_turns(s, &pairs), free);
     SHOAL_TRY_GOTO(shoal_bench_pairs_summary(&pairs, &sum), free);
     shoal_bench_row row = {.value = sum.value,
-                           .unit = s->kernel->limit == SHOAL_BENCH_LIMIT_PEAK ? "GOPS" : "GB/s",
+                           .unit = in_operations(s) ? "GOPS" : "GB/s",
                            .limit = sum.limit,
                            .fraction = sum.fraction,
                            .spread = sum.spread,

@@ -152,14 +152,6 @@ static shoal_status measure_prefill(bench *b, const shoal_bench_model_row *row)
 
 /* ---- load ------------------------------------------------------------------------------------ */
 
-static double load_rate(const shoal_engine *engine)
-{
-    double bytes = 0;
-    for (int r = 0; r < engine->ranks; r++)
-        bytes += (double)engine->memory[r].measured_read;
-    return 1e-9 * bytes / engine->facts.load_seconds;
-}
-
 static shoal_status load_limit(bench *b, double *rate)
 {
     double cached;
@@ -176,7 +168,7 @@ static shoal_status take_load(bench *b, shoal_bench_pairs *pairs)
     SHOAL_TRY(load_limit(b, &limit));
     if (pairs->limits.count == 0)
         SHOAL_TRY(shoal_bench_samples_add(&pairs->limits, limit));
-    SHOAL_TRY(shoal_bench_samples_add(&pairs->values, load_rate(b->stand->engine)));
+    SHOAL_TRY(shoal_bench_samples_add(&pairs->values, shoal_engine_load_rate(b->stand->engine)));
     return shoal_bench_samples_add(&pairs->limits, limit);
 }
 
@@ -210,15 +202,13 @@ static shoal_status measure_steps(bench *b, const shoal_bench_model_row *rows, i
     return SHOAL_OK;
 }
 
-/* A launch of ranks opens one engine in its life, and so has no load to measure again. */
 static shoal_status measure_setup(bench *b, const shoal_bench_setup *setup,
                                   const shoal_bench_model_row *rows, int count,
                                   shoal_bench_rows *yardsticks)
 {
     shoal_bench_stand stand;
     if (rows->kind == SHOAL_BENCH_MODEL_LOAD) {
-        if (!b->plan->stand.launched)
-            SHOAL_TRY(measure_load(b, setup, rows->name));
+        SHOAL_TRY(measure_load(b, setup, rows->name));
         rows++, count--;
     }
     if (count == 0)
@@ -238,8 +228,8 @@ shoal_status shoal_bench_model_run(const shoal_bench_model_plan *plan,
     bench b = {.plan = plan, .rows = rows};
     shoal_bench_model_row todo[SHOAL_BENCH_MODEL_ROWS_MAX];
     int total, end;
-    SHOAL_TRY(shoal_bench_model_rows(setups, count, plan->stand.cores, plan->label, plan->pattern,
-                                     todo, &total));
+    SHOAL_TRY(shoal_bench_model_rows(setups, count, plan->stand.cores, plan->stand.launched,
+                                     plan->label, plan->pattern, todo, &total));
     for (int at = 0; at < total; at = end) {
         for (end = at; end < total && todo[end].setup == todo[at].setup;)
             end++;

@@ -2,7 +2,6 @@
 
 #include <regex.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 
 typedef struct {
@@ -22,14 +21,14 @@ static void add(list *l, shoal_bench_model_row row, const char *format, ...)
         l->rows[l->count++] = row;
 }
 
-static void add_setup(list *l, const shoal_bench_setup *setup, int index, bool full,
+static void add_setup(list *l, const shoal_bench_setup *setup, int index, bool full, bool launched,
                       const char *label)
 {
     static const int batches[] = {8, SHOAL_BENCH_BATCH_MAX};
     const int r = setup->ranks, t = setup->threads;
     shoal_bench_model_row row = {.setup = index, .batch = 1};
     row.kind = SHOAL_BENCH_MODEL_LOAD;
-    if (full)
+    if (full && !launched)
         add(l, row, "load.%s", label);
     row.kind = SHOAL_BENCH_MODEL_DECODE;
     add(l, row, "model.decode.%s.r%dt%d", label, r, t);
@@ -43,7 +42,7 @@ static void add_setup(list *l, const shoal_bench_setup *setup, int index, bool f
 }
 
 shoal_status shoal_bench_model_rows(const shoal_bench_setup *setups, int count, int cores,
-                                    const char *label, const char *pattern,
+                                    bool launched, const char *label, const char *pattern,
                                     shoal_bench_model_row *rows, int *row_count)
 {
     regex_t expression;
@@ -56,7 +55,7 @@ shoal_status shoal_bench_model_rows(const shoal_bench_setup *setups, int count, 
     }
     for (int i = 0; i < count; i++) {
         const bool widest = setups[i].ranks == 1 && setups[i].threads >= cores;
-        add_setup(&l, &setups[i], i, count == 1 || widest, label);
+        add_setup(&l, &setups[i], i, count == 1 || widest, launched, label);
     }
     if (pattern)
         regfree(&expression);

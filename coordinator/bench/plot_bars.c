@@ -8,6 +8,10 @@
 
 #define SCRIPT_ROOM 1024
 
+/* A bar and its name need so many pixels, the frame as many. */
+#define ROW_PIXELS   17
+#define FRAME_PIXELS 90
+
 /* The second column is the bar: a number, or ? for none. */
 static double bar_of(const shoal_bench_row *row, shoal_bench_bars what)
 {
@@ -48,18 +52,22 @@ shoal_status shoal_bench_plot_bars(const char *folder, const char *name, shoal_b
     (void)snprintf(file, sizeof file, "%s.dat", name);
     SHOAL_TRY(write_data(folder, file, what, rows));
     (void)snprintf(script, sizeof script,
-                   "set terminal pngcairo size 1000,900\n"
+                   "set terminal pngcairo size 1000,%zu\n"
                    "set output '%s.png'\n"
                    "set title 'shoal bench %s: %s'\n"
                    "set style fill solid 0.8\n"
                    "set yrange [:] reverse\n"
                    "set xrange [0:*]\n"
                    "set grid x\n"
+                   "%s"
                    "unset key\n"
                    "plot '%s.dat' using (0.5 * $2):0:(0.5 * $2):(0.4):ytic(1) with boxxyerror\n",
-                   name, name,
+                   FRAME_PIXELS + ROW_PIXELS * rows->count, name, name,
                    what == SHOAL_BENCH_BARS_FRACTION ? "part of the limit that is reached"
                                                      : "milliseconds of a step",
+                   what == SHOAL_BENCH_BARS_FRACTION
+                       ? "set arrow from first 1, graph 0 to first 1, graph 1 nohead lw 2\n"
+                       : "",
                    name);
     (void)snprintf(file, sizeof file, "%s.gp", name);
     return shoal_bench_plot_draw(folder, file, script);

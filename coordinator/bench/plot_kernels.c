@@ -6,22 +6,7 @@
 
 #include "coordinator/bench/kernel_rows.h"
 #include "coordinator/bench/plot.h"
-
-/* A bar and its name need this many pixels, the frame as many. */
-#define ROW_PIXELS   17
-#define FRAME_PIXELS 90
-
-#define FRACTIONS                                                                                  \
-    "set terminal pngcairo size 1000,%zu\n"                                                        \
-    "set output 'kernels.png'\n"                                                                   \
-    "set title 'shoal bench kernels: part of the limit that is reached'\n"                         \
-    "set style fill solid 0.8\n"                                                                   \
-    "set yrange [:] reverse\n"                                                                     \
-    "set xrange [0:*]\n"                                                                           \
-    "set grid x\n"                                                                                 \
-    "set arrow from first 1, graph 0 to first 1, graph 1 nohead lw 2\n"                            \
-    "unset key\n"                                                                                  \
-    "plot 'kernels.dat' using (0.5 * $3):0:(0.5 * $3):(0.4):ytic(1) with boxxyerror\n"
+#include "coordinator/bench/plot_bars.h"
 
 /* GOPS of int4 g128: 2 operations a weight and row, 0.5 + 2 / 128 bytes a weight. */
 #define BYTES_PER_WEIGHT (0.5 + 2.0 / 128)
@@ -41,20 +26,6 @@ static const char roofline[] =
     "     '' using 1:3 with lines dt 2 title 'limit of memory and arithmetic, 1 thread', \\\n"
     "     '' using 1:4 with linespoints lw 2 title '2 threads', \\\n"
     "     '' using 1:5 with lines dt 2 title 'limit of memory and arithmetic, 2 threads'\n";
-
-static shoal_status write_fractions(const char *folder, const shoal_bench_rows *rows)
-{
-    FILE *file;
-    SHOAL_TRY(shoal_bench_plot_open(folder, "kernels.dat", &file));
-    bool fine = fputs("# name value fraction limit unit kernel\n", file) >= 0;
-    for (size_t i = 0; i < rows->count; i++) {
-        const shoal_bench_row *row = &rows->data[i];
-        fine = fprintf(file, "%s %.4g %.4f %.4g %s %s\n", row->name, row->value, row->fraction,
-                       row->limit, row->unit, row->kernel) > 0 &&
-               fine;
-    }
-    return shoal_bench_plot_close(file, fine);
-}
 
 /* Value or limit of a row; NAN when it was not measured. */
 static double number_of(const shoal_bench_rows *rows, const char *name, bool limit)
@@ -105,12 +76,8 @@ static shoal_status write_roofline(const char *folder, const shoal_bench_rows *r
 
 shoal_status shoal_bench_plot_kernels(const char *folder, const shoal_bench_rows *rows)
 {
-    SHOAL_TRY(shoal_bench_plot_folder(folder));
-    SHOAL_TRY(write_fractions(folder, rows));
+    SHOAL_TRY(shoal_bench_plot_bars(folder, "kernels", SHOAL_BENCH_BARS_FRACTION, rows));
     SHOAL_TRY(write_roofline(folder, rows));
-    char script[sizeof FRACTIONS + 32];
-    (void)snprintf(script, sizeof script, FRACTIONS, FRAME_PIXELS + ROW_PIXELS * rows->count);
-    SHOAL_TRY(shoal_bench_plot_draw(folder, "kernels.gp", script));
     if (!isfinite(number_of(rows, "batch.int4-g128.m1.dram.t1", false))) {
         (void)fputs("skipped: no roofline.png without the batch rows\n", stderr);
         return SHOAL_OK;

@@ -11,6 +11,17 @@ static shoal_peak_product product_of(const shoal_linear_spec *spec)
     return spec->kind == SHOAL_WEIGHT_INT4 ? SHOAL_PEAK_INT4 : SHOAL_PEAK_INT8;
 }
 
+/* Of several kinds of products, the one that most operations are of. */
+static void note_product(shoal_peak_product product, double operations, shoal_bench_work *work)
+{
+    int most = 0;
+    work->operations_of[__builtin_ctz((unsigned)product)] += operations;
+    for (int i = 1; i < SHOAL_BENCH_PRODUCTS; i++)
+        if (work->operations_of[i] > work->operations_of[most])
+            most = i;
+    work->product = (shoal_peak_product)(1 << most);
+}
+
 static shoal_status add_linear(const shoal_blueprint *b, int rank, int layer, shoal_role role,
                                shoal_bench_work *work)
 {
@@ -22,12 +33,12 @@ static shoal_status add_linear(const shoal_blueprint *b, int rank, int layer, sh
     const double operations = 2.0 * (double)spec.n * (double)spec.k;
     work->weight_bytes +=
         (double)(size.codes_bytes + size.scales_bytes + size.zeros_bytes + size.mins_bytes);
-    if (layer >= 0)
-        work->product = product_of(&spec);
-    if (layer < 0)
+    if (layer < 0) {
         work->head_operations += operations;
-    else
-        work->layer_operations += operations;
+        return SHOAL_OK;
+    }
+    work->layer_operations += operations;
+    note_product(product_of(&spec), operations, work);
     return SHOAL_OK;
 }
 

@@ -18,13 +18,17 @@ typedef struct {
     int64_t n, k;
 } shoal_bench_linear_shape;
 
-enum { SHOAL_BENCH_SHAPES = 5 }; /* qkv, o, gate_up, down, lm_head */
+enum {
+    SHOAL_BENCH_SHAPES = 5,  /* qkv, o, gate_up, down, lm_head */
+    SHOAL_BENCH_PRODUCTS = 4 /* bits of shoal_peak_product     */
+};
 
 typedef struct {
-    double weight_bytes;        /* of all linears                            */
-    double layer_operations;    /* of a row of a step, in all layers         */
-    double head_operations;     /* of a row whose logits are wanted, lm_head */
-    shoal_peak_product product; /* what the linears of the layers multiply */
+    double weight_bytes;                        /* of all linears                            */
+    double layer_operations;                    /* of a row of a step, in all layers         */
+    double head_operations;                     /* of a row whose logits are wanted, lm_head */
+    double operations_of[SHOAL_BENCH_PRODUCTS]; /* those of the layers, by product */
+    shoal_peak_product product; /* what most of them are: its peak is the limit of all */
     shoal_bench_linear_shape shapes[SHOAL_BENCH_SHAPES]; /* of layer 0 and lm_head */
 } shoal_bench_work;
 

@@ -187,12 +187,3 @@ json_t *shoal_json_memory(const shoal_engine *engine)
     }
     return all;
 }
-
-double shoal_load_gbps(const shoal_engine *engine)
-{
-    const double seconds = engine->facts.load_seconds;
-    uint64_t bytes = 0;
-    for (int r = 0; r < engine->ranks; r++)
-        bytes += engine->memory[r].measured_read;
-    return seconds > 0 ? (double)bytes / seconds * 1e-9 : 0;
-}

@@ -48,7 +48,4 @@ SHOAL_MUST_USE shoal_status shoal_predict_kernels(const shoal_slicing *slicing, 
 /* [{"rank", "planned_read", "measured_read", "planned_resident", "measured_resident"}] */
 json_t *shoal_json_memory(const shoal_engine *engine);
 
-/* 10^9 bytes that all ranks together read from files per second of loading. */
-double shoal_load_gbps(const shoal_engine *engine);
-
 #endif

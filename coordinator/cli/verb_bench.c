@@ -176,8 +176,11 @@ static shoal_status bench_kernels(const shoal_options *o)
     if (o->operand_count > 1)
         return shoal_fail(SHOAL_ERR_USAGE, "'bench kernels' takes no '%.100s'", o->operands[1]);
     SHOAL_TRY(shoal_cpu_cap(shoal_option_text(o, SHOAL_OPT_CPU), &cap));
-    shoal_status st = shoal_bench_kernels_run(shoal_option_text(o, SHOAL_OPT_ROWS),
-                                              shoal_default_threads(1), cap, &yardsticks, &rows);
+    const int threads = shoal_option_given(o, SHOAL_OPT_THREADS)
+                            ? (int)shoal_option_int(o, SHOAL_OPT_THREADS)
+                            : shoal_default_threads(1);
+    shoal_status st = shoal_bench_kernels_run(shoal_option_text(o, SHOAL_OPT_ROWS), threads, cap,
+                                              &yardsticks, &rows);
     if (st == SHOAL_OK)
         st = shoal_bench_report(shoal_option_bool(o, SHOAL_OPT_JSON), &yardsticks, &rows);
     if (st == SHOAL_OK && folder)

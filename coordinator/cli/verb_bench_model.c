@@ -14,6 +14,7 @@
 #include "coordinator/cli/verb_bench.h"
 #include "coordinator/cluster/interrupt.h"
 #include "coordinator/cluster/run_folder.h"
+#include "worker/blueprint.h"
 
 #define LABEL_MAX 24
 
@@ -120,6 +121,45 @@ static bool wants_json(const study *s)
     return shoal_option_bool(s->options, SHOAL_OPT_JSON);
 }
 
+/* {"kernels": the rows that rank 0 of the first setup runs}, NULL where there is no JSON to write.
+ */
+static shoal_status name_kernels(const study *s, json_t **out)
+{
+    shoal_engine_kernel kernels[SHOAL_ENGINE_KERNELS_MAX];
+    shoal_blueprint *b;
+    int count;
+    *out = NULL;
+    if (!wants_json(s))
+        return SHOAL_OK;
+    shoal_worker_settings settings = s->stand.request.settings;
+    if (settings.prefill_chunk == 0) /* the stand chooses one: no matter here */
+        settings.prefill_chunk = 1;
+    SHOAL_TRY(shoal_blueprint_open(&settings, s->model.path, s->setups[0].ranks, &b));
+    const shoal_status st = shoal_predict_kernels(&b->slicing, s->stand.cap, kernels, &count);
+    shoal_blueprint_close(b);
+    if (st == SHOAL_OK)
+        *out = json_pack("{s:o}", "kernels", shoal_json_kernels(kernels, count));
+    return st;
+}
+
+/* The report with the kernels and, if need be, `more`, which is taken over. */
+static shoal_status report(const study *s, const shoal_bench_rows *rows, json_t *more)
+{
+    json_t *with = NULL;
+    const shoal_status st = name_kernels(s, &with);
+    if (with && more)
+        (void)json_object_update(with, more);
+    if (with)
+        json_decref(more);
+    else
+        with = more;
+    if (st != SHOAL_OK) {
+        json_decref(with);
+        return st;
+    }
+    return shoal_bench_report_with(wants_json(s), &s->yardsticks, rows, with);
+}
+
 static shoal_status plot(const study *s, const char *name, shoal_bench_bars bars)
 {
     const char *folder = shoal_option_text(s->options, SHOAL_OPT_PLOT);
@@ -134,9 +174,8 @@ static shoal_status report_profiles(const study *s, const shoal_bench_profile *p
     const shoal_bench_rows none = {0};
     json_t *decode = shoal_bench_profile_json(&profiles[SHOAL_BENCH_DECODE]);
     json_t *prefill = shoal_bench_profile_json(&profiles[SHOAL_BENCH_PREFILL]);
-    SHOAL_TRY(shoal_bench_report_with(
-        wants_json(s), &s->yardsticks, wants_json(s) ? &s->rows : &none,
-        json_pack("{s:{s:o, s:o}}", "profile", "decode", decode, "prefill", prefill)));
+    SHOAL_TRY(report(s, wants_json(s) ? &s->rows : &none,
+                     json_pack("{s:{s:o, s:o}}", "profile", "decode", decode, "prefill", prefill)));
     for (int i = 0; i < SHOAL_BENCH_PHASES && !wants_json(s); i++)
         SHOAL_TRY(shoal_bench_profile_print(&profiles[i]));
     return plot(s, "profile", SHOAL_BENCH_BARS_MS);
@@ -162,7 +201,7 @@ static shoal_status run_model(study *s)
     const shoal_bench_model_plan plan = {s->stand, s->model.label,
                                          shoal_option_text(s->options, SHOAL_OPT_ROWS)};
     SHOAL_TRY(shoal_bench_model_run(&plan, s->setups, s->setup_count, &s->rows, &s->yardsticks));
-    SHOAL_TRY(shoal_bench_report(wants_json(s), &s->yardsticks, &s->rows));
+    SHOAL_TRY(report(s, &s->rows, NULL));
     return plot(s, "model", SHOAL_BENCH_BARS_FRACTION);
 }
 
@@ -174,7 +213,7 @@ static shoal_status report_proof(const study *s, const shoal_bench_proof *proof)
     shoal_hex(proof->digest, sizeof proof->digest, digest);
     json_t *more = json_pack("{s:{s:i, s:i, s:i, s:s}}", "proof", "setups", proof->setups, "tokens",
                              proof->tokens, "logit_rows", proof->logit_rows, "digest", digest);
-    SHOAL_TRY(shoal_bench_report_with(wants_json(s), &s->yardsticks, &s->rows, more));
+    SHOAL_TRY(report(s, &s->rows, more));
     if (!wants_json(s))
         SHOAL_TRY(shoal_report_text("\n%d tokens and %d rows of logits, the same bits in %d %s: "
                                     "%s\n",
@@ -187,6 +226,8 @@ static shoal_status run_scaling(study *s)
 {
     static const int counts[] = {1, 2, 3, 4};
     shoal_bench_proof proof;
+    if (shoal_option_given(s->options, SHOAL_OPT_ROWS))
+        return shoal_fail(SHOAL_ERR_USAGE, "bench scaling measures all its rows: no --rows");
     s->stand.sequences = 1;
     choose_setups(s, counts, sizeof counts / sizeof *counts, false);
     const shoal_bench_scaling_plan plan = {s->stand, s->model.label};

@@ -134,12 +134,18 @@ static shoal_status run_launch(const shoal_options *o, int ranks, const shoal_ru
     char program[PATH_MAX], threads[32], comm[32];
     shoal_bench_child child;
     shoal_own_path(program);
-    const char *arguments[] = {"bench", "reduce", "--json", comm, NULL, NULL};
+    char cpu[64];
+    const char *arguments[7] = {"bench", "reduce", "--json", comm};
+    int count = 4;
     (void)snprintf(comm, sizeof comm, "--comm=%s", shoal_option_text(o, SHOAL_OPT_COMM));
     (void)snprintf(threads, sizeof threads, "--threads=%d",
                    (int)shoal_option_int(o, SHOAL_OPT_THREADS));
     if (shoal_option_given(o, SHOAL_OPT_THREADS))
-        arguments[4] = threads;
+        arguments[count++] = threads;
+    if (shoal_option_given(o, SHOAL_OPT_CPU)) {
+        (void)snprintf(cpu, sizeof cpu, "--cpu=%s", shoal_option_text(o, SHOAL_OPT_CPU));
+        arguments[count] = cpu;
+    }
     SHOAL_TRY(compose(o, ranks, folder, program, arguments, &command));
     SHOAL_TRY(shoal_bench_child_start(command.words, NULL, &child));
     shoal_status st = read_document(&child, document, sizeof document);
@@ -171,6 +177,8 @@ shoal_status shoal_verb_bench_reduce(const shoal_options *options)
     findings f = {0};
     if (options->operand_count > 1)
         return shoal_fail(SHOAL_ERR_USAGE, "bench reduce needs no model");
+    if (shoal_option_given(options, SHOAL_OPT_ROWS))
+        return shoal_fail(SHOAL_ERR_USAGE, "bench reduce measures all its rows: no --rows");
     const shoal_status st = shoal_comm_mpi_launched(&rank, &size) ? run_rank(options, size, &f)
                                                                   : run_launches(options, &f);
     shoal_bench_rows_free(&f.rows);

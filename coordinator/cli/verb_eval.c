@@ -164,7 +164,7 @@ static json_t *run_json(const evaluation *e, const shoal_engine *engine)
     const double tps = t->prefill_seconds > 0 ? (double)t->prefill_rows / t->prefill_seconds : 0;
     return json_pack("{s:i, s:s, s:{s:f, s:f, s:f}, s:o, s:o}", "ranks", engine->ranks,
                      "arithmetic", engine->facts.arithmetic, "timing", "load_s",
-                     engine->facts.load_seconds, "load_gbps", shoal_load_gbps(engine),
+                     engine->facts.load_seconds, "load_gbps", shoal_engine_load_rate(engine),
                      "prefill_tps", tps, "kernels",
                      shoal_json_kernels(engine->kernels, engine->kernel_count), "memory",
                      shoal_json_memory(engine));

@@ -166,7 +166,7 @@ static json_t *timing_json(const generation *g, const shoal_engine *engine)
 {
     const shoal_run_timing *t = &g->timing;
     return json_pack("{s:f, s:f, s:f, s:f}", "load_s", engine->facts.load_seconds, "load_gbps",
-                     shoal_load_gbps(engine), "prefill_tps",
+                     shoal_engine_load_rate(engine), "prefill_tps",
                      rate(t->prefill_rows, t->prefill_seconds), "decode_tps",
                      rate(t->decode_rows, t->decode_seconds));
 }

@@ -384,6 +384,7 @@ static void widen(const pass *p, const part *parts, int count, uint8_t *out)
         }
     }
     memset(out, 0, (size_t)(shoal_round_up(filled, p->depth) - filled) * SHOAL_PANEL);
+    tile_written(out);
 }
 
 /* The deepest tile whose steps do not leave a segment of [begin, end) for the next one. */
@@ -405,6 +406,7 @@ static void copy_tail(pass *p, uint8_t *tail)
     const size_t bytes = (size_t)(padded - whole) * SHOAL_PANEL;
     memcpy(tail, p->weights + whole / 4 * 256, bytes);
     memset(tail + bytes, 0, (size_t)p->depth * SHOAL_PANEL - bytes);
+    tile_written(tail);
     p->tail = tail;
     p->tail_k = whole;
 }

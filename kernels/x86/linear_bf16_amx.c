@@ -118,6 +118,7 @@ static rows_at inputs_of(const pass *p, int64_t row, int64_t rows, const tile *t
     memset(copy, 0, (size_t)(rows * DEPTH) * sizeof *copy);
     for (int64_t r = 0; r < rows; r++)
         memcpy(copy + r * DEPTH, x + r * ld, (size_t)t->count * sizeof *copy);
+    tile_written(copy);
     return (rows_at){copy, 2 * DEPTH};
 }
 
@@ -196,6 +197,7 @@ ALWAYS_INLINE void run(const bool int4, const bool has_min, pass *p, int64_t row
     configure(TILE_ROWS, TILE_ROWS);
     for (int now = 0; pieces[now].count; now ^= 1) {
         cut_piece(p, &pieces[now ^ 1]);
+        tile_written(pieces[now].weights);
         run_piece(int4, has_min, p, &pieces[now], rows, acc);
     }
     _tile_release();

@@ -1,4 +1,4 @@
-/* Packing, 8 vi at a time. */
+/* Packing, 8 words at a time. */
 #include "kernels/pack.h"
 #include "kernels/x86/rows.h"
 #include "kernels/x86/vec256.h"
@@ -18,7 +18,7 @@ ALWAYS_INLINE vi join8(const uint8_t *p, vi *all)
     return _mm256_or_si256(pick(a, b, false), _mm256_slli_epi32(pick(a, b, true), 4));
 }
 
-/* 4 x 4 vi inside every 128 bits, then the halves. */
+/* 4 x 4 words inside every 128 bits, then the halves. */
 ALWAYS_INLINE void transpose(vi v[LANES])
 {
     vi t[LANES];
@@ -73,7 +73,7 @@ ALWAYS_INLINE vi sort_columns(vi first, vi second, bool upper)
                                      : _mm256_shuffle_ps(x, y, 0x88));
 }
 
-/* One K step: eight rows of eight vi. Low nibbles are columns 0 4 1 5 of a word, high nibbles
+/* One K step: eight rows of eight words. Low nibbles are columns 0 4 1 5 of a word, high nibbles
  * its columns 2 6 3 7. */
 static void n_words_step(const uint8_t *in, int64_t stride, uint8_t *out)
 {
@@ -88,7 +88,7 @@ static void n_words_step(const uint8_t *in, int64_t stride, uint8_t *out)
                                   _mm256_andnot_si256(nibble, b));
     }
     UNROLL
-    for (int part = 0; part < 4; part++) { /* vi `part` and `part` + 4 */
+    for (int part = 0; part < 4; part++) { /* words `part` and `part` + 4 */
         const vi first = weave(low, part), second = weave(high, part);
         const vi left = sort_columns(first, second, false);
         const vi right = sort_columns(first, second, true);

@@ -1,4 +1,4 @@
-/* Packing, 16 vi at a time. */
+/* Packing, 16 words at a time. */
 #include "kernels/pack.h"
 #include "kernels/x86/rows.h"
 #include "kernels/x86/vec512.h"
@@ -13,7 +13,7 @@ ALWAYS_INLINE vi join8(const uint8_t *p, vi *all)
     return _mm512_or_si512(low, _mm512_slli_epi32(high, 4));
 }
 
-/* 4 x 4 vi inside every 128 bits, then the 128-bit quarters. */
+/* 4 x 4 words inside every 128 bits, then the 128-bit quarters. */
 ALWAYS_INLINE void transpose(vi v[LANES])
 {
     vi t[LANES];

@@ -36,4 +36,11 @@ ALWAYS_INLINE void tile_shapes_load(const tile_shapes *shapes)
     _tile_loadconfig(shapes);
 }
 
+/* Tiles will be loaded from `p`: gcc 12 does not know that a tile load reads memory and may drop
+ * the stores before it. */
+ALWAYS_INLINE void tile_written(const void *p)
+{
+    __asm__ volatile("" : : "r"(p) : "memory");
+}
+
 #endif

@@ -14,6 +14,7 @@ static void fill_tiles(uint32_t bits, uint32_t mixed)
     for (uint32_t i = 0; i < 16 * 16; i++)
         tile[i] = bits ^ ((i + 1) * UINT32_C(0x9e3779b1) & mixed);
     tile_shapes_load(&shapes);
+    tile_written(tile);
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);

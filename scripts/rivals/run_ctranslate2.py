@@ -10,6 +10,7 @@ each token, and what ends a text is suppressed.
 """
 import json
 import os
+import shutil
 import sys
 import time
 
@@ -58,6 +59,7 @@ def write_model(folder, shape):
     spec.config.unk_token, spec.config.bos_token, spec.config.eos_token = "<unk>", "<s>", END
     spec.config.layer_norm_epsilon = 1e-5
     spec.validate()
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was interrupted
     os.makedirs(folder)
     spec.save(folder)
 

@@ -67,4 +67,4 @@ def check(shoal, _, __):
 
 
 if __name__ == "__main__":
-    harness.main(check)
+    raise SystemExit(harness.main(check))

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 
-PRODUCT = re.compile(r"\bv(pdpbusd|pmaddubsw|pmaddwd|fn?madd\w+ps)\b")
+PRODUCT = re.compile(r"\bv(pdpbusd|pmaddubsw|pmaddwd|dpbf16ps|fn?madd\w+ps)\b")
 STACK_MOVE = re.compile(r"\bvmov\w+\s.*\(%r[sb]p\)")
 JUMP = re.compile(r"\bj\w+\s+([0-9a-f]+) <")
 LINE = re.compile(r"\s*([0-9a-f]+):\s+(.*)")

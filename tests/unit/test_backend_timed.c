@@ -208,6 +208,7 @@ static void attention_counts_what_is_seen(void **state)
     a.window = 4;
     assert_int_equal(b->ops->attention(b, &a), SHOAL_OK);
     assert_true(lines[0].operations == 4.0 * (4 + 1 + 2 + 3) * 8 * 64);
+    assert_true(lines[0].bytes == (4 + 3) * 2 * (2 * 64 * 2) + 4 * (2 * 8 + 2 * 2) * 64 * 4);
     b->ops->close(b);
 }
 

@@ -66,8 +66,9 @@ static void expect_rows(int setup_count, const char *pattern, const char *wanted
     shoal_bench_model_row rows[SHOAL_BENCH_MODEL_ROWS_MAX];
     char text[1024] = "";
     int count;
-    assert_int_equal(shoal_bench_model_rows(setups, setup_count, 2, "m", pattern, rows, &count),
-                     SHOAL_OK);
+    assert_int_equal(
+        shoal_bench_model_rows(setups, setup_count, 2, false, "m", pattern, rows, &count),
+        SHOAL_OK);
     for (int i = 0; i < count; i++)
         (void)snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", i ? " " : "",
                        rows[i].name);
@@ -90,9 +91,14 @@ static void rows_of_models(void **state)
     expect_rows(3, "decode.m.r|load",
                 "model.decode.m.r1t1 load.m model.decode.m.r1t2 "
                 "model.decode.m.r2t1");
-    assert_int_equal(shoal_bench_model_rows(&one, 1, 2, "m", "nothing", rows, &count),
+    assert_int_equal(shoal_bench_model_rows(&one, 1, 2, true, "m", NULL, rows, &count), SHOAL_OK);
+    assert_string_equal(rows[0].name, "model.decode.m.r1t1");
+    assert_int_equal(shoal_bench_model_rows(&one, 1, 2, true, "m", "^load", rows, &count),
                      SHOAL_ERR_USAGE);
-    assert_int_equal(shoal_bench_model_rows(&one, 1, 2, "m", "(", rows, &count), SHOAL_ERR_USAGE);
+    assert_int_equal(shoal_bench_model_rows(&one, 1, 2, false, "m", "nothing", rows, &count),
+                     SHOAL_ERR_USAGE);
+    assert_int_equal(shoal_bench_model_rows(&one, 1, 2, false, "m", "(", rows, &count),
+                     SHOAL_ERR_USAGE);
 }
 
 int main(void)

@@ -1,0 +1,47 @@
+/* coordinator/text/grammar/grammar_states.h - where a text stands in a grammar: the automaton made
+ * deterministic, state by state, as texts reach it.
+ *
+ * A state is a set of (place in a rule, stack of calls), interned, so that equal situations have
+ * equal numbers and what was found out about one is kept: its next state by byte, whether the text
+ * may end, how far the end is. Stacks are shared lists. The table only grows, up to a limit
+ * (SHOAL_GRAMMAR_STATES_MAX), at which stepping into new states fails; whoever owns it then makes a
+ * new one and walks the text again. Belongs to one thread. */
+#ifndef SHOAL_COORDINATOR_TEXT_GRAMMAR_GRAMMAR_STATES_H
+#define SHOAL_COORDINATOR_TEXT_GRAMMAR_GRAMMAR_STATES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "coordinator/text/grammar/grammar.h"
+
+#define SHOAL_GRAMMAR_DEAD       (-1)
+#define SHOAL_GRAMMAR_STATES_MAX (1 << 16)
+
+typedef struct shoal_grammar_states shoal_grammar_states;
+
+/* The grammar is shared. */
+SHOAL_MUST_USE shoal_status shoal_grammar_states_create(shoal_grammar *grammar,
+                                                        shoal_grammar_states **out);
+void shoal_grammar_states_destroy(shoal_grammar_states *states); /* NULL is allowed */
+
+/* The state of the empty text. */
+int32_t shoal_grammar_start(shoal_grammar_states *states);
+
+/* The state behind one more byte; SHOAL_GRAMMAR_DEAD when no accepted text goes on like that.
+ * SHOAL_ERR_TEMPORARY for want of memory, SHOAL_ERR_DATA when a limit
+ * is reached (states, places of one state, depth of the stack). */
+SHOAL_MUST_USE shoal_status shoal_grammar_step(shoal_grammar_states *states, int32_t state,
+                                               uint8_t byte, int32_t *next);
+
+/* May the text end here? And must it (nothing can follow)? */
+bool shoal_grammar_may_end(const shoal_grammar_states *states, int32_t state);
+bool shoal_grammar_must_end(const shoal_grammar_states *states, int32_t state);
+
+/* The fewest bytes that complete the text; 0 where it may end. */
+int64_t shoal_grammar_distance(const shoal_grammar_states *states, int32_t state);
+
+/* Number of states so far: they are 0 .. count - 1. */
+int32_t shoal_grammar_state_count(const shoal_grammar_states *states);
+
+#endif

@@ -1,0 +1,225 @@
+/* Powers, logarithms and rope frequencies against long double formulas written from their
+ * definitions. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+
+#include "shard/power.h"
+#include "tests/unit/model_case.h"
+
+static double uniform(uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return (double)(*seed >> 11) * 0x1p-53;
+}
+
+static void powers(void **state)
+{
+    uint64_t seed = 7;
+    double worst_log = 0, worst_power = 0;
+    (void)state;
+    for (int i = 0; i < 300000; i++) {
+        const double base = exp(uniform(&seed) * 70 - 35), exponent = uniform(&seed) * 4 - 2;
+        const long double power = powl((long double)base, (long double)exponent);
+        const long double logarithm = logl((long double)base);
+        const double e = fabs((double)((shoal_power_double(base, exponent) - power) / power));
+        const double l = fabs((double)((shoal_log_double(base) - logarithm) / logarithm));
+        worst_power = e > worst_power ? e : worst_power;
+        worst_log = l > worst_log ? l : worst_log;
+    }
+    print_message("relative error: log %.3g, power %.3g\n", worst_log, worst_power);
+    assert_true(worst_log < 3e-16 && worst_power < 3e-16);
+    assert_true(shoal_power_double(1e4, 0) == 1 && shoal_log_double(1) == 0);
+    assert_true(shoal_power_double(1e6, 0.5) == 1000);
+    assert_true(shoal_log_double(1.0000000000000002) == 0x1.fffffffffffffp-53);
+}
+
+static void frequencies_of(shoal_rope rope, float *out)
+{
+    if (rope.attention_factor == 0)
+        rope.attention_factor = 1;
+    shoal_rope_frequencies(&rope, out);
+}
+
+static void near(float got, double want)
+{
+    if (fabs((double)got - want) > 6e-7 * want)
+        fail_msg("%.9g instead of %.9g", (double)got, want);
+}
+
+/* At most the last bits off the exact value: fp32 rounds the exponent, the power, the reciprocal.
+ */
+static void plain_frequencies(void **state)
+{
+    static const int64_t dims[] = {2, 24, 32, 48, 64, 80, 96, 128, 256, 1024};
+    static const double thetas[] = {1e4, 5e5, 1e6, 8e6};
+    float got[512], linear[512];
+    (void)state;
+    for (size_t d = 0; d < LENGTH(dims); d++)
+        for (size_t t = 0; t < LENGTH(thetas); t++) {
+            const shoal_rope rope = {
+                .kind = SHOAL_ROPE_DEFAULT, .dim = dims[d], .theta = thetas[t]};
+            shoal_rope slow = rope;
+            slow.kind = SHOAL_ROPE_LINEAR;
+            slow.factor = 3;
+            frequencies_of(rope, got);
+            frequencies_of(slow, linear);
+            assert_true(got[0] == 1);
+            for (int64_t i = 0; i < dims[d] / 2; i++) {
+                const long double exact =
+                    powl((long double)thetas[t], -2.0L * (long double)i / (long double)dims[d]);
+                /* half a unit of the exponent's last bit, times log theta, and two roundings */
+                const double bound = (16.0 * 0x1p-25 + 2 * 0x1p-24) * (double)exact;
+                assert_true(fabs((double)(got[i] - exact)) <= bound);
+                assert_true(linear[i] == got[i] / 3.0f);
+            }
+        }
+}
+
+/* Numbers of the Llama 3.1 shape: theta 5e5, 128 dimensions, 8, 1, 4, 8192. */
+static void llama3_frequencies(void **state)
+{
+    float got[64], plain[64];
+    shoal_rope rope = {.kind = SHOAL_ROPE_LLAMA3,
+                       .dim = 128,
+                       .theta = 5e5,
+                       .factor = 8,
+                       .low_freq_factor = 1,
+                       .high_freq_factor = 4,
+                       .original_context = 8192};
+    (void)state;
+    frequencies_of(rope, got);
+    rope.kind = SHOAL_ROPE_DEFAULT;
+    frequencies_of(rope, plain);
+    near(got[28], 0.003211446);
+    near(got[29], 0.002166571);
+    near(plain[29], 0.002616099);
+    near(got[32], 0.000524846);
+    for (int i = 0; i < 64; i++) {
+        const double f = (double)plain[i], wave = 2 * 3.14159265358979323846 / f;
+        const double t = (8192 / wave - 1) / 3;
+        if (i <= 28)
+            assert_true(got[i] == plain[i]);
+        else if (i >= 35)
+            assert_true(got[i] == plain[i] / 8);
+        else
+            near(got[i], (1 - t) * f / 8 + t * f);
+    }
+}
+
+static shoal_rope yarn_rope(void)
+{
+    return (shoal_rope){.kind = SHOAL_ROPE_YARN,
+                        .dim = 128,
+                        .theta = 1e6,
+                        .factor = 4,
+                        .beta_fast = 32,
+                        .beta_slow = 1,
+                        .truncate = true,
+                        .original_context = 32768};
+}
+
+/* Numbers of the Qwen2.5 shape: theta 1e6, 128 dimensions, 32768, factor 4. */
+static void yarn_frequencies(void **state)
+{
+    float got[64], plain[64];
+    shoal_rope rope = yarn_rope();
+    (void)state;
+    frequencies_of(rope, got);
+    rope.kind = SHOAL_ROPE_DEFAULT;
+    frequencies_of(rope, plain);
+    near(got[23], 6.978306e-3);
+    near(got[31], 8.029597e-4);
+    near(got[40], 4.445698e-5);
+    for (int i = 0; i < 64; i++) {
+        const double f = (double)plain[i];
+        const double ramp = i <= 23 ? 0 : i >= 40 ? 1 : (i - 23) / 17.0;
+        near(got[i], f / 4 * ramp + f * (1 - ramp));
+        if (i <= 23)
+            assert_true(got[i] == plain[i]);
+    }
+}
+
+static void yarn_without_rounding(void **state)
+{
+    float got[64], plain[64];
+    shoal_rope rope = yarn_rope();
+    const double pi = 3.14159265358979323846;
+    const double low = 128 * log(32768 / (32 * 2 * pi)) / (2 * log(1e6));
+    const double high = 128 * log(32768 / (2 * pi)) / (2 * log(1e6));
+    (void)state;
+    rope.truncate = false;
+    frequencies_of(rope, got);
+    rope.kind = SHOAL_ROPE_DEFAULT;
+    frequencies_of(rope, plain);
+    for (int i = 0; i < 64; i++) {
+        double ramp = (i - low) / (high - low);
+        ramp = ramp < 0 ? 0 : ramp > 1 ? 1 : ramp;
+        near(got[i], (double)plain[i] * (ramp / 4 + 1 - ramp));
+    }
+}
+
+/* Begin and end of the ramp may fall together; nothing may become infinite. */
+static void yarn_extremes(void **state)
+{
+    static const int64_t contexts[] = {1, 64, 16777216};
+    float got[64];
+    (void)state;
+    for (size_t i = 0; i < LENGTH(contexts); i++)
+        for (int dim = 2; dim <= 128; dim += 42) {
+            shoal_rope rope = yarn_rope();
+            rope.dim = dim;
+            rope.original_context = contexts[i];
+            rope.beta_fast = 1;
+            frequencies_of(rope, got);
+            for (int f = 0; f < dim / 2; f++)
+                assert_true(got[f] > 0 && got[f] <= 1);
+        }
+}
+
+static void yarn_magnitudes(void **state)
+{
+    static const struct {
+        const char *members;
+        double want;
+    } cases[] = {
+        {"\"factor\": 4.0", 1.138629436111989},
+        {"\"factor\": 1.0", 1},
+        {"\"factor\": 0.5", 1},
+        {"\"factor\": 4.0, \"attention_factor\": 1.5", 1.5},
+        {"\"factor\": 4.0, \"mscale\": 1.0, \"mscale_all_dim\": 1.0", 1},
+        {"\"factor\": 40, \"mscale\": 0.707, \"mscale_all_dim\": 0.0", 1.3688879454113936},
+        {"\"factor\": 40, \"mscale\": 1.0, \"mscale_all_dim\": 0.5",
+         1.3688879454113936 / 1.1844439727056968},
+    };
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        char changes[512];
+        snprintf(changes, sizeof changes, "{\"rope_scaling\": {\"rope_type\": \"yarn\", %s}}",
+                 cases[i].members);
+        shoal_model *m = must_parse("llama", changes);
+        if (fabs(m->ropes[0].attention_factor - cases[i].want) > 1e-14)
+            fail_msg("%s: %.17g", cases[i].members, m->ropes[0].attention_factor);
+        shoal_model_close(m);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(powers),
+        cmocka_unit_test(plain_frequencies),
+        cmocka_unit_test(llama3_frequencies),
+        cmocka_unit_test(yarn_frequencies),
+        cmocka_unit_test(yarn_without_rounding),
+        cmocka_unit_test(yarn_extremes),
+        cmocka_unit_test(yarn_magnitudes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -16,10 +16,11 @@
 #include "kernels/backend.h"
 #include "proto/arena.h"
 #include "proto/bytes.h"
+#include "tests/support/sanitized.h"
 #include "worker/step.h"
 
 /* A debug or sanitizer build promises nothing about time, and does less in the same time. */
-#ifdef __OPTIMIZE__
+#if defined(__OPTIMIZE__) && !SANITIZED
 #define PLAN_SECONDS_MAX 50e-6
 #define RUNS             4000
 #else

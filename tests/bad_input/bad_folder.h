@@ -28,18 +28,11 @@
 #include "shard/manifest.h"
 #include "shard/model.h"
 #include "tests/support/model_recipe.h"
+#include "tests/support/sanitized.h"
 
 #define LENGTH(a) (sizeof(a) / sizeof(a)[0])
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
-#ifdef SANITIZED
+#if SANITIZED
 enum { SLOWER = 15, CHECK_MEMORY = 0 };
 #else
 enum { SLOWER = 2, CHECK_MEMORY = 1 }; /* other programs run on this machine too */

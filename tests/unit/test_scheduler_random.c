@@ -14,10 +14,11 @@
 #include "coordinator/serve/scheduler.h"
 #include "kernels/backend.h"
 #include "proto/bytes.h"
+#include "tests/support/sanitized.h"
 #include "worker/step.h"
 
 /* A debug or sanitizer build does less in the same time. */
-#ifdef __OPTIMIZE__
+#if defined(__OPTIMIZE__) && !SANITIZED
 #define RUNS 4000
 #else
 #define RUNS 1000

@@ -16,20 +16,10 @@
 
 #include "coordinator/text/template.h"
 #include "proto/arena.h"
+#include "tests/support/sanitized.h"
 
 /* Sanitizers enlarge every frame of the stack. */
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifdef SANITIZED
-#define STACK_BYTES (4u << 20)
-#else
-#define STACK_BYTES (256u << 10)
-#endif
+#define STACK_BYTES (SANITIZED ? 4u << 20 : 256u << 10)
 
 typedef struct {
     const char *text, *result;

@@ -127,6 +127,31 @@ done:
     return st;
 }
 
+static shoal_status add_tokens(shoal_piece_trie *trie, const shoal_vocab *vocab, unsigned kind)
+{
+    for (size_t id = 0; id < shoal_vocab_size(vocab); id++) {
+        size_t bytes;
+        if (!(shoal_vocab_kind(vocab, (int64_t)id) & kind))
+            continue;
+        const char *piece = shoal_vocab_piece(vocab, (int64_t)id, &bytes);
+        if (bytes > 0)
+            SHOAL_TRY(shoal_piece_trie_add(trie, piece, bytes, (int32_t)id));
+    }
+    return shoal_piece_trie_seal(trie);
+}
+
+shoal_status shoal_piece_trie_of(const shoal_vocab *vocab, unsigned kind, shoal_piece_trie **out)
+{
+    shoal_piece_trie *trie;
+    SHOAL_TRY(shoal_piece_trie_create(&trie));
+    const shoal_status st = add_tokens(trie, vocab, kind);
+    if (st == SHOAL_OK)
+        *out = trie;
+    else
+        shoal_piece_trie_destroy(trie);
+    return st;
+}
+
 /* ---- walking ---- */
 
 bool shoal_piece_trie_step(const shoal_piece_trie *trie, unsigned char byte, uint32_t *at)

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "proto/status.h"
+#include "coordinator/text/vocab.h"
 
 typedef struct shoal_piece_trie shoal_piece_trie;
 
@@ -20,6 +20,10 @@ void shoal_piece_trie_destroy(shoal_piece_trie *trie); /* NULL is allowed */
 SHOAL_MUST_USE shoal_status shoal_piece_trie_add(shoal_piece_trie *trie, const char *text,
                                                  size_t bytes, int32_t id);
 SHOAL_MUST_USE shoal_status shoal_piece_trie_seal(shoal_piece_trie *trie);
+
+/* A sealed trie of the tokens that have one of the `kind` bits. */
+SHOAL_MUST_USE shoal_status shoal_piece_trie_of(const shoal_vocab *vocab, unsigned kind,
+                                                shoal_piece_trie **out);
 
 /* From *node (0: the root) along `byte`; false when no piece goes on like this. */
 bool shoal_piece_trie_step(const shoal_piece_trie *trie, unsigned char byte, uint32_t *node);

@@ -153,27 +153,19 @@ static shoal_status copy_scores(unigram *u, const double *scores)
     return SHOAL_OK;
 }
 
-static shoal_status fill_trie(unigram *u)
+static double score_unknown(const unigram *u)
 {
-    const shoal_vocab *vocab = u->base.vocab;
     double lowest = 0;
     bool any = false;
-    SHOAL_TRY(shoal_piece_trie_create(&u->trie));
-    for (size_t id = 0; id < shoal_vocab_size(vocab); id++) {
-        size_t bytes;
-        if (!(shoal_vocab_kind(vocab, (int64_t)id) & SHOAL_TOKEN_MODEL))
+    for (size_t id = 0; id < shoal_vocab_size(u->base.vocab); id++) {
+        if (!(shoal_vocab_kind(u->base.vocab, (int64_t)id) & PIECES))
             continue;
-        const char *piece = shoal_vocab_piece(vocab, (int64_t)id, &bytes);
-        if (bytes > 0)
-            SHOAL_TRY(shoal_piece_trie_add(u->trie, piece, bytes, (int32_t)id));
         if (!any || u->scores[id] < lowest)
             lowest = u->scores[id];
         any = true;
     }
-    u->unknown_score = lowest - UNKNOWN_PENALTY;
-    if (u->options.float_sums)
-        u->unknown_score = (float)u->unknown_score;
-    return shoal_piece_trie_seal(u->trie);
+    const double score = lowest - UNKNOWN_PENALTY;
+    return u->options.float_sums ? (double)(float)score : score;
 }
 
 shoal_status shoal_unigram_create(const shoal_vocab *vocab, const double *scores,
@@ -187,7 +179,8 @@ shoal_status shoal_unigram_create(const shoal_vocab *vocab, const double *scores
     u->options = *options;
     shoal_byte_tokens_find(vocab, &u->bytes);
     SHOAL_TRY_GOTO(copy_scores(u, scores), fail);
-    SHOAL_TRY_GOTO(fill_trie(u), fail);
+    SHOAL_TRY_GOTO(shoal_piece_trie_of(vocab, PIECES, &u->trie), fail);
+    u->unknown_score = score_unknown(u);
     *out = &u->base;
     return SHOAL_OK;
 

@@ -20,8 +20,8 @@ typedef struct {
     int32_t unk;     /* -1: none; a text that needs it is then SHOAL_ERR_DATA          */
 } shoal_unigram_options;
 
-/* scores[shoal_vocab_size(vocab)] by id, copied; only pieces of the model (SHOAL_TOKEN_MODEL) are
- * found in words. The vocabulary is borrowed. */
+/* scores[shoal_vocab_size(vocab)] by id, copied; only tokens of the kinds SHOAL_TOKEN_MODEL
+ * and SHOAL_TOKEN_USER are found in words. The vocabulary is borrowed. */
 SHOAL_MUST_USE shoal_status shoal_unigram_create(const shoal_vocab *vocab, const double *scores,
                                                  const shoal_unigram_options *options,
                                                  shoal_token_model **out);

@@ -49,7 +49,9 @@ void shoal_tokenizer_close(shoal_tokenizer *t)
         return;
     shoal_ids_free(&t->after);
     shoal_ids_free(&t->before);
+    shoal_decoder_free(&t->decoder);
     shoal_pretokenizer_free(&t->pretokenizer);
+    shoal_normalizer_free(&t->normalizer);
     shoal_added_set_destroy(t->added_normalized);
     shoal_added_set_destroy(t->added_raw);
     if (t->model)
@@ -72,11 +74,12 @@ typedef struct {
     shoal_ids ids;
 } encoding;
 
-/* A stretch without added tokens. */
-static shoal_status encode_stretch(encoding *e, const char *text, size_t bytes)
+/* A stretch without added tokens; `first`: the text begins with it. */
+static shoal_status encode_stretch(encoding *e, const char *text, size_t bytes, bool first)
 {
     const shoal_token_model *model = e->t->model;
-    SHOAL_TRY(shoal_pretokenizer_run(&e->t->pretokenizer, e->matcher, text, bytes, &e->words));
+    SHOAL_TRY(
+        shoal_pretokenizer_run(&e->t->pretokenizer, e->matcher, text, bytes, first, &e->words));
     for (size_t i = 0; i < e->words.spans.count; i++) {
         const shoal_span s = e->words.spans.data[i];
         SHOAL_TRY(model->kind->encode(model, &e->scratch, e->words.text.data + s.begin,
@@ -86,10 +89,10 @@ static shoal_status encode_stretch(encoding *e, const char *text, size_t bytes)
 }
 
 /* A stretch that may still hold added tokens of the normalized kind. */
-static shoal_status encode_normalized(encoding *e, const char *text, size_t bytes)
+static shoal_status encode_normalized(encoding *e, const char *text, size_t bytes, bool first)
 {
     if (e->t->normalizer.count) {
-        SHOAL_TRY(shoal_normalizer_run(&e->t->normalizer, text, bytes, &e->normalized));
+        SHOAL_TRY(shoal_normalizer_run(&e->t->normalizer, e->matcher, text, bytes, &e->normalized));
         text = e->normalized.data;
         bytes = e->normalized.bytes;
     }
@@ -99,7 +102,8 @@ static shoal_status encode_normalized(encoding *e, const char *text, size_t byte
         if (s.id >= 0)
             SHOAL_TRY(shoal_ids_push(&e->ids, s.id));
         else
-            SHOAL_TRY(encode_stretch(e, text + s.span.begin, s.span.end - s.span.begin));
+            SHOAL_TRY(encode_stretch(e, text + s.span.begin, s.span.end - s.span.begin,
+                                     first && s.span.begin == 0));
     }
     return SHOAL_OK;
 }
@@ -113,7 +117,8 @@ static shoal_status encode_text(encoding *e, const char *text, size_t bytes)
         if (s.id >= 0)
             SHOAL_TRY(shoal_ids_push(&e->ids, s.id));
         else
-            SHOAL_TRY(encode_normalized(e, text + s.span.begin, s.span.end - s.span.begin));
+            SHOAL_TRY(encode_normalized(e, text + s.span.begin, s.span.end - s.span.begin,
+                                        s.span.begin == 0));
     }
     return SHOAL_OK;
 }

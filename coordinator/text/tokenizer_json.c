@@ -146,14 +146,14 @@ static shoal_status read_model(const json_t *root, shoal_tokenizer *t)
 /* ---- added tokens ---- */
 
 /* A normalized token is looked for in normalized text, so its content is normalized too. */
-static shoal_status add_to_set(shoal_tokenizer *t, const char *content, size_t bytes,
-                               bool normalized, const shoal_added_token *token)
+static shoal_status add_to_set(shoal_tokenizer *t, shoal_matcher *matcher, const char *content,
+                               size_t bytes, bool normalized, const shoal_added_token *token)
 {
     shoal_status st = SHOAL_OK;
     shoal_strbuf normal = {0};
     if (!normalized)
         return shoal_added_set_add(t->added_raw, content, bytes, token);
-    SHOAL_TRY_GOTO(shoal_normalizer_run(&t->normalizer, content, bytes, &normal), done);
+    SHOAL_TRY_GOTO(shoal_normalizer_run(&t->normalizer, matcher, content, bytes, &normal), done);
     if (normal.bytes)
         st = shoal_added_set_add(t->added_normalized, normal.data, normal.bytes, token);
 done:
@@ -161,7 +161,8 @@ done:
     return st;
 }
 
-static shoal_status read_added_token(const json_t *json, const char *where, shoal_tokenizer *t)
+static shoal_status read_added_token(const json_t *json, const char *where, shoal_matcher *matcher,
+                                     shoal_tokenizer *t)
 {
     const char *content;
     size_t bytes;
@@ -184,7 +185,21 @@ static shoal_status read_added_token(const json_t *json, const char *where, shoa
     SHOAL_TRY(shoal_vocab_add(t->vocab, id, content, bytes,
                               SHOAL_TOKEN_ADDED | (token.special ? SHOAL_TOKEN_SPECIAL : 0u)));
     token.id = (int32_t)id;
-    return add_to_set(t, content, bytes, normalized, &token);
+    return add_to_set(t, matcher, content, bytes, normalized, &token);
+}
+
+static shoal_status read_added_list(const json_t *list, shoal_tokenizer *t)
+{
+    shoal_status st = SHOAL_OK;
+    shoal_matcher *matcher;
+    SHOAL_TRY(shoal_matcher_create(&matcher));
+    for (size_t i = 0; i < json_array_size(list) && st == SHOAL_OK; i++) {
+        char where[48];
+        snprintf(where, sizeof where, "added_tokens[%zu]", i);
+        st = read_added_token(json_array_get(list, i), where, matcher, t);
+    }
+    shoal_matcher_free(matcher);
+    return st;
 }
 
 static shoal_status read_added(const json_t *root, shoal_tokenizer *t)
@@ -194,13 +209,7 @@ static shoal_status read_added(const json_t *root, shoal_tokenizer *t)
     const json_t *list = shoal_json_member(root, "added_tokens");
     if (list && !json_is_array(list))
         return shoal_fail(SHOAL_ERR_DATA, "the file: \"added_tokens\" must be an array");
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        char where[48];
-        snprintf(where, sizeof where, "added_tokens[%zu]", i);
-        const shoal_status st = read_added_token(json_array_get(list, i), where, t);
-        if (st != SHOAL_OK)
-            return st;
-    }
+    SHOAL_TRY(read_added_list(list, t));
     shoal_added_set_seal(t->added_raw);
     shoal_added_set_seal(t->added_normalized);
     return SHOAL_OK;

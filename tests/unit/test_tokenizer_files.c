@@ -263,8 +263,8 @@ static const bad_case bad[] = {
     {TOKENS(ADDED("11", "<s>", ",\"special\":1")), "\"special\" must be true or false"},
     {WITH("\"added_tokens\":{}"), "must be an array"},
     {WITH("\"normalizer\":7"), "normalizer: must be an object"},
-    {WITH("\"normalizer\":{\"type\":\"Lowercase\"}"), "\"Lowercase\" is unsupported"},
-    {PRE("{\"type\":\"Metaspace\"}"), "pre_tokenizer: type \"Metaspace\" is unsupported"},
+    {WITH("\"normalizer\":{\"type\":\"Shout\"}"), "normalizer: type \"Shout\" is unsupported"},
+    {PRE("{\"type\":\"UnicodeScripts\"}"), "type \"UnicodeScripts\" is unsupported"},
     {PRE("{\"type\":\"Sequence\"}"), "\"pretokenizers\" must be an array"},
     {PRE("{\"type\":\"Split\",\"behavior\":\"Sideways\"}"), "\"Sideways\" is unknown"},
     {PRE("{\"type\":\"Split\",\"behavior\":\"Isolated\",\"pattern\":{\"Glob\":\"*\"}}"),
@@ -287,9 +287,10 @@ static const bad_case bad[] = {
      "\"S\" has id 77, which is no token"},
     {POST("{\"type\":\"RobertaProcessing\",\"cls\":[\"<s>\",500],\"sep\":[\"</s>\",2]}"),
      "\"<s>\" has id 500"},
-    {WITH("\"decoder\":{\"type\":\"Metaspace\"}"), "decoder: type \"Metaspace\" is unsupported"},
-    {WITH("\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"}]}"),
-     "Fuse without ByteLevel"},
+    {WITH("\"decoder\":{\"type\":\"CTC\"}"), "decoder: type \"CTC\" is unsupported"},
+    {WITH("\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},"
+          "{\"type\":\"ByteFallback\"}]}"),
+     "behind ByteLevel or Fuse"},
 };
 
 static void test_refusals(void **state)

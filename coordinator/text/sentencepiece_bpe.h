@@ -1,5 +1,5 @@
-/* coordinator/text/sentencepiece_bpe.h - the byte-pair model of SentencePiece: joins by the score of
- * what they make.
+/* coordinator/text/sentencepiece_bpe.h - the byte-pair model of SentencePiece: joins by the score
+ * of what they make.
  *
  * A text's characters are symbols; of all neighbours that together spell a piece, those of the
  * highest score are joined first, the leftmost of equals, until none is left. User-defined pieces

@@ -1,4 +1,5 @@
-/* coordinator/text/sentencepiece_normalizer.h - what SentencePiece does to a text before it cuts it.
+/* coordinator/text/sentencepiece_normalizer.h - what SentencePiece does to a text before it cuts
+ * it.
  *
  * From left to right a user-defined piece stays as it is, the longest key of the charsmap becomes
  * its replacement, another character stays. On the way spaces at the ends and behind other spaces

@@ -6,6 +6,7 @@
 #include "coordinator/text/utf8.h"
 
 #define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
+#define SPACE_MARK  "\xE2\x96\x81" /* U+2581 */
 
 /* ---- the list ---- */
 
@@ -323,6 +324,82 @@ static shoal_status end_word(shoal_decode_walk *w, int at)
     return release_word(w, at, "");
 }
 
+/* Bytes as far as they are characters. As in the SentencePiece library each byte of what is broken
+ * is replaced by itself. */
+static shoal_status release_single_bytes(shoal_decode_walk *w, int at, bool final)
+{
+    shoal_decode_memory *m = &w->memory[at];
+    size_t done = 0;
+    while (done < m->held.bytes) {
+        const char *text = m->held.data + done;
+        size_t length;
+        const shoal_utf8_kind kind = shoal_utf8_look(text, m->held.bytes - done, &length);
+        if (kind == SHOAL_UTF8_PARTIAL && !final)
+            break;
+        if (kind != SHOAL_UTF8_WHOLE) {
+            text = REPLACEMENT;
+            length = 1;
+        }
+        SHOAL_TRY(shoal_strbuf_append(&m->out, text,
+                                      kind == SHOAL_UTF8_WHOLE ? length : strlen(REPLACEMENT)));
+        done += length;
+    }
+    m->begun |= done > 0;
+    m->held.bytes -= done;
+    if (m->held.bytes)
+        memmove(m->held.data, m->held.data + done, m->held.bytes);
+    return pass_on(w, at);
+}
+
+static shoal_status append_spaced(const char *text, size_t bytes, shoal_strbuf *out)
+{
+    const size_t mark = strlen(SPACE_MARK);
+    for (const char *end = text + bytes; text < end;) {
+        const char *found = memmem(text, (size_t)(end - text), SPACE_MARK, mark);
+        SHOAL_TRY(shoal_strbuf_append(out, text, (size_t)((found ? found : end) - text)));
+        if (!found)
+            break;
+        SHOAL_TRY(shoal_strbuf_append(out, " ", 1));
+        text = found + mark;
+    }
+    return SHOAL_OK;
+}
+
+static bool is_literal(const shoal_decode_step *step, const char *text, size_t bytes)
+{
+    const shoal_strbuf *literal = shoal_pattern_literal(step->pattern);
+    return literal->bytes == bytes && memcmp(text, literal->data, bytes) == 0;
+}
+
+static shoal_status take_sentencepiece(shoal_decode_walk *w, int at, const char *text, size_t bytes)
+{
+    const shoal_decode_step *step = &w->decoder->steps[at];
+    shoal_decode_memory *m = &w->memory[at];
+    const int byte = byte_token(text, bytes);
+    if (byte >= 0) {
+        SHOAL_TRY(shoal_strbuf_append(&m->held, &(char){(char)byte}, 1));
+        return w->whole ? SHOAL_OK : release_single_bytes(w, at, false);
+    }
+    SHOAL_TRY(release_single_bytes(w, at, true));
+    m->out.bytes = 0;
+    if (is_literal(step, text, bytes)) {
+        SHOAL_TRY(shoal_strbuf_append(&m->out, step->text.data, step->text.bytes));
+    } else {
+        const size_t mark = strlen(SPACE_MARK);
+        const bool drop = !m->begun && m->cut < step->start && bytes >= mark &&
+                          memcmp(text, SPACE_MARK, mark) == 0;
+        m->cut += drop;
+        SHOAL_TRY(append_spaced(text + (drop ? mark : 0), bytes - (drop ? mark : 0), &m->out));
+    }
+    m->begun |= m->out.bytes > 0;
+    return pass_on(w, at);
+}
+
+static shoal_status end_sentencepiece(shoal_decode_walk *w, int at)
+{
+    return release_single_bytes(w, at, true);
+}
+
 static const struct {
     shoal_status (*take)(shoal_decode_walk *w, int at, const char *text, size_t bytes);
     shoal_status (*end)(shoal_decode_walk *w, int at); /* NULL: nothing is held back */
@@ -334,6 +411,7 @@ static const struct {
     [SHOAL_DECODE_SPACE_UNLESS] = {take_token, NULL},
     [SHOAL_DECODE_REPLACE] = {take_replace, end_replace},
     [SHOAL_DECODE_STRIP] = {take_strip, end_strip},
+    [SHOAL_DECODE_SENTENCEPIECE] = {take_sentencepiece, end_sentencepiece},
     [SHOAL_DECODE_WORD_END] = {take_word_end, end_word},
 };
 
@@ -380,10 +458,16 @@ void shoal_decode_walk_free(shoal_decode_walk *walk)
 static shoal_status piece_step(const shoal_decode_step *step, shoal_matcher *matcher,
                                const char *text, size_t bytes, bool *raw, shoal_strbuf *out)
 {
-    const int byte = step->kind == SHOAL_DECODE_BYTE_FALLBACK ? byte_token(text, bytes) : -1;
+    const bool sentencepiece = step->kind == SHOAL_DECODE_SENTENCEPIECE;
+    const int byte =
+        sentencepiece || step->kind == SHOAL_DECODE_BYTE_FALLBACK ? byte_token(text, bytes) : -1;
     *raw = byte >= 0;
     if (*raw)
         return shoal_strbuf_append(out, &(char){(char)byte}, 1);
+    if (sentencepiece)
+        return is_literal(step, text, bytes)
+                   ? shoal_strbuf_append(out, step->text.data, step->text.bytes)
+                   : append_spaced(text, bytes, out);
     if (step->kind == SHOAL_DECODE_BYTE_LEVEL)
         return shoal_byte_level_decode(text, bytes, out);
     if (step->kind == SHOAL_DECODE_WORD_END)

@@ -24,6 +24,8 @@ typedef enum {
     SHOAL_DECODE_SPACE_UNLESS,  /* the same, but a beginning `text` goes and needs no space       */
     SHOAL_DECODE_REPLACE,       /* `text` for each match of `pattern`                             */
     SHOAL_DECODE_STRIP,         /* without up to `start` and `stop` times `text` at the ends      */
+    SHOAL_DECODE_SENTENCEPIECE, /* U+2581 as space, up to `start` fewer where the text begins;
+                                   <0xNN> to its byte; the token `pattern` as `text` */
     SHOAL_DECODE_WORD_END,      /* a space for each match of `pattern`, nothing in the last token */
 } shoal_decode_kind;
 

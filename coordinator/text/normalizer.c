@@ -5,6 +5,7 @@
 
 static void free_step(shoal_normal_step *step)
 {
+    shoal_sentencepiece_normalizer_destroy(step->sentencepiece);
     shoal_charsmap_destroy(step->charsmap);
     shoal_strbuf_free(&step->text);
     shoal_pattern_free(step->pattern);
@@ -63,18 +64,6 @@ static shoal_status prepend(const shoal_normal_step *step, const char *text, siz
     if (bytes)
         SHOAL_TRY(shoal_strbuf_append(out, step->text.data, step->text.bytes));
     return shoal_strbuf_append(out, text, bytes);
-}
-
-static shoal_status map_longest(const shoal_charsmap *map, const char *text, size_t bytes,
-                                shoal_strbuf *out)
-{
-    for (size_t at = 0; at < bytes;) {
-        const char *become;
-        size_t become_bytes;
-        at += shoal_charsmap_next(map, text + at, bytes - at, &become, &become_bytes);
-        SHOAL_TRY(shoal_strbuf_append(out, become, become_bytes));
-    }
-    return SHOAL_OK;
 }
 
 /* The shortest key that the text begins with: append what it becomes. */
@@ -136,7 +125,8 @@ static shoal_status run_step(const shoal_normal_step *step, shoal_matcher *match
     case SHOAL_NORMAL_PREPEND: return prepend(step, text, bytes, out);
     case SHOAL_NORMAL_REPLACE:
         return shoal_pattern_replace(step->pattern, matcher, text, bytes, &step->text, out);
-    case SHOAL_NORMAL_CHARSMAP: return map_longest(step->charsmap, text, bytes, out);
+    case SHOAL_NORMAL_SENTENCEPIECE:
+        return shoal_sentencepiece_normalize(step->sentencepiece, text, bytes, out);
     case SHOAL_NORMAL_CHARSMAP_GRAPHEMES: return map_graphemes(step->charsmap, text, bytes, out);
     case SHOAL_NORMAL_BYTE_ALPHABET: return shoal_byte_level_encode(text, bytes, out);
     }

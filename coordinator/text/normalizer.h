@@ -12,6 +12,7 @@
 #include "coordinator/text/charsmap.h"
 #include "coordinator/text/growable.h"
 #include "coordinator/text/pattern.h"
+#include "coordinator/text/sentencepiece_normalizer.h"
 #include "coordinator/text/unicode.h"
 
 #define SHOAL_NORMALIZER_STEPS_MAX 64
@@ -23,12 +24,12 @@ typedef enum {
     SHOAL_NORMAL_STRIP,              /* without white space on the sides `left` and `right`      */
     SHOAL_NORMAL_PREPEND,            /* `text` in front, unless there is none to be in front of  */
     SHOAL_NORMAL_REPLACE,            /* `text` for each match of `pattern`                       */
-    SHOAL_NORMAL_CHARSMAP,           /* longest keys of `charsmap` replaced, as SentencePiece    */
-    SHOAL_NORMAL_CHARSMAP_GRAPHEMES, /* the same as tokenizer.json means it, see normalizer.c    */
+    SHOAL_NORMAL_SENTENCEPIECE,      /* all that `sentencepiece` says                            */
+    SHOAL_NORMAL_CHARSMAP_GRAPHEMES, /* `charsmap` as tokenizer.json means it, see normalizer.c  */
     SHOAL_NORMAL_BYTE_ALPHABET,      /* every byte as its character of the byte alphabet         */
 } shoal_normal_kind;
 
-/* Only what the kind names is set; pattern, text and charsmap are owned. */
+/* Only what the kind names is set; pattern, text, charsmap and sentencepiece are owned. */
 typedef struct {
     shoal_normal_kind kind;
     shoal_unicode_form form;
@@ -37,6 +38,7 @@ typedef struct {
     shoal_pattern *pattern;
     shoal_strbuf text;
     shoal_charsmap *charsmap;
+    shoal_sentencepiece_normalizer *sentencepiece;
 } shoal_normal_step;
 
 typedef struct {

@@ -1,47 +1,8 @@
 #include "coordinator/text/tokenizer.h"
 
-#include <stdio.h>
-#include <sys/stat.h>
-
-#include "coordinator/text/text_file.h"
-#include "coordinator/text/tokenizer_json.h"
 #include "coordinator/text/tokenizer_parts.h"
 #include "coordinator/text/utf8.h"
 #include "proto/arena.h"
-
-/* ---- opening ---- */
-
-shoal_status shoal_tokenizer_open(const char *path, shoal_tokenizer **out)
-{
-    char file[4096];
-    struct stat info;
-    const bool folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-    const int length = snprintf(file, sizeof file, folder ? "%s/tokenizer.json" : "%s", path);
-    if (length < 0 || (size_t)length >= sizeof file)
-        return shoal_fail(SHOAL_ERR_DATA, "a path of more than %zu bytes", sizeof file);
-
-    shoal_strbuf text = {0};
-    SHOAL_TRY(shoal_text_file_read(file, SHOAL_TOKENIZER_FILE_MAX, &text));
-    const shoal_status st = shoal_tokenizer_open_memory(text.data, text.bytes, file, out);
-    shoal_strbuf_free(&text);
-    return st;
-}
-
-shoal_status shoal_tokenizer_open_memory(const char *json, size_t bytes, const char *name,
-                                         shoal_tokenizer **out)
-{
-    shoal_status st = SHOAL_OK;
-    void *block;
-    SHOAL_TRY(shoal_alloc(SHOAL_MEM_TEXT, sizeof(shoal_tokenizer), &block));
-    shoal_tokenizer *t = block;
-    st = shoal_tokenizer_read_json(json, bytes, t);
-    if (st != SHOAL_OK) {
-        shoal_tokenizer_close(t);
-        return shoal_fail_within(st, "%s", name);
-    }
-    *out = t;
-    return SHOAL_OK;
-}
 
 void shoal_tokenizer_close(shoal_tokenizer *t)
 {

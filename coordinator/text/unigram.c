@@ -10,6 +10,8 @@
 /* An unknown character scores this much below the lowest piece. */
 #define UNKNOWN_PENALTY 10.0
 
+#define PIECES ((unsigned)SHOAL_TOKEN_MODEL | SHOAL_TOKEN_USER)
+
 #define UNKNOWN   (-1)
 #define UNREACHED (-2)
 
@@ -39,16 +41,15 @@ static void destroy(shoal_token_model *model)
 
 /* ---- forward: the best cut in front of every place ---- */
 
-/* The piece word[begin, end) behind the best cut in front of it. The reference library adds and
- * compares the scores of pieces in double, that of the unknown in float. */
+/* The piece word[begin, end) behind the best cut in front of it. Of equal sums the one whose last
+ * piece begins first stays. */
 static void offer(const unigram *u, cut *cuts, size_t begin, size_t end, int32_t id)
 {
-    const bool narrow = u->options.float_sums;
     double sum = cuts[begin].sum + (id == UNKNOWN ? u->unknown_score : u->scores[id]);
-    if (narrow && id == UNKNOWN)
+    if (u->options.float_sums)
         sum = (float)sum;
     if (cuts[end].id == UNREACHED || sum > cuts[end].sum)
-        cuts[end] = (cut){narrow ? (float)sum : sum, id, (uint32_t)begin};
+        cuts[end] = (cut){sum, id, (uint32_t)begin};
 }
 
 /* Offer every piece that begins at `begin`; returns whether [begin, next) is one of them. */

@@ -21,6 +21,13 @@ static bool joins(const shoal_decode_step *step)
     return step->kind == SHOAL_DECODE_BYTE_LEVEL || step->kind == SHOAL_DECODE_FUSE;
 }
 
+/* Is it about what stands between tokens? */
+static bool says_nothing_joined(const shoal_decode_step *step)
+{
+    return step->kind == SHOAL_DECODE_FUSE || step->kind == SHOAL_DECODE_SPACE ||
+           step->kind == SHOAL_DECODE_SPACE_UNLESS;
+}
+
 /* What a step means behind one that joins: there is one token, the first and last. */
 static shoal_status settle_joined(shoal_decode_step *step)
 {
@@ -54,6 +61,10 @@ shoal_status shoal_decoder_add(shoal_decoder *decoder, const shoal_decode_step *
     if (st != SHOAL_OK) {
         free_step(&copy);
         return st;
+    }
+    if (copy.joined && says_nothing_joined(&copy)) {
+        free_step(&copy);
+        return SHOAL_OK;
     }
     decoder->regex |= copy.pattern && !shoal_pattern_literal(copy.pattern);
     decoder->steps[decoder->count++] = copy;
@@ -171,7 +182,7 @@ static shoal_status end_bytes(shoal_decode_walk *w, int at)
 }
 
 /* A run of bytes has ended. When it is known as a whole and no UTF-8, none of it counts as a
- * character. */
+ * character, and each byte is a token. */
 static shoal_status end_run(shoal_decode_walk *w, int at)
 {
     shoal_decode_memory *m = &w->memory[at];
@@ -181,9 +192,9 @@ static shoal_status end_run(shoal_decode_walk *w, int at)
     if (!w->whole || shoal_utf8_valid(m->held.data, run) == run)
         return release_bytes(w, at, true);
     for (size_t i = 0; i < run; i++)
-        SHOAL_TRY(shoal_strbuf_append(&m->out, REPLACEMENT, strlen(REPLACEMENT)));
+        SHOAL_TRY(feed(w, at + 1, REPLACEMENT, strlen(REPLACEMENT)));
     m->held.bytes = 0;
-    return pass_on(w, at);
+    return SHOAL_OK;
 }
 
 static shoal_status take_byte_fallback(shoal_decode_walk *w, int at, const char *text, size_t bytes)

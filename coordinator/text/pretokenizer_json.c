@@ -101,12 +101,16 @@ static shoal_status read_punctuation(const json_t *json, shoal_tokenizer *t)
     return add_regex(t, punctuation, behavior);
 }
 
-/* Words as a regular expression library counts them, joiners included. */
+/* Words as this one step counts them, which is not what \w means in a pattern of the file. */
+#define WORD                                                                                       \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{200c}\\x{200d}\\x{24b6}-\\x{24e9}"                       \
+    "\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+
 static shoal_status read_whitespace(const json_t *json, shoal_tokenizer *t)
 {
     (void)json;
     shoal_pattern *pattern;
-    static const char words[] = "[\\w\\x{200c}\\x{200d}]+|[^\\w\\s\\x{200c}\\x{200d}]+";
+    static const char words[] = "[" WORD "]+|[^" WORD "\\s]+";
     SHOAL_TRY(shoal_pattern_compile(words, strlen(words), &pattern));
     return add_split(t, pattern, SHOAL_SPLIT_REMOVED, true);
 }

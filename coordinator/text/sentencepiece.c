@@ -131,7 +131,7 @@ static void fill_scores(const model_message *m, bool unigram, double *scores)
         const piece_message *piece = m->pieces[id];
         scores[id] = piece->score;
         if (unigram && piece->type == SHOAL__SENTENCEPIECE__PIECE__TYPE__USER_DEFINED)
-            scores[id] = (float)piece->piece.len * highest - 0.1f;
+            scores[id] = (double)((float)piece->piece.len * highest) - 0.1;
     }
 }
 

@@ -142,8 +142,9 @@ static shoal_status push_piece(work *w, size_t begin, size_t end, int32_t id, sh
     return shoal_ids_push(out, id);
 }
 
-/* Push a symbol; unused pieces in two halves, and so on. The emptied heap holds the ends of the
- * halves that wait, fewer than the symbol has characters. */
+/* Push a symbol; unused pieces in two halves, and so on, down to characters, which are then
+ * unknown. The emptied heap holds the ends of the halves that wait, fewer than the symbol has
+ * characters. */
 static shoal_status push_symbol(work *w, const symbol *s, shoal_ids *out)
 {
     uint64_t *ends = w->heap.data;
@@ -152,12 +153,13 @@ static shoal_status push_symbol(work *w, const symbol *s, shoal_ids *out)
         const int32_t id = find(w, begin, end);
         size_t character = begin;
         (void)shoal_utf8_next(w->text, &character);
-        if (is_unused(w, id) && end > character) {
+        const bool unused = is_unused(w, id);
+        if (unused && end > character) {
             ends[waiting++] = end;
             end = begin + w->splits[w->model->pieces[id].unused];
             continue;
         }
-        SHOAL_TRY(push_piece(w, begin, end, id, out));
+        SHOAL_TRY(push_piece(w, begin, end, unused ? -1 : id, out));
         if (waiting == 0)
             return SHOAL_OK;
         begin = end;

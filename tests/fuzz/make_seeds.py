@@ -143,6 +143,20 @@ def template_seeds():
         yield line.encode() + b"\0" + chat
 
 
+def vocabulary_seeds():
+    """Both committed vocabularies, and the SentencePiece one cut to its first pieces."""
+    folder = os.path.join(os.path.dirname(TINY), "vocab")
+    for name in ("tiny.gguf", "tiny.model"):
+        with open(os.path.join(folder, name), "rb") as f:
+            whole = f.read()
+        yield whole
+    at = 0
+    while at < 4500:  # special pieces, bytes and a few texts: tag, length below 128, message
+        at += 2 + whole[at + 1]
+    yield whole[:at]
+    yield whole[:at] + bytes([0x12, 5, 0x18, 1, 0x98, 2, 1])  # unigram, byte fallback
+
+
 SEEDS = {
     "fuzz_api_request": api_request_seeds,
     "fuzz_bench_answer": bench_answer_seeds,
@@ -152,6 +166,7 @@ SEEDS = {
     "fuzz_safetensors": safetensors_seeds,
     "fuzz_template": template_seeds,
     "fuzz_tokenizer": tokenizer_seeds,
+    "fuzz_vocabulary": vocabulary_seeds,
 }
 
 

@@ -181,6 +181,13 @@ static shoal_status end_bytes(shoal_decode_walk *w, int at)
     return release_bytes(w, at, true);
 }
 
+/* Must the whole run be known? Also where the next step looks at tokens, for a run is one. */
+static bool run_stays_whole(const shoal_decode_walk *w, int at)
+{
+    const shoal_decoder *d = w->decoder;
+    return w->whole || (at + 1 < d->count && !joins(&d->steps[at + 1]));
+}
+
 /* A run of bytes has ended. When it is known as a whole and no UTF-8, none of it counts as a
  * character, and each byte is a token. */
 static shoal_status end_run(shoal_decode_walk *w, int at)
@@ -189,7 +196,7 @@ static shoal_status end_run(shoal_decode_walk *w, int at)
     const size_t run = m->held.bytes;
     if (!run)
         return SHOAL_OK;
-    if (!w->whole || shoal_utf8_valid(m->held.data, run) == run)
+    if (!run_stays_whole(w, at) || shoal_utf8_valid(m->held.data, run) == run)
         return release_bytes(w, at, true);
     for (size_t i = 0; i < run; i++)
         SHOAL_TRY(feed(w, at + 1, REPLACEMENT, strlen(REPLACEMENT)));
@@ -205,7 +212,7 @@ static shoal_status take_byte_fallback(shoal_decode_walk *w, int at, const char 
         return feed(w, at + 1, text, bytes);
     }
     SHOAL_TRY(shoal_strbuf_append(&w->memory[at].held, &(char){(char)byte}, 1));
-    return w->whole ? SHOAL_OK : release_bytes(w, at, false);
+    return run_stays_whole(w, at) ? SHOAL_OK : release_bytes(w, at, false);
 }
 
 static shoal_status take_any(shoal_decode_walk *w, int at, const char *text, size_t bytes)

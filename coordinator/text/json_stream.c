@@ -75,6 +75,12 @@ static bool unicode_escape(shoal_json_stream *s, uint32_t *out)
     return true;
 }
 
+static bool append(shoal_json_stream *s, shoal_strbuf *out, const char *text, size_t bytes)
+{
+    s->status = shoal_strbuf_append(out, text, bytes);
+    return s->status == SHOAL_OK;
+}
+
 /* Behind a backslash. */
 static bool escape(shoal_json_stream *s, shoal_strbuf *out)
 {
@@ -83,10 +89,9 @@ static bool escape(shoal_json_stream *s, shoal_strbuf *out)
     uint32_t c;
     const char letter = s->at < s->bytes ? s->text[s->at++] : '\0';
     if (letter == 'u')
-        return unicode_escape(s, &c) &&
-               shoal_strbuf_append(out, put, shoal_utf8_put(c, put)) == SHOAL_OK;
+        return unicode_escape(s, &c) && append(s, out, put, shoal_utf8_put(c, put));
     const char *row = letter ? strchr(letters, letter) : NULL;
-    return row && shoal_strbuf_append(out, &meanings[row - letters], 1) == SHOAL_OK;
+    return row && append(s, out, &meanings[row - letters], 1);
 }
 
 /* Move to the next quote or backslash; false at what a string may not hold. */
@@ -116,7 +121,7 @@ bool shoal_json_stream_string(shoal_json_stream *s, shoal_strbuf *room, const ch
         return true;
     }
     for (room->bytes = 0;; begin = s->at) {
-        if (!plain_part(s) || shoal_strbuf_append(room, s->text + begin, s->at - begin) != SHOAL_OK)
+        if (!plain_part(s) || !append(s, room, s->text + begin, s->at - begin))
             return false;
         if (s->text[s->at++] == '"')
             break;

@@ -16,6 +16,7 @@
 typedef struct {
     const char *text;
     size_t bytes, at;
+    shoal_status status; /* SHOAL_OK, or why there was no memory: then the text may be fine */
 } shoal_json_stream;
 
 /* The next character that is no white space, not taken; 0 at the end. */
@@ -33,7 +34,7 @@ typedef struct {
 bool shoal_json_stream_next(shoal_json_stream *s, shoal_json_list *list);
 
 /* A string. *text is borrowed from the JSON, or from `room` when escapes were resolved; U+0000 is a
- * character. False also when there is no memory. */
+ * character. */
 bool shoal_json_stream_string(shoal_json_stream *s, shoal_strbuf *room, const char **text,
                               size_t *bytes);
 

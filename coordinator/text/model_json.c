@@ -18,12 +18,14 @@
 
 static shoal_json_stream stream_of(const shoal_model_source *source, shoal_span span)
 {
-    return (shoal_json_stream){source->text, span.end, span.begin + 1};
+    return (shoal_json_stream){.text = source->text, .bytes = span.end, .at = span.begin + 1};
 }
 
 static shoal_status malformed(const shoal_json_stream *s, const char *what)
 {
     size_t line = 1, column = 1;
+    if (s->status != SHOAL_OK)
+        return s->status;
     for (size_t i = 0; i < s->at; i++, column++) {
         if (s->text[i] == '\n') {
             line++;
@@ -117,7 +119,7 @@ static shoal_status read_merge(shoal_json_stream *s, size_t number, shoal_strbuf
         !shoal_json_stream_take(s, ',') ||
         !shoal_json_stream_string(s, &room[1], &right, &right_bytes) ||
         !shoal_json_stream_take(s, ']'))
-        return bad_merge(number);
+        return s->status == SHOAL_OK ? bad_merge(number) : s->status;
     return shoal_bpe_add_merge(bpe, left, left_bytes, right, right_bytes);
 }
 

@@ -186,14 +186,14 @@ static shoal_status no_json(const char *json, size_t bytes)
 shoal_status shoal_tokenizer_read_json(const char *json, size_t bytes, shoal_tokenizer *t)
 {
     shoal_model_source source = {.text = json};
-    shoal_json_stream s = {json, bytes, 0};
+    shoal_json_stream s = {.text = json, .bytes = bytes};
     shoal_strbuf small = {0};
     json_error_t error;
     bool found = shoal_utf8_valid(json, bytes) == bytes && find_large(&s, false, &small, &source);
     small.bytes = 0;
     if (!found) {
         shoal_strbuf_free(&small);
-        return no_json(json, bytes);
+        return s.status == SHOAL_OK ? no_json(json, bytes) : s.status;
     }
     shoal_status st = without_large(&source, bytes, &small);
     json_t *root = st == SHOAL_OK ? parse(small.data, small.bytes, &error) : NULL;

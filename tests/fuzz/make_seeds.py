@@ -35,8 +35,42 @@ def tokenizer_seeds():
     yield compact(whole) + b"\0Once upon a time, 12 plus 30"
     whole["normalizer"] = {"type": "NFC"}
     yield compact(whole) + b"\0caf\xc3\xa9 e\xcc\x81"
+    yield from step_seeds(whole)
     del model["merges"]
     yield compact(whole)
+
+
+def step_seeds(whole):
+    """Every kind of step once, and every model but BPE."""
+    space = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+    mark = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first", "split": True}
+    normalizers = [{"type": "BertNormalizer", "strip_accents": None}, {"type": "Nmt"}, space,
+                   {"type": "Strip", "strip_left": True, "strip_right": True},
+                   {"type": "Prepend", "prepend": "\u2581"}, {"type": "StripAccents"}]
+    splits = [{"type": "Punctuation", "behavior": "MergedWithNext"}, {"type": "Whitespace"},
+              {"type": "Digits"}, mark, {"type": "FixedLength", "length": 3},
+              {"type": "Split", "pattern": {"Regex": "\\s+|\\w+"}, "behavior": "Isolated"},
+              {"type": "CharDelimiterSplit", "delimiter": "x"}, {"type": "BertPreTokenizer"}]
+    joined = [{"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "},
+              {"type": "ByteFallback"}, {"type": "Fuse"},
+              {"type": "Strip", "content": " ", "start": 1, "stop": 1}]
+    words = [mark, {"type": "WordPiece", "prefix": "##", "cleanup": True},
+             {"type": "BPEDecoder", "suffix": "</w>"}]
+    vocab = {piece: i for i, piece in enumerate(["?", "a", "##b", "\u2581a", "ab", "<0x41>"])}
+    models = [{"type": "WordPiece", "unk_token": "?", "continuing_subword_prefix": "##",
+               "max_input_chars_per_word": 9, "vocab": vocab},
+              {"type": "WordLevel", "unk_token": "?", "vocab": vocab},
+              {"type": "Unigram", "unk_id": 0, "byte_fallback": True,
+               "vocab": [[piece, -1.5 * i] for piece, i in vocab.items()]}]
+    for model, decoders in zip([whole["model"]] + models, [joined, words, words, joined]):
+        yield compact({"normalizer": {"type": "Sequence", "normalizers": normalizers},
+                       "pre_tokenizer": {"type": "Sequence", "pretokenizers": splits},
+                       "decoder": {"type": "Sequence", "decoders": decoders}, "model": model})
+
+
+def encode_seeds():
+    yield "Hello w\u00f6rld, it's 12345!\r\n\n  \u4e2d\u6587 \U0001f600 \u2581".encode()
+    yield b"aaaa <0x41> </s>\0\t " * 4
 
 
 def config_seeds():
@@ -161,6 +195,7 @@ SEEDS = {
     "fuzz_api_request": api_request_seeds,
     "fuzz_bench_answer": bench_answer_seeds,
     "fuzz_config": config_seeds,
+    "fuzz_encode": encode_seeds,
     "fuzz_http": http_seeds,
     "fuzz_index": index_seeds,
     "fuzz_safetensors": safetensors_seeds,

@@ -26,9 +26,9 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
     [SHOAL_OPT_TEXT] = {.name = "text",
                         .metavar = "TEXT",
                         .type = SHOAL_TYPE_STRING,
-                        .verbs = V(EVAL) | V(TOKENIZE),
+                        .verbs = V(EVAL) | V(TOKENIZE) | V(BENCH),
                         .help = "tokenize: the text itself. eval: a file whose perplexity is "
-                                "measured."},
+                                "measured. bench tokenizer: a file to encode and decode."},
     [SHOAL_OPT_LOGITS] = {.name = "logits",
                           .metavar = "OUT",
                           .type = SHOAL_TYPE_STRING,

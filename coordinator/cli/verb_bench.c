@@ -7,6 +7,7 @@
 #include "coordinator/bench/plot_kernels.h"
 #include "coordinator/bench/plot_serve.h"
 #include "coordinator/bench/serve_bench.h"
+#include "coordinator/bench/tokenizer_bench.h"
 #include "coordinator/cli/verb_bench.h"
 #include "coordinator/cli/verbs.h"
 #include "coordinator/cluster/launch.h"
@@ -190,6 +191,21 @@ static shoal_status bench_kernels(const shoal_options *o)
     return st;
 }
 
+/* ---- shoal bench tokenizer ------------------------------------------------------------------- */
+
+static shoal_status bench_tokenizer(const shoal_options *o)
+{
+    shoal_bench_rows yardsticks = {0}, rows = {0};
+    const char *text = shoal_option_text(o, SHOAL_OPT_TEXT);
+    if (o->operand_count < 2 || !text)
+        return shoal_fail(SHOAL_ERR_USAGE, "'bench tokenizer' needs a MODEL and --text FILE");
+    shoal_status st = shoal_bench_tokenizer_run(o->operands[1], text, &rows);
+    if (st == SHOAL_OK)
+        st = shoal_bench_report(shoal_option_bool(o, SHOAL_OPT_JSON), &yardsticks, &rows);
+    shoal_bench_rows_free(&rows);
+    return st;
+}
+
 /* ---- the kinds ------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -201,7 +217,7 @@ typedef struct {
 static const bench_kind kinds[] = {
     {"kernels", bench_kernels, false},       {"reduce", shoal_verb_bench_reduce, true},
     {"model", shoal_verb_bench_model, true}, {"scaling", shoal_verb_bench_scaling, true},
-    {"serve", bench_serve, false},
+    {"serve", bench_serve, false},           {"tokenizer", bench_tokenizer, false},
 };
 
 shoal_status shoal_verb_bench(const shoal_options *options)

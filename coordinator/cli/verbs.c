@@ -50,7 +50,7 @@ const shoal_verb shoal_verb_table[SHOAL_VERB_COUNT] = {
                            "at --coordinator with the token in --token-file.",
                            NULL, shoal_verb_worker},
     [SHOAL_VERB_BENCH] =
-        {"bench", "kernels|reduce|model|scaling|serve [MODEL]", 1, 2,
+        {"bench", "kernels|reduce|model|scaling|serve|tokenizer [MODEL]", 1, 2,
          "measure kernels, exchanges and models beside this machine's limits, or a "
          "server as its clients see it",
          "kernels: checks every kernel against the reference, then times it in "
@@ -74,7 +74,9 @@ const shoal_verb shoal_verb_table[SHOAL_VERB_COUNT] = {
          "1, 8 and 32 streams busy with random prompts, then lets requests arrive "
          "at random times. Reports tokens per second, time to the first token, "
          "time between tokens, and every failure; in about a minute. Options of "
-         "'How it runs' are the server's.",
+         "'How it runs' are the server's. "
+         "tokenizer: how long MODEL's tokenizer takes to open, and how fast one "
+         "thread encodes and decodes the file --text.",
          "bench kernels --rows 'gemv|batch' --plot pictures", shoal_verb_bench},
     [SHOAL_VERB_DOCTOR] = {"doctor", "", 0, 0, "check this machine, or under mpirun the cluster",
                            "Every check says what it found and, where it failed, what helps.",

@@ -2,10 +2,13 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "coordinator/text/gguf_template.h"
 #include "coordinator/text/json_fields.h"
 #include "coordinator/text/template.h"
 #include "coordinator/text/text_file.h"
+#include "coordinator/text/tokenizer.h"
 #include "proto/arena.h"
 
 #define CONFIG_FILE_MAX   (16u << 20)
@@ -139,10 +142,10 @@ static shoal_status open_with(const char *folder, const json_t *config, json_t *
     return st;
 }
 
-shoal_status shoal_chat_template_open(const char *folder, shoal_chat_template **out)
+static shoal_status open_from_folder(const char *folder, shoal_chat_template **out)
 {
     shoal_status st = SHOAL_OK;
-    json_t *config, *tokens = NULL;
+    json_t *config = NULL, *tokens = NULL;
     SHOAL_TRY(read_config(folder, &config));
     SHOAL_TRY_GOTO(tokens_of(config, &tokens), free_config);
     st = open_with(folder, config, tokens, out);
@@ -150,6 +153,29 @@ shoal_status shoal_chat_template_open(const char *folder, shoal_chat_template **
 free_config:
     json_decref(config);
     return st;
+}
+
+static shoal_status open_from_file(const char *path, shoal_chat_template **out)
+{
+    shoal_status st = SHOAL_OK;
+    shoal_strbuf data = {0}, text = {0};
+    json_t *tokens = NULL;
+    SHOAL_TRY(shoal_text_file_read(path, SHOAL_TOKENIZER_FILE_MAX, &data));
+    SHOAL_TRY_GOTO(shoal_gguf_chat_template(data.data, data.bytes, path, &text, &tokens), done);
+    st = make(text.data, text.bytes, "tokenizer.chat_template", tokens, out);
+    json_decref(tokens);
+done:
+    shoal_strbuf_free(&text);
+    shoal_strbuf_free(&data);
+    return st;
+}
+
+shoal_status shoal_chat_template_open(const char *model, shoal_chat_template **out)
+{
+    struct stat info;
+    if (stat(model, &info) == 0 && S_ISREG(info.st_mode))
+        return open_from_file(model, out);
+    return open_from_folder(model, out);
 }
 
 void shoal_chat_template_close(shoal_chat_template *chat)

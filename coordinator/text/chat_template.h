@@ -3,8 +3,8 @@
  * A template is a program in the Jinja of model files; rendering runs it over the messages with
  * limits on steps, memory and output (coordinator/text/template.h). It comes from the model alone:
  * chat_template.jinja, or "chat_template" of tokenizer_config.json (a string, or a list of named
- * ones of which "default" is taken). Requests never bring templates. Read-only once open: any
- * number of threads may render. */
+ * ones of which "default" is taken), or "tokenizer.chat_template" of a GGUF file. Requests never
+ * bring templates. Read-only once open: any number of threads may render. */
 #ifndef SHOAL_COORDINATOR_TEXT_CHAT_TEMPLATE_H
 #define SHOAL_COORDINATOR_TEXT_CHAT_TEMPLATE_H
 
@@ -17,10 +17,10 @@
 
 typedef struct shoal_chat_template shoal_chat_template;
 
-/* From a model folder. SHOAL_ERR_NOTFOUND when the model carries none, SHOAL_ERR_DATA with file and
- * line when it cannot be understood. bos_token, eos_token and their like of tokenizer_config.json
- * become variables. */
-SHOAL_MUST_USE shoal_status shoal_chat_template_open(const char *folder, shoal_chat_template **out);
+/* From a model folder or a GGUF file. SHOAL_ERR_NOTFOUND when the model carries none,
+ * SHOAL_ERR_DATA with file and line when it cannot be understood. Its bos_token, eos_token and
+ * their like become variables. */
+SHOAL_MUST_USE shoal_status shoal_chat_template_open(const char *model, shoal_chat_template **out);
 
 /* From the text of a template; no variables of a model. `name` stands for the file in sentences. */
 SHOAL_MUST_USE shoal_status shoal_chat_template_parse(const char *text, size_t bytes,

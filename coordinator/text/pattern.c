@@ -1,5 +1,7 @@
 #include "coordinator/text/pattern.h"
 
+#include <string.h>
+
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
@@ -16,7 +18,8 @@
 #define JIT_STACK_MAX        (8u << 20)
 
 struct shoal_pattern {
-    pcre2_code *code;
+    pcre2_code *code; /* NULL: a literal */
+    shoal_strbuf literal;
 };
 
 struct shoal_matcher {
@@ -96,10 +99,21 @@ done:
 
 shoal_status shoal_pattern_compile_literal(const char *text, size_t bytes, shoal_pattern **out)
 {
-    pcre2_code *code;
+    shoal_pattern *pattern;
     SHOAL_TRY(check_text(text, bytes));
-    SHOAL_TRY(compile(text, bytes, PCRE2_LITERAL, &code));
-    return wrap(code, out);
+    SHOAL_TRY(wrap(NULL, &pattern));
+    const shoal_status st = shoal_strbuf_append(&pattern->literal, text, bytes);
+    if (st != SHOAL_OK) {
+        shoal_pattern_free(pattern);
+        return st;
+    }
+    *out = pattern;
+    return SHOAL_OK;
+}
+
+const shoal_strbuf *shoal_pattern_literal(const shoal_pattern *pattern)
+{
+    return pattern->code ? NULL : &pattern->literal;
 }
 
 void shoal_pattern_free(shoal_pattern *pattern)
@@ -107,6 +121,7 @@ void shoal_pattern_free(shoal_pattern *pattern)
     if (!pattern)
         return;
     pcre2_code_free(pattern->code);
+    shoal_strbuf_free(&pattern->literal);
     shoal_free(pattern);
 }
 
@@ -146,9 +161,18 @@ static int match(const shoal_pattern *pattern, shoal_matcher *m, const char *tex
                        m->data, m->context);
 }
 
-shoal_status shoal_pattern_find(const shoal_pattern *pattern, shoal_matcher *matcher,
-                                const char *text, size_t bytes, size_t from, bool *found,
-                                shoal_span *span)
+static void find_literal(const shoal_strbuf *literal, const char *text, size_t bytes, size_t from,
+                         bool *found, shoal_span *span)
+{
+    const char *at = memmem(text + from, bytes - from, literal->data, literal->bytes);
+    *found = at != NULL;
+    if (at)
+        *span = (shoal_span){(size_t)(at - text), (size_t)(at - text) + literal->bytes};
+}
+
+static shoal_status find_regex(const shoal_pattern *pattern, shoal_matcher *matcher,
+                               const char *text, size_t bytes, size_t from, bool *found,
+                               shoal_span *span)
 {
     const size_t per_byte = bytes < UINT32_MAX / MATCH_LIMIT_PER_BYTE - MATCH_LIMIT_BASE
                                 ? bytes * MATCH_LIMIT_PER_BYTE
@@ -174,4 +198,54 @@ shoal_status shoal_pattern_find(const shoal_pattern *pattern, shoal_matcher *mat
     *found = true;
     *span = (shoal_span){at[0], at[1]};
     return SHOAL_OK;
+}
+
+shoal_status shoal_pattern_find(const shoal_pattern *pattern, shoal_matcher *matcher,
+                                const char *text, size_t bytes, size_t from, bool *found,
+                                shoal_span *span)
+{
+    if (pattern->code)
+        return find_regex(pattern, matcher, text, bytes, from, found, span);
+    find_literal(&pattern->literal, text, bytes, from, found, span);
+    return SHOAL_OK;
+}
+
+shoal_status shoal_matches_next(shoal_matches *m, bool *found, shoal_span *match)
+{
+    *found = false;
+    while (m->from <= m->bytes) {
+        SHOAL_TRY(
+            shoal_pattern_find(m->pattern, m->matcher, m->text, m->bytes, m->from, found, match));
+        if (!*found)
+            return SHOAL_OK;
+        if (match->begin < match->end || !m->any || match->end != m->done) {
+            m->any = true;
+            m->from = m->done = match->end;
+            return SHOAL_OK;
+        }
+        *found = false;
+        if (m->from == m->bytes)
+            return SHOAL_OK;
+        (void)shoal_utf8_next(m->text, &m->from);
+    }
+    return SHOAL_OK;
+}
+
+shoal_status shoal_pattern_replace(const shoal_pattern *pattern, shoal_matcher *matcher,
+                                   const char *text, size_t bytes, const shoal_strbuf *replacement,
+                                   shoal_strbuf *out)
+{
+    shoal_matches matches = {pattern, matcher, text, bytes, 0, 0, false};
+    size_t done = 0;
+    while (bytes) { /* nothing matches in an empty text, not even the empty match */
+        bool found;
+        shoal_span m;
+        SHOAL_TRY(shoal_matches_next(&matches, &found, &m));
+        if (!found)
+            break;
+        SHOAL_TRY(shoal_strbuf_append(out, text + done, m.begin - done));
+        SHOAL_TRY(shoal_strbuf_append(out, replacement->data, replacement->bytes));
+        done = m.end;
+    }
+    return shoal_strbuf_append(out, text + done, bytes - done);
 }

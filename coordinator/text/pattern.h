@@ -24,6 +24,8 @@ SHOAL_MUST_USE shoal_status shoal_pattern_compile(const char *regex, size_t byte
 /* A pattern that matches exactly this text (at least one byte). */
 SHOAL_MUST_USE shoal_status shoal_pattern_compile_literal(const char *text, size_t bytes,
                                                           shoal_pattern **out);
+/* The text of such a pattern, borrowed; NULL for a regular expression. */
+const shoal_strbuf *shoal_pattern_literal(const shoal_pattern *pattern);
 void shoal_pattern_free(shoal_pattern *pattern);
 
 SHOAL_MUST_USE shoal_status shoal_matcher_create(shoal_matcher **out);
@@ -34,6 +36,26 @@ void shoal_matcher_free(shoal_matcher *matcher);
 SHOAL_MUST_USE shoal_status shoal_pattern_find(const shoal_pattern *pattern, shoal_matcher *matcher,
                                                const char *text, size_t bytes, size_t from,
                                                bool *found, shoal_span *match);
+
+/* The matches in a text, one behind another. A match may be empty, but not directly behind another
+ * match. */
+typedef struct {
+    const shoal_pattern *pattern;
+    shoal_matcher *matcher;
+    const char *text;
+    size_t bytes;
+    size_t from, done; /* all zero but for the members above: before the first match */
+    bool any;
+} shoal_matches;
+
+SHOAL_MUST_USE shoal_status shoal_matches_next(shoal_matches *matches, bool *found,
+                                               shoal_span *match);
+
+/* Append the text with `replacement` in place of each match. */
+SHOAL_MUST_USE shoal_status shoal_pattern_replace(const shoal_pattern *pattern,
+                                                  shoal_matcher *matcher, const char *text,
+                                                  size_t bytes, const shoal_strbuf *replacement,
+                                                  shoal_strbuf *out);
 
 /* Append the PCRE2 form of an Oniguruma pattern (valid UTF-8). */
 SHOAL_MUST_USE shoal_status shoal_pattern_translate(const char *regex, size_t bytes,

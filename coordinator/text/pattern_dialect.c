@@ -1,6 +1,7 @@
 /* From Oniguruma's dialect to PCRE2's, where the two read the same text differently:
  *
  *   \s \S \w \W \h \H   other sets of characters           written out as ranges and properties
+ *   \b \B               between other words                look-arounds of these sets
  *   (?m)                there: a dot matches a newline     (?s)
  *   [a[bc]] [a&&b]      nested sets and intersections      refused
  *   x{1,3}+             there: a group repeated            refused
@@ -18,11 +19,16 @@
     "\\x{00}-\\x{08}\\x{0e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}"                \
     "\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}"                 \
     "\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
-/* Alphabetic, marks, decimal digits, connectors. */
+/* Alphabetic, marks, decimal digits, connectors; outside a class also the numbers of Latin-1. */
 #define WORD                                                                                       \
     "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"                    \
     "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
-#define HEX "0-9A-Fa-f"
+#define WORD_ALONE  WORD "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+#define HEX         "0-9A-Fa-f"
+#define AFTER_WORD  "(?<=[" WORD_ALONE "])"
+#define NOT_AFTER   "(?<![" WORD_ALONE "])"
+#define BEFORE_WORD "(?=[" WORD_ALONE "])"
+#define NOT_BEFORE  "(?![" WORD_ALONE "])"
 
 typedef struct {
     char letter;
@@ -32,9 +38,14 @@ typedef struct {
 } escape_row;
 
 static const escape_row escapes[] = {
-    {'s', true, SPACE, "[" SPACE "]"}, {'S', true, NO_SPACE, "[^" SPACE "]"},
-    {'w', true, WORD, "[" WORD "]"},   {'W', false, NULL, "[^" WORD "]"},
-    {'h', true, HEX, "[" HEX "]"},     {'H', false, NULL, "[^" HEX "]"},
+    {'s', true, SPACE, "[" SPACE "]"},
+    {'S', true, NO_SPACE, "[^" SPACE "]"},
+    {'w', true, WORD, "[" WORD_ALONE "]"},
+    {'W', false, NULL, "[^" WORD_ALONE "]"},
+    {'h', true, HEX, "[" HEX "]"},
+    {'H', false, NULL, "[^" HEX "]"},
+    {'b', true, "\\x08", "(?:" AFTER_WORD NOT_BEFORE "|" NOT_AFTER BEFORE_WORD ")"},
+    {'B', false, NULL, "(?:" AFTER_WORD BEFORE_WORD "|" NOT_AFTER NOT_BEFORE ")"},
 };
 
 typedef struct {

@@ -1,7 +1,8 @@
 /* coordinator/text/pretokenizer.h - text to words: a list of steps.
  *
- * A step either cuts every word further (split) or rewrites every word (prefix space, byte
- * alphabet). The pre-tokenizers of tokenizer.json are made of these: ByteLevel is up to three.
+ * A step either cuts every word further (split, pieces of one length) or rewrites every word
+ * (prefix, replacement, byte alphabet). The pre-tokenizers of tokenizer.json are made of these:
+ * ByteLevel is up to three.
  * Filled while a tokenizer is opened, read-only afterwards. */
 #ifndef SHOAL_COORDINATOR_TEXT_PRETOKENIZER_H
 #define SHOAL_COORDINATOR_TEXT_PRETOKENIZER_H
@@ -25,15 +26,21 @@ typedef enum {
 
 typedef enum {
     SHOAL_PRETOKEN_SPLIT,
-    SHOAL_PRETOKEN_PREFIX_SPACE,  /* a space in front of each word that does not begin with one */
-    SHOAL_PRETOKEN_BYTE_ALPHABET, /* every byte as its character of the byte alphabet           */
+    SHOAL_PRETOKEN_LENGTH,        /* cut behind every `length` characters                         */
+    SHOAL_PRETOKEN_PREFIX,        /* `text` in front of each word that does not begin with it     */
+    SHOAL_PRETOKEN_REPLACE,       /* `text` for each match of `pattern` in each word              */
+    SHOAL_PRETOKEN_BYTE_ALPHABET, /* every byte as its character of the byte alphabet             */
 } shoal_pretoken_kind;
 
+/* Only what the kind names is set; pattern and text are owned. */
 typedef struct {
     shoal_pretoken_kind kind;
-    shoal_pattern *pattern; /* split: owned once the step is added */
+    shoal_pattern *pattern;
     shoal_split_behavior behavior;
-    bool invert; /* what lies between the matches counts as the match */
+    bool invert;     /* split: what lies between the matches counts as the match */
+    bool first_only; /* prefix: only the word that begins the whole text         */
+    size_t length;
+    shoal_strbuf text;
 } shoal_pretoken_step;
 
 typedef struct {
@@ -41,22 +48,25 @@ typedef struct {
     int count;
 } shoal_pretokenizer;
 
-/* On failure the pattern stays the caller's. */
+/* Add a step, and take what it owns in any case. */
 SHOAL_MUST_USE shoal_status shoal_pretokenizer_add(shoal_pretokenizer *pre,
                                                    const shoal_pretoken_step *step);
 void shoal_pretokenizer_free(shoal_pretokenizer *pre);
 
 /* Words of one stretch of text: spans of `text`. The spare halves are scratch. */
 typedef struct {
+    bool begins_text; /* the first word begins the whole text, nothing was removed before it */
     shoal_strbuf text, spare_text;
     shoal_spans spans, spare_spans;
 } shoal_words;
 
 void shoal_words_free(shoal_words *words);
 
-/* Replace the contents of *words by the words of the text (valid UTF-8). */
+/* Replace the contents of *words by the words of a stretch of text (valid UTF-8); `begins_text`:
+ * it is the beginning of the whole text. */
 SHOAL_MUST_USE shoal_status shoal_pretokenizer_run(const shoal_pretokenizer *pre,
                                                    shoal_matcher *matcher, const char *text,
-                                                   size_t bytes, shoal_words *words);
+                                                   size_t bytes, bool begins_text,
+                                                   shoal_words *words);
 
 #endif

@@ -1,47 +1,8 @@
 #include "coordinator/text/tokenizer.h"
 
-#include <stdio.h>
-#include <sys/stat.h>
-
-#include "coordinator/text/text_file.h"
-#include "coordinator/text/tokenizer_json.h"
 #include "coordinator/text/tokenizer_parts.h"
 #include "coordinator/text/utf8.h"
 #include "proto/arena.h"
-
-/* ---- opening ---- */
-
-shoal_status shoal_tokenizer_open(const char *path, shoal_tokenizer **out)
-{
-    char file[4096];
-    struct stat info;
-    const bool folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-    const int length = snprintf(file, sizeof file, folder ? "%s/tokenizer.json" : "%s", path);
-    if (length < 0 || (size_t)length >= sizeof file)
-        return shoal_fail(SHOAL_ERR_DATA, "a path of more than %zu bytes", sizeof file);
-
-    shoal_strbuf text = {0};
-    SHOAL_TRY(shoal_text_file_read(file, SHOAL_TOKENIZER_FILE_MAX, &text));
-    const shoal_status st = shoal_tokenizer_open_memory(text.data, text.bytes, file, out);
-    shoal_strbuf_free(&text);
-    return st;
-}
-
-shoal_status shoal_tokenizer_open_memory(const char *json, size_t bytes, const char *name,
-                                         shoal_tokenizer **out)
-{
-    shoal_status st = SHOAL_OK;
-    void *block;
-    SHOAL_TRY(shoal_alloc(SHOAL_MEM_TEXT, sizeof(shoal_tokenizer), &block));
-    shoal_tokenizer *t = block;
-    st = shoal_tokenizer_read_json(json, bytes, t);
-    if (st != SHOAL_OK) {
-        shoal_tokenizer_close(t);
-        return shoal_fail_within(st, "%s", name);
-    }
-    *out = t;
-    return SHOAL_OK;
-}
 
 void shoal_tokenizer_close(shoal_tokenizer *t)
 {
@@ -49,7 +10,9 @@ void shoal_tokenizer_close(shoal_tokenizer *t)
         return;
     shoal_ids_free(&t->after);
     shoal_ids_free(&t->before);
+    shoal_decoder_free(&t->decoder);
     shoal_pretokenizer_free(&t->pretokenizer);
+    shoal_normalizer_free(&t->normalizer);
     shoal_added_set_destroy(t->added_normalized);
     shoal_added_set_destroy(t->added_raw);
     if (t->model)
@@ -72,11 +35,12 @@ typedef struct {
     shoal_ids ids;
 } encoding;
 
-/* A stretch without added tokens. */
-static shoal_status encode_stretch(encoding *e, const char *text, size_t bytes)
+/* A stretch without added tokens; `first`: the text begins with it. */
+static shoal_status encode_stretch(encoding *e, const char *text, size_t bytes, bool first)
 {
     const shoal_token_model *model = e->t->model;
-    SHOAL_TRY(shoal_pretokenizer_run(&e->t->pretokenizer, e->matcher, text, bytes, &e->words));
+    SHOAL_TRY(
+        shoal_pretokenizer_run(&e->t->pretokenizer, e->matcher, text, bytes, first, &e->words));
     for (size_t i = 0; i < e->words.spans.count; i++) {
         const shoal_span s = e->words.spans.data[i];
         SHOAL_TRY(model->kind->encode(model, &e->scratch, e->words.text.data + s.begin,
@@ -86,10 +50,10 @@ static shoal_status encode_stretch(encoding *e, const char *text, size_t bytes)
 }
 
 /* A stretch that may still hold added tokens of the normalized kind. */
-static shoal_status encode_normalized(encoding *e, const char *text, size_t bytes)
+static shoal_status encode_normalized(encoding *e, const char *text, size_t bytes, bool first)
 {
     if (e->t->normalizer.count) {
-        SHOAL_TRY(shoal_normalizer_run(&e->t->normalizer, text, bytes, &e->normalized));
+        SHOAL_TRY(shoal_normalizer_run(&e->t->normalizer, e->matcher, text, bytes, &e->normalized));
         text = e->normalized.data;
         bytes = e->normalized.bytes;
     }
@@ -99,7 +63,8 @@ static shoal_status encode_normalized(encoding *e, const char *text, size_t byte
         if (s.id >= 0)
             SHOAL_TRY(shoal_ids_push(&e->ids, s.id));
         else
-            SHOAL_TRY(encode_stretch(e, text + s.span.begin, s.span.end - s.span.begin));
+            SHOAL_TRY(encode_stretch(e, text + s.span.begin, s.span.end - s.span.begin,
+                                     first && s.span.begin == 0));
     }
     return SHOAL_OK;
 }
@@ -113,7 +78,8 @@ static shoal_status encode_text(encoding *e, const char *text, size_t bytes)
         if (s.id >= 0)
             SHOAL_TRY(shoal_ids_push(&e->ids, s.id));
         else
-            SHOAL_TRY(encode_normalized(e, text + s.span.begin, s.span.end - s.span.begin));
+            SHOAL_TRY(encode_normalized(e, text + s.span.begin, s.span.end - s.span.begin,
+                                        s.span.begin == 0));
     }
     return SHOAL_OK;
 }

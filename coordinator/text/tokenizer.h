@@ -1,9 +1,9 @@
 /* coordinator/text/tokenizer.h - text to token ids and back.
  *
- * A tokenizer is what a Hugging Face tokenizer.json describes: added tokens are found in the text,
- * the stretches between them are normalized, cut into words and encoded by the model; special
- * tokens are put around the result. Decoding goes the other way. Today: byte-level BPE; anything
- * else in the file is refused by name, never approximated.
+ * Added tokens are found in the text, the stretches between them are normalized, cut into words and
+ * encoded by the model; special tokens are put around the result. Decoding goes the other way. What
+ * is to be done comes from a Hugging Face tokenizer.json, a SentencePiece model or the vocabulary
+ * of a GGUF file; anything in it that is unsupported is refused by name, never approximated.
  *
  * It is not a chat template and knows nothing of a model's embedding: ids it gives are below
  * shoal_tokenizer_size, which may be less or more than a model's vocabulary.
@@ -24,13 +24,14 @@
 
 typedef struct shoal_tokenizer shoal_tokenizer;
 
-/* `path` is a tokenizer.json or a folder that holds one. SHOAL_ERR_NOTFOUND, SHOAL_ERR_IO, or
- * SHOAL_ERR_DATA when the file is wrong or says something unsupported; the sentence names the
- * file, the part and the token. */
+/* `path` is a file of one of these kinds, known by its content, or a folder that holds a
+ * tokenizer.json or else a tokenizer.model (coordinator/text/sentencepiece_folder.h).
+ * SHOAL_ERR_NOTFOUND, SHOAL_ERR_IO, or SHOAL_ERR_DATA when the file is wrong or says something
+ * unsupported; the sentence names the file, the part and the token. */
 SHOAL_MUST_USE shoal_status shoal_tokenizer_open(const char *path, shoal_tokenizer **out);
 
-/* The same from the bytes of a tokenizer.json; `name` stands for the file in sentences. */
-SHOAL_MUST_USE shoal_status shoal_tokenizer_open_memory(const char *json, size_t bytes,
+/* The same from the bytes of a file; `name` stands for it in sentences. */
+SHOAL_MUST_USE shoal_status shoal_tokenizer_open_memory(const char *data, size_t bytes,
                                                         const char *name, shoal_tokenizer **out);
 void shoal_tokenizer_close(shoal_tokenizer *tokenizer);
 

@@ -1,19 +1,15 @@
 /* coordinator/text/tokenizer_parts.h - what a tokenizer is made of. Private to the files that build
- * one (tokenizer_json.c, tokenizer_steps.c) and the files that use it (tokenizer.c, detok.c). */
+ * one (tokenizer_json.c and its like) and the files that use it (tokenizer.c, detok.c). */
 #ifndef SHOAL_COORDINATOR_TEXT_TOKENIZER_PARTS_H
 #define SHOAL_COORDINATOR_TEXT_TOKENIZER_PARTS_H
 
 #include "coordinator/text/added_tokens.h"
+#include "coordinator/text/decoder.h"
 #include "coordinator/text/normalizer.h"
 #include "coordinator/text/pretokenizer.h"
 #include "coordinator/text/token_model.h"
 #include "coordinator/text/tokenizer.h"
 #include "coordinator/text/vocab.h"
-
-typedef enum {
-    SHOAL_DECODER_JOIN,       /* none in the file: pieces with a space between them */
-    SHOAL_DECODER_BYTE_LEVEL, /* pieces are in the byte alphabet                    */
-} shoal_decoder;
 
 struct shoal_tokenizer {
     shoal_vocab *vocab;

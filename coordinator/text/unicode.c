@@ -169,6 +169,37 @@ bool shoal_unicode_is_printable(uint32_t c)
     }
 }
 
+bool shoal_unicode_is_mark(uint32_t c)
+{
+    const utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
+    return category >= UTF8PROC_CATEGORY_MN && category <= UTF8PROC_CATEGORY_ME;
+}
+
+bool shoal_unicode_is_accent(uint32_t c)
+{
+    return utf8proc_category((utf8proc_int32_t)c) == UTF8PROC_CATEGORY_MN;
+}
+
+bool shoal_unicode_is_other(uint32_t c)
+{
+    const utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
+    return category == UTF8PROC_CATEGORY_CN || category >= UTF8PROC_CATEGORY_CC;
+}
+
+size_t shoal_unicode_grapheme(const char *text, size_t bytes, size_t at)
+{
+    utf8proc_int32_t state = 0, c = (utf8proc_int32_t)shoal_utf8_next(text, &at);
+    while (at < bytes) {
+        size_t behind = at;
+        const utf8proc_int32_t next = (utf8proc_int32_t)shoal_utf8_next(text, &behind);
+        if (utf8proc_grapheme_break_stateful(c, next, &state))
+            break;
+        c = next;
+        at = behind;
+    }
+    return at;
+}
+
 bool shoal_unicode_is_letter(uint32_t c)
 {
     const utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);

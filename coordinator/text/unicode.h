@@ -30,6 +30,16 @@ bool shoal_unicode_is_word(uint32_t c);
 /* What Python's repr() shows as it is: neither control, format, unassigned nor a space but ' '. */
 bool shoal_unicode_is_printable(uint32_t c);
 
+/* Marks (M); of these, those without a width of their own (Mn). */
+bool shoal_unicode_is_mark(uint32_t c);
+bool shoal_unicode_is_accent(uint32_t c);
+
+/* Control, format, private and unassigned characters. */
+bool shoal_unicode_is_other(uint32_t c);
+
+/* The end of the grapheme cluster that begins at text[at], at < bytes. */
+size_t shoal_unicode_grapheme(const char *text, size_t bytes, size_t at);
+
 /* Letters, and decimal digits. */
 bool shoal_unicode_is_letter(uint32_t c);
 bool shoal_unicode_is_digit(uint32_t c);

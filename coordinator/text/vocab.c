@@ -11,35 +11,54 @@ typedef struct {
     unsigned kind;      /* 0: a hole    */
 } entry;
 
+typedef struct {
+    uint32_t tag;  /* part of the hash, so that most others are told apart here */
+    int32_t taken; /* id + 1; 0 = free */
+} slot;
+
 struct shoal_vocab {
     entry *entries; /* [capacity] by id                              */
     size_t capacity, size, count, expected;
-    int32_t *slots; /* open addressing, id + 1; 0 = free; [mask + 1] */
+    slot *slots; /* open addressing, [mask + 1] */
     size_t mask;
     shoal_strbuf strings;
 };
 
-static uint64_t hash(const char *text, size_t bytes)
+static uint64_t mix(uint64_t h, uint64_t word)
 {
-    uint64_t h = 0x9E3779B97F4A7C15u ^ bytes;
-    for (size_t i = 0; i < bytes; i++)
-        h = (h ^ (unsigned char)text[i]) * 0x100000001B3u;
-    h ^= h >> 32;
-    h *= 0xD6E8FEB86659FD93u;
+    h = (h ^ word) * 0x9E3779B97F4A7C15u;
     return h ^ h >> 32;
 }
 
-/* The slot that holds the string, or the free one where it would go. */
-static size_t slot_of(const shoal_vocab *v, const char *text, size_t bytes)
+static uint64_t hash(const char *text, size_t bytes)
 {
-    size_t at = hash(text, bytes) & v->mask;
-    while (v->slots[at]) {
-        const entry *e = &v->entries[v->slots[at] - 1];
+    uint64_t h = bytes, word;
+    for (; bytes >= sizeof word; bytes -= sizeof word, text += sizeof word) {
+        memcpy(&word, text, sizeof word);
+        h = mix(h, word);
+    }
+    word = 0;
+    memcpy(&word, text, bytes);
+    return mix(mix(h, word), 0);
+}
+
+static uint32_t tag_of(uint64_t h)
+{
+    return (uint32_t)(h >> 32);
+}
+
+/* The slot that holds the string of this hash, or the free one where it would go. */
+static slot *slot_of(const shoal_vocab *v, uint64_t h, const char *text, size_t bytes)
+{
+    size_t at = h & v->mask;
+    for (; v->slots[at].taken; at = (at + 1) & v->mask) {
+        if (v->slots[at].tag != tag_of(h))
+            continue;
+        const entry *e = &v->entries[v->slots[at].taken - 1];
         if (e->bytes == bytes && memcmp(v->strings.data + e->at, text, bytes) == 0)
             break;
-        at = (at + 1) & v->mask;
     }
-    return at;
+    return &v->slots[at];
 }
 
 /* A table of at least twice the tokens it will hold. */
@@ -55,8 +74,11 @@ static shoal_status rehash(shoal_vocab *v, size_t tokens)
     v->mask = slots - 1;
     for (size_t id = 0; id < v->size; id++) {
         const entry *e = &v->entries[id];
-        if (e->kind)
-            v->slots[slot_of(v, v->strings.data + e->at, e->bytes)] = (int32_t)id + 1;
+        if (!e->kind)
+            continue;
+        const char *text = v->strings.data + e->at;
+        const uint64_t h = hash(text, e->bytes);
+        *slot_of(v, h, text, e->bytes) = (slot){tag_of(h), (int32_t)id + 1};
     }
     return SHOAL_OK;
 }
@@ -121,7 +143,7 @@ static shoal_status check_taken(const shoal_vocab *v, int64_t id, const char *te
 {
     char shown[SHOAL_UTF8_SHOW], other[SHOAL_UTF8_SHOW];
     size_t there;
-    const int32_t taken = v->slots[slot_of(v, text, bytes)] - 1;
+    const int32_t taken = slot_of(v, hash(text, bytes), text, bytes)->taken - 1;
     const char *piece = shoal_vocab_piece(v, id, &there);
     if (taken >= 0 && taken != id)
         return shoal_fail(SHOAL_ERR_DATA, "token \"%s\" has two ids, %d and %lld",
@@ -161,7 +183,8 @@ shoal_status shoal_vocab_add(shoal_vocab *v, int64_t id, const char *text, size_
     SHOAL_TRY(make_room(v, (size_t)id));
     const size_t at = v->strings.bytes;
     SHOAL_TRY(shoal_strbuf_append(&v->strings, text, bytes));
-    v->slots[slot_of(v, text, bytes)] = (int32_t)id + 1;
+    const uint64_t h = hash(text, bytes);
+    *slot_of(v, h, text, bytes) = (slot){tag_of(h), (int32_t)id + 1};
     v->entries[id] = (entry){(uint32_t)at, (uint32_t)bytes, kind};
     v->count++;
     if ((size_t)id >= v->size)
@@ -171,7 +194,7 @@ shoal_status shoal_vocab_add(shoal_vocab *v, int64_t id, const char *text, size_
 
 int32_t shoal_vocab_find(const shoal_vocab *v, const char *text, size_t bytes, unsigned kind)
 {
-    const int32_t id = v->slots[slot_of(v, text, bytes)] - 1;
+    const int32_t id = slot_of(v, hash(text, bytes), text, bytes)->taken - 1;
     return id >= 0 && v->entries[id].kind & kind ? id : -1;
 }
 

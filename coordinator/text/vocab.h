@@ -22,6 +22,10 @@ enum {
     SHOAL_TOKEN_MODEL = 1,   /* of the model's own vocabulary         */
     SHOAL_TOKEN_ADDED = 2,   /* found in the text before the model is */
     SHOAL_TOKEN_SPECIAL = 4, /* dropped by decoding where asked for   */
+    SHOAL_TOKEN_BYTE = 8,    /* a byte of what has no token: <0xNN>   */
+    SHOAL_TOKEN_USER = 16,   /* SentencePiece: user-defined           */
+    SHOAL_TOKEN_UNUSED = 32, /* SentencePiece: only a step of joining */
+    SHOAL_TOKEN_UNKNOWN = 64 /* stands for what has no token          */
 };
 
 typedef struct shoal_vocab shoal_vocab;

@@ -13,6 +13,15 @@ import sys
 import harness
 
 MODEL = harness.INT4
+VOCAB = os.path.join(os.path.dirname(MODEL), "vocab", "tiny")
+
+# What the sentencepiece library says of tiny.model: text, ids, pieces.
+PIECES = [
+    ("Hello  there", [1, 433, 430, 338, 354, 358, 368, 2],
+     ["<s>", "\u2581H", "ell", "o", "\u2581", "\u2581the", "re", "</s>"]),
+    ("the <|user|> 12\u00e9", [1, 358, 354, 3, 354, 776, 199, 173, 2],
+     ["<s>", "\u2581the", "\u2581", "<|user|>", "\u2581", "12", "<0xC3>", "<0xA9>", "</s>"]),
+]
 
 # (exit code, words of the sentence, arguments); MODEL stands for the committed int4 model, IDS for
 # a file of ids, and so on (see Files).
@@ -242,6 +251,31 @@ class Cli:
         special = self.shoal.must("tokenize", MODEL, "--text", "Hello").json()
         self.report.check(special["ids"][-len(plain["ids"]):] == plain["ids"], f"{plain} {special}")
 
+    def vocabularies(self):
+        """The tokenizer as GGUF file is the same one; the SentencePiece model as its library reads it."""
+        path = self.files.paths["OUT"] + ".jsonl"
+        texts = ["Once upon a time <|user|> 12\u00e9", "", " two  spaces ", "a\u0000b"]
+        with open(path, "w", encoding="utf-8") as f:
+            for text in texts:
+                f.write(json.dumps({"text": text}) + "\n")
+        for options in ([], ["--no-special"]):
+            want, got = (self.shoal.must("tokenize", model, "--jsonl", path, *options).out
+                         for model in (MODEL, VOCAB + ".gguf"))
+            self.report.check(got == want, f"tiny.gguf {options}: {got}")
+        for text, ids, pieces in PIECES:
+            got = self.shoal.must("tokenize", VOCAB + ".model", "--text", text).json()
+            self.report.check(got == {"ids": ids, "pieces": pieces}, f"tiny.model: {got}")
+            with open(path, "w", encoding="utf-8") as f:
+                json.dump(ids, f)
+            back = self.shoal.must("tokenize", VOCAB + ".model", "--ids", path,
+                                   "--no-special").json()
+            self.report.check(back == {"text": text}, f"tiny.model: {back}")
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump([{"role": "user", "content": "Hi"}], f)
+        want, got = (self.shoal.must("tokenize", model, "--messages", path).out
+                     for model in (MODEL, VOCAB + ".gguf"))
+        self.report.check(got == want, f"tiny.gguf --messages: {got}")
+
     def chats(self):
         chat = {"messages": [{"role": "user", "content": "Hi"}], "kwargs": {"eos_token": "E"}}
         path, template = (self.files.paths["OUT"] + end for end in (".json", ".jinja"))
@@ -272,7 +306,8 @@ def check(shoal, scratch, _arguments):
         cli.report.guarded(" ".join(args), cli.refuse, code, words, args)
     for env, code, words, args in ENVIRONMENTS:
         cli.report.guarded(" ".join(args), cli.refuse, code, words, args, env)
-    for part in (cli.help, cli.config, cli.reports, cli.tokenize, cli.chats):
+    for part in (cli.help, cli.config, cli.reports, cli.tokenize, cli.vocabularies,
+                 cli.chats):
         cli.report.guarded(part.__name__, part)
     cli.leftovers(before)
     return cli.report.exit_code()

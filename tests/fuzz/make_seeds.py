@@ -35,8 +35,42 @@ def tokenizer_seeds():
     yield compact(whole) + b"\0Once upon a time, 12 plus 30"
     whole["normalizer"] = {"type": "NFC"}
     yield compact(whole) + b"\0caf\xc3\xa9 e\xcc\x81"
+    yield from step_seeds(whole)
     del model["merges"]
     yield compact(whole)
+
+
+def step_seeds(whole):
+    """Every kind of step once, and every model but BPE."""
+    space = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+    mark = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first", "split": True}
+    normalizers = [{"type": "BertNormalizer", "strip_accents": None}, {"type": "Nmt"}, space,
+                   {"type": "Strip", "strip_left": True, "strip_right": True},
+                   {"type": "Prepend", "prepend": "\u2581"}, {"type": "StripAccents"}]
+    splits = [{"type": "Punctuation", "behavior": "MergedWithNext"}, {"type": "Whitespace"},
+              {"type": "Digits"}, mark, {"type": "FixedLength", "length": 3},
+              {"type": "Split", "pattern": {"Regex": "\\s+|\\w+"}, "behavior": "Isolated"},
+              {"type": "CharDelimiterSplit", "delimiter": "x"}, {"type": "BertPreTokenizer"}]
+    joined = [{"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "},
+              {"type": "ByteFallback"}, {"type": "Fuse"},
+              {"type": "Strip", "content": " ", "start": 1, "stop": 1}]
+    words = [mark, {"type": "WordPiece", "prefix": "##", "cleanup": True},
+             {"type": "BPEDecoder", "suffix": "</w>"}]
+    vocab = {piece: i for i, piece in enumerate(["?", "a", "##b", "\u2581a", "ab", "<0x41>"])}
+    models = [{"type": "WordPiece", "unk_token": "?", "continuing_subword_prefix": "##",
+               "max_input_chars_per_word": 9, "vocab": vocab},
+              {"type": "WordLevel", "unk_token": "?", "vocab": vocab},
+              {"type": "Unigram", "unk_id": 0, "byte_fallback": True,
+               "vocab": [[piece, -1.5 * i] for piece, i in vocab.items()]}]
+    for model, decoders in zip([whole["model"]] + models, [joined, words, words, joined]):
+        yield compact({"normalizer": {"type": "Sequence", "normalizers": normalizers},
+                       "pre_tokenizer": {"type": "Sequence", "pretokenizers": splits},
+                       "decoder": {"type": "Sequence", "decoders": decoders}, "model": model})
+
+
+def encode_seeds():
+    yield "Hello w\u00f6rld, it's 12345!\r\n\n  \u4e2d\u6587 \U0001f600 \u2581".encode()
+    yield b"aaaa <0x41> </s>\0\t " * 4
 
 
 def config_seeds():
@@ -143,15 +177,31 @@ def template_seeds():
         yield line.encode() + b"\0" + chat
 
 
+def vocabulary_seeds():
+    """Both committed vocabularies, and the SentencePiece one cut to its first pieces."""
+    folder = os.path.join(os.path.dirname(TINY), "vocab")
+    for name in ("tiny.gguf", "tiny.model"):
+        with open(os.path.join(folder, name), "rb") as f:
+            whole = f.read()
+        yield whole
+    at = 0
+    while at < 4500:  # special pieces, bytes and a few texts: tag, length below 128, message
+        at += 2 + whole[at + 1]
+    yield whole[:at]
+    yield whole[:at] + bytes([0x12, 5, 0x18, 1, 0x98, 2, 1])  # unigram, byte fallback
+
+
 SEEDS = {
     "fuzz_api_request": api_request_seeds,
     "fuzz_bench_answer": bench_answer_seeds,
     "fuzz_config": config_seeds,
+    "fuzz_encode": encode_seeds,
     "fuzz_http": http_seeds,
     "fuzz_index": index_seeds,
     "fuzz_safetensors": safetensors_seeds,
     "fuzz_template": template_seeds,
     "fuzz_tokenizer": tokenizer_seeds,
+    "fuzz_vocabulary": vocabulary_seeds,
 }
 
 

@@ -309,10 +309,14 @@ static void test_splits(void **state)
         shoal_strbuf joined = {0};
         shoal_pattern *pattern;
         assert_int_equal(shoal_pattern_compile(c->regex, strlen(c->regex), &pattern), SHOAL_OK);
-        const shoal_pretoken_step step = {SHOAL_PRETOKEN_SPLIT, pattern, c->behavior, c->invert};
+        const shoal_pretoken_step step = {.kind = SHOAL_PRETOKEN_SPLIT,
+                                          .pattern = pattern,
+                                          .behavior = c->behavior,
+                                          .invert = c->invert};
         assert_int_equal(shoal_pretokenizer_add(&pre, &step), SHOAL_OK);
-        assert_int_equal(shoal_pretokenizer_run(&pre, matcher, c->text, strlen(c->text), &words),
-                         SHOAL_OK);
+        assert_int_equal(
+            shoal_pretokenizer_run(&pre, matcher, c->text, strlen(c->text), true, &words),
+            SHOAL_OK);
         for (size_t k = 0; k < words.spans.count; k++) {
             const shoal_span s = words.spans.data[k];
             assert_int_equal(shoal_strbuf_append(&joined, "|", k > 0), SHOAL_OK);

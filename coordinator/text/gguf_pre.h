@@ -1,0 +1,32 @@
+/* coordinator/text/gguf_pre.h - what the pre-tokenizer names of GGUF files mean: one table.
+ *
+ * A name stands for how the published tokenizer of that model normalizes and cuts a text. A new
+ * name is one row in gguf_pre.c. */
+#ifndef SHOAL_COORDINATOR_TEXT_GGUF_PRE_H
+#define SHOAL_COORDINATOR_TEXT_GGUF_PRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "coordinator/text/tokenizer.h"
+#include "proto/status.h"
+
+#define SHOAL_GGUF_PRE_CUTS_MAX 5
+
+typedef struct {
+    const char *name;
+    bool nfc;                                  /* texts are brought into this form first */
+    bool ignore_merges;                        /* a word that is a token is that token   */
+    bool adds_bos;                             /* unless the file says otherwise         */
+    const char *cuts[SHOAL_GGUF_PRE_CUTS_MAX]; /* patterns whose matches are words       */
+} shoal_gguf_pre;
+
+/* SHOAL_ERR_DATA lists the known names when this one is not among them. */
+SHOAL_MUST_USE shoal_status shoal_gguf_pre_find(const char *name, size_t bytes,
+                                                const shoal_gguf_pre **out);
+
+/* Add its steps to a tokenizer of byte-level BPE that has none, the decoder's too. */
+SHOAL_MUST_USE shoal_status shoal_gguf_pre_apply(const shoal_gguf_pre *pre,
+                                                 shoal_tokenizer *tokenizer);
+
+#endif

@@ -1,0 +1,68 @@
+#include "coordinator/text/gguf_template.h"
+
+#include <string.h>
+
+#include "shard/gguf.h"
+
+static const struct {
+    const char *variable, *key;
+} names[] = {
+    {"bos_token", "tokenizer.ggml.bos_token_id"},
+    {"eos_token", "tokenizer.ggml.eos_token_id"},
+    {"unk_token", "tokenizer.ggml.unknown_token_id"},
+    {"sep_token", "tokenizer.ggml.seperator_token_id"}, /* spelled like this in the format */
+    {"pad_token", "tokenizer.ggml.padding_token_id"},
+};
+enum { NAMES = sizeof names / sizeof names[0] };
+
+/* The tokens' strings stand one behind the other: one walk finds those of all the ids. */
+static shoal_status add_tokens(const shoal_gguf *gguf, json_t *tokens)
+{
+    const shoal_gguf_entry *list;
+    int64_t ids[NAMES];
+    uint64_t at = 0;
+    for (size_t i = 0; i < NAMES; i++) {
+        ids[i] = -1;
+        SHOAL_TRY(shoal_gguf_integer(gguf, names[i].key, &ids[i]));
+    }
+    SHOAL_TRY(shoal_gguf_strings(gguf, "tokenizer.ggml.tokens", &list));
+    for (uint64_t id = 0; list && id < list->count; id++) {
+        const shoal_gguf_text token = shoal_gguf_next_string(list, &at);
+        for (size_t i = 0; i < NAMES; i++) {
+            if (ids[i] != (int64_t)id)
+                continue;
+            if (json_object_set_new(tokens, names[i].variable,
+                                    json_stringn(token.data, token.bytes)) != 0)
+                return shoal_fail(SHOAL_ERR_DATA, "%s: the token is not UTF-8", names[i].key);
+        }
+    }
+    return SHOAL_OK;
+}
+
+static shoal_status read_template(const shoal_gguf *gguf, const char *name, shoal_strbuf *text,
+                                  json_t *tokens)
+{
+    shoal_gguf_text found = {NULL, 0};
+    SHOAL_TRY(shoal_gguf_string(gguf, "tokenizer.chat_template", &found));
+    if (!found.data)
+        return shoal_fail(SHOAL_ERR_NOTFOUND, "%s: the model has no chat template", name);
+    SHOAL_TRY(add_tokens(gguf, tokens));
+    return shoal_strbuf_append(text, found.data, found.bytes);
+}
+
+shoal_status shoal_gguf_chat_template(const void *data, size_t bytes, const char *name,
+                                      shoal_strbuf *text, json_t **tokens)
+{
+    shoal_gguf *gguf;
+    if (bytes < 4 || memcmp(data, "GGUF", 4) != 0)
+        return shoal_fail(SHOAL_ERR_NOTFOUND, "%s: the model has no chat template", name);
+    SHOAL_TRY(shoal_gguf_parse(data, bytes, bytes, &gguf));
+    *tokens = json_object();
+    const shoal_status st = read_template(gguf, name, text, *tokens);
+    if (st != SHOAL_OK) {
+        json_decref(*tokens);
+        *tokens = NULL;
+    }
+    shoal_gguf_free(gguf);
+    return st;
+}

@@ -1,0 +1,17 @@
+/* coordinator/text/gguf_template.h - the chat template in a GGUF file, and its special tokens. */
+#ifndef SHOAL_COORDINATOR_TEXT_GGUF_TEMPLATE_H
+#define SHOAL_COORDINATOR_TEXT_GGUF_TEMPLATE_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include "coordinator/text/growable.h"
+
+/* Append "tokenizer.chat_template" to *text; *tokens becomes an object with "bos_token" and its
+ * like as far as the file names them. `name` stands for the file. SHOAL_ERR_NOTFOUND when the file
+ * has no template or is no GGUF file. */
+SHOAL_MUST_USE shoal_status shoal_gguf_chat_template(const void *data, size_t bytes,
+                                                     const char *name, shoal_strbuf *text,
+                                                     json_t **tokens);
+
+#endif

@@ -1,0 +1,153 @@
+/* SentencePiece models against what the sentencepiece library said of four trained ones. Golden
+ * data: tok/sentencepiece (tok/INDEX.md says what the fields mean). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "coordinator/text/tokenizer_parts.h"
+
+#define PATH_BYTES 1024
+
+static const char *golden(const char *name, const char *ending, char path[PATH_BYTES])
+{
+    const char *root = getenv("SHOAL_GOLDEN");
+    snprintf(path, PATH_BYTES, "%s/tok/sentencepiece/%s%s", root ? root : "../shared/golden", name,
+             ending);
+    return path;
+}
+
+/* ---- one case ---- */
+
+static bool same_text(const char *got, size_t bytes, const json_t *want)
+{
+    return bytes == json_string_length(want) &&
+           (bytes == 0 || memcmp(got, json_string_value(want), bytes) == 0);
+}
+
+static bool same_ids(const shoal_ids *got, const json_t *want)
+{
+    bool same = got->count == json_array_size(want);
+    for (size_t i = 0; same && i < got->count; i++)
+        same = got->data[i] == json_integer_value(json_array_get(want, i));
+    return same;
+}
+
+static bool encodes(const shoal_tokenizer *t, const json_t *text, unsigned flags,
+                    const json_t *want)
+{
+    shoal_ids ids = {0};
+    const shoal_status st =
+        shoal_tokenizer_encode(t, json_string_value(text), json_string_length(text), flags, &ids);
+    const bool same = st == SHOAL_OK && same_ids(&ids, want);
+    shoal_ids_free(&ids);
+    return same;
+}
+
+static bool normalizes(const shoal_tokenizer *t, const json_t *text, const json_t *want)
+{
+    shoal_strbuf out = {0};
+    const shoal_status st = shoal_normalizer_run(&t->normalizer, NULL, json_string_value(text),
+                                                 json_string_length(text), &out);
+    const bool same = st == SHOAL_OK && same_text(out.data, out.bytes, want);
+    shoal_strbuf_free(&out);
+    return same;
+}
+
+/* The whole text, and one token after the other; the pieces by name. */
+static bool decodes(const shoal_tokenizer *t, const json_t *ids, const json_t *pieces,
+                    const json_t *want)
+{
+    shoal_ids list = {0};
+    shoal_strbuf whole = {0}, stepwise = {0};
+    shoal_detok *detok;
+    const char *text;
+    size_t bytes;
+    bool same = true;
+    assert_int_equal(shoal_detok_create(t, true, &detok), SHOAL_OK);
+    for (size_t i = 0; i < json_array_size(ids); i++) {
+        const int32_t id = (int32_t)json_integer_value(json_array_get(ids, i));
+        const char *piece = shoal_tokenizer_piece(t, id, &bytes);
+        same = same && same_text(piece, bytes, json_array_get(pieces, i));
+        assert_int_equal(shoal_ids_push(&list, id), SHOAL_OK);
+        assert_int_equal(shoal_detok_push(detok, id, &text, &bytes), SHOAL_OK);
+        assert_int_equal(shoal_strbuf_append(&stepwise, text, bytes), SHOAL_OK);
+    }
+    assert_int_equal(shoal_detok_flush(detok, &text, &bytes), SHOAL_OK);
+    assert_int_equal(shoal_strbuf_append(&stepwise, text, bytes), SHOAL_OK);
+    assert_int_equal(shoal_tokenizer_decode(t, list.data, list.count, false, &whole), SHOAL_OK);
+    same = same && same_text(whole.data, whole.bytes, want) &&
+           same_text(stepwise.data, stepwise.bytes, want);
+    shoal_detok_destroy(detok);
+    shoal_strbuf_free(&stepwise);
+    shoal_strbuf_free(&whole);
+    shoal_ids_free(&list);
+    return same;
+}
+
+static bool holds(const shoal_tokenizer *t, const json_t *row)
+{
+    const json_t *text = json_object_get(row, "text"), *ids = json_object_get(row, "ids");
+    return normalizes(t, text, json_object_get(row, "normalized")) && encodes(t, text, 0, ids) &&
+           encodes(t, text, SHOAL_ENCODE_ADD_SPECIAL, json_object_get(row, "ids_bos_eos")) &&
+           decodes(t, ids, json_object_get(row, "pieces"), json_object_get(row, "decoded"));
+}
+
+/* ---- the models ---- */
+
+static void run_model(const char *name)
+{
+    char path[PATH_BYTES];
+    char *line = NULL;
+    size_t capacity = 0;
+    int right = 0, cases = 0;
+    shoal_tokenizer *t;
+    assert_int_equal(shoal_tokenizer_open(golden(name, ".model", path), &t), SHOAL_OK);
+    FILE *f = fopen(golden(name, ".cases.jsonl", path), "r");
+    assert_non_null(f);
+    for (ssize_t n; (n = getline(&line, &capacity, f)) > 0; cases++) {
+        json_t *row = json_loadb(line, (size_t)n, JSON_ALLOW_NUL, NULL);
+        assert_non_null(row);
+        if (holds(t, row))
+            right++;
+        else
+            printf("%s: case %d is wrong\n", name, cases);
+        json_decref(row);
+    }
+    printf("%s: %d of %d cases\n", name, right, cases);
+    free(line);
+    fclose(f);
+    shoal_tokenizer_close(t);
+    assert_true(cases > 800);
+    assert_int_equal(right, cases);
+}
+
+static void test_golden(void **state)
+{
+    (void)state;
+    char path[PATH_BYTES];
+    FILE *f = fopen(golden("bpe", ".model", path), "r");
+    if (!f) {
+        printf("skipped: no golden data\n");
+        skip();
+    }
+    fclose(f);
+    run_model("unigram");
+    run_model("unigram-nobyte");
+    run_model("bpe");
+    run_model("bpe-noprefix");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_golden),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

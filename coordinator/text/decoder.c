@@ -220,11 +220,6 @@ static shoal_status take_any(shoal_decode_walk *w, int at, const char *text, siz
     return feed(w, at + 1, text, bytes);
 }
 
-static shoal_status need_matcher(shoal_decode_walk *w)
-{
-    return w->decoder->regex && !w->matcher ? shoal_matcher_create(&w->matcher) : SHOAL_OK;
-}
-
 static shoal_status take_token(shoal_decode_walk *w, int at, const char *text, size_t bytes)
 {
     shoal_decode_memory *m = &w->memory[at];
@@ -431,14 +426,30 @@ static shoal_status feed(shoal_decode_walk *w, int at, const char *text, size_t 
     return kinds[w->decoder->steps[at].kind].take(w, at, text, bytes);
 }
 
+/* Before the first use: what steps write to has an address, also for no bytes. */
+static shoal_status prepare(shoal_decode_walk *w)
+{
+    if (w->ready)
+        return SHOAL_OK;
+    for (int i = 0; i < w->decoder->count; i++) {
+        SHOAL_TRY(shoal_strbuf_reserve(&w->memory[i].held, 1));
+        SHOAL_TRY(shoal_strbuf_reserve(&w->memory[i].out, 1));
+    }
+    if (w->decoder->regex && !w->matcher)
+        SHOAL_TRY(shoal_matcher_create(&w->matcher));
+    w->ready = true;
+    return SHOAL_OK;
+}
+
 shoal_status shoal_decode_push(shoal_decode_walk *walk, const char *piece, size_t bytes)
 {
-    SHOAL_TRY(need_matcher(walk));
+    SHOAL_TRY(prepare(walk));
     return feed(walk, 0, piece, bytes);
 }
 
 shoal_status shoal_decode_finish(shoal_decode_walk *walk)
 {
+    SHOAL_TRY(prepare(walk));
     for (int i = 0; i < walk->decoder->count; i++) {
         shoal_decode_memory *m = &walk->memory[i];
         m->out.bytes = 0;

@@ -64,8 +64,9 @@ typedef struct {
 
 typedef struct {
     const shoal_decoder *decoder;
-    shoal_matcher *matcher; /* owned; NULL until it is needed */
+    shoal_matcher *matcher; /* owned; only where a pattern needs it */
     bool whole; /* nothing need come out before the end: a broken run of <0xNN> is known to be */
+    bool ready; /* the blocks below are there */
     shoal_decode_memory memory[SHOAL_DECODER_STEPS_MAX];
     shoal_strbuf *out; /* where text goes */
 } shoal_decode_walk;

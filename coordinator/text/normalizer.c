@@ -148,10 +148,11 @@ shoal_status shoal_normalizer_run(const shoal_normalizer *normalizer, shoal_matc
     shoal_status st = SHOAL_OK;
     shoal_strbuf next = {0};
     out->bytes = 0;
+    SHOAL_TRY(shoal_strbuf_reserve(out, 1)); /* an address also for no bytes */
     SHOAL_TRY(shoal_strbuf_append(out, text, bytes));
     for (int i = 0; i < normalizer->count; i++) {
         next.bytes = 0;
-        SHOAL_TRY_GOTO(shoal_strbuf_reserve(&next, 1), done); /* an address also for no bytes */
+        SHOAL_TRY_GOTO(shoal_strbuf_reserve(&next, 1), done);
         SHOAL_TRY_GOTO(run_step(&normalizer->steps[i], matcher, out->data, out->bytes, &next),
                        done);
         SHOAL_TRY_GOTO(check_length(&next), done);

@@ -397,24 +397,46 @@ done:
     return st;
 }
 
+/* Every kind of model, and steps that own something. */
+#define STEPS                                                                                      \
+    "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"_" \
+    "\"},"                                                                                         \
+    "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\" "                                             \
+    "+\"},\"content\":\"_\"}]},\"pre_tokenizer\":{"                                                \
+    "\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"first\"},\"decoder\":{"     \
+    "\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Metaspace\",\"replacement\":\"_\"},{"         \
+    "\"type\":"                                                                                    \
+    "\"Replace\",\"pattern\":{\"Regex\":\"b\"},\"content\":\"c\"},{\"type\":\"ByteFallback\"},{"   \
+    "\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\"_\",\"start\":1,\"stop\":1}]},"
+#define WHOLE_VOCAB "\"unk_token\":\"?\",\"vocab\":{\"?\":0,\"_a\":1,\"\\u005fab\":2}}}"
+
+static const char *const every_kind[] = {
+    "{\"normalizer\":{\"type\":\"NFC\"}," ALL_ADDED "," BYTES_PRE "," DECODER "," TEMPLATE "," MODEL
+    "}",
+    "{" STEPS "\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"?\",0],[\"_a\",-1.5]]}}",
+    "{" STEPS "\"model\":{\"type\":\"WordPiece\"," WHOLE_VOCAB,
+    "{" STEPS "\"model\":{\"type\":\"WordLevel\"," WHOLE_VOCAB,
+};
+
 /* Whichever allocation fails, there is one sentence and nothing is left behind. */
 static void test_out_of_memory(void **state)
 {
     (void)state;
-    static const char json[] = "{\"normalizer\":{\"type\":\"NFC\"}," ALL_ADDED "," BYTES_PRE
-                               "," DECODER "," TEMPLATE "," MODEL "}";
     const uint64_t live = shoal_mem_live(SHOAL_MEM_TEXT);
-    shoal_status st = SHOAL_ERR_TEMPORARY;
-    uint64_t n = 0;
-    while (st != SHOAL_OK) {
-        shoal_mem_fail_nth(++n);
-        st = use_all(json);
-        shoal_mem_fail_nth(0);
-        assert_true(st == SHOAL_OK || st == SHOAL_ERR_TEMPORARY);
-        assert_int_equal(shoal_mem_live(SHOAL_MEM_TEXT), live);
+    for (size_t i = 0; i < sizeof every_kind / sizeof every_kind[0]; i++) {
+        shoal_status st = SHOAL_ERR_TEMPORARY;
+        uint64_t n = 0;
+        while (st != SHOAL_OK) {
+            shoal_mem_fail_nth(++n);
+            st = use_all(every_kind[i]);
+            shoal_mem_fail_nth(0);
+            if (st != SHOAL_OK && st != SHOAL_ERR_TEMPORARY)
+                fail_msg("%s", shoal_error_text());
+            assert_int_equal(shoal_mem_live(SHOAL_MEM_TEXT), live);
+        }
+        printf("%llu allocations, each made to fail\n", (unsigned long long)n - 1);
+        assert_true(n > 30);
     }
-    printf("%llu allocations, each made to fail\n", (unsigned long long)n - 1);
-    assert_true(n > 30);
 }
 
 int main(void)

@@ -252,7 +252,7 @@ class Cli:
         self.report.check(special["ids"][-len(plain["ids"]):] == plain["ids"], f"{plain} {special}")
 
     def vocabularies(self):
-        """The GGUF file is the same tokenizer; the SentencePiece model is read as by its library."""
+        """The GGUF file is the same tokenizer; the model gives what the library gives."""
         path = self.files.paths["OUT"] + ".jsonl"
         texts = ["Once upon a time <|user|> 12\u00e9", "", " two  spaces ", "a\u0000b"]
         with open(path, "w", encoding="utf-8") as f:

@@ -1,7 +1,6 @@
 #include "coordinator/text/byte_tokens.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #define NAME_BYTES 6 /* of "<0xNN>" */
 
@@ -20,17 +19,5 @@ bool shoal_byte_tokens_cover(const shoal_byte_tokens *tokens, const char *text, 
     for (size_t i = 0; i < bytes; i++)
         if (tokens->id[(unsigned char)text[i]] < 0)
             return false;
-    return true;
-}
-
-bool shoal_byte_token_parse(const char *piece, size_t bytes, unsigned char *byte)
-{
-    static const char digits[] = "0123456789ABCDEF";
-    if (bytes != NAME_BYTES || memcmp(piece, "<0x", 3) != 0 || piece[5] != '>')
-        return false;
-    const char *high = memchr(digits, piece[3], 16), *low = memchr(digits, piece[4], 16);
-    if (!high || !low)
-        return false;
-    *byte = (unsigned char)((high - digits) << 4 | (low - digits));
     return true;
 }

@@ -17,7 +17,4 @@ void shoal_byte_tokens_find(const shoal_vocab *vocab, shoal_byte_tokens *out);
 /* Does every byte of the text have a token? */
 bool shoal_byte_tokens_cover(const shoal_byte_tokens *tokens, const char *text, size_t bytes);
 
-/* Is it the name of a byte token? Then *byte is the byte. */
-bool shoal_byte_token_parse(const char *piece, size_t bytes, unsigned char *byte);
-
 #endif

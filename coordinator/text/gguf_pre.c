@@ -8,9 +8,10 @@
 
 /* ---- patterns ---- */
 
-#define GPT2        "'(?:s|t|re|ve|m|ll|d)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+#define SPACES      "|\\s+(?!\\S)|\\s+"
+#define GPT2        "'(?:s|t|re|ve|m|ll|d)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+" SPACES
 #define SUFFIXES    "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-#define LINES       "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define LINES       "\\s*[\\r\\n]+" SPACES
 #define WORDS       SUFFIXES "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
 #define SIGNS       "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" LINES
 #define LLAMA3      WORDS "\\p{N}{1,3}" SIGNS

@@ -252,7 +252,7 @@ class Cli:
         self.report.check(special["ids"][-len(plain["ids"]):] == plain["ids"], f"{plain} {special}")
 
     def vocabularies(self):
-        """The tokenizer as GGUF file is the same one; the SentencePiece model as its library reads it."""
+        """The GGUF file is the same tokenizer; the model gives what the library gives."""
         path = self.files.paths["OUT"] + ".jsonl"
         texts = ["Once upon a time <|user|> 12\u00e9", "", " two  spaces ", "a\u0000b"]
         with open(path, "w", encoding="utf-8") as f:

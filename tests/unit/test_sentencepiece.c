@@ -1,5 +1,6 @@
-/* SentencePiece models against what the sentencepiece library said of four trained ones. Golden
- * data: tok/sentencepiece (tok/INDEX.md says what the fields mean). */
+/* SentencePiece models against what the sentencepiece library said of four trained ones (golden
+ * data: tok/sentencepiece; tok/INDEX.md says what the fields mean), the rules of model folders, and
+ * what is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -144,10 +145,123 @@ static void test_golden(void **state)
     run_model("bpe-noprefix");
 }
 
+/* ---- a folder ---- */
+
+static void write_file(const char *folder, const char *name, const void *data, size_t bytes)
+{
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, bytes, f), bytes);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void expect_ids(const shoal_tokenizer *t, const char *text, const int32_t *want,
+                       size_t count)
+{
+    shoal_ids ids = {0};
+    assert_int_equal(shoal_tokenizer_encode(t, text, strlen(text), SHOAL_ENCODE_ADD_SPECIAL, &ids),
+                     SHOAL_OK);
+    assert_int_equal(ids.count, count);
+    assert_memory_equal(ids.data, want, count * sizeof *want);
+    shoal_ids_free(&ids);
+}
+
+/* Pieces <unk> <s> </s> a U+2581 U+2581a; byte pairs, a space in front. */
+static const char model[] = "\x0A\x09\x0A\x05<unk>\x18\x02"
+                            "\x0A\x07\x0A\x03<s>\x18\x03"
+                            "\x0A\x08\x0A\x04</s>\x18\x03"
+                            "\x0A\x03\x0A\x01"
+                            "a"
+                            "\x0A\x05\x0A\x03\xE2\x96\x81"
+                            "\x0A\x06\x0A\x04\xE2\x96\x81"
+                            "a"
+                            "\x12\x02\x18\x02";
+
+/* By itself special tokens in a text are text; in a folder they count, and its files say what is
+ * put around, and which tokens are added. */
+static void test_folder(void **state)
+{
+    static const char config[] = "{\"add_bos_token\": false, \"add_eos_token\": true, "
+                                 "\"added_tokens_decoder\": {\"7\": {\"content\": \"<x>\", "
+                                 "\"rstrip\": true, \"special\": true}}}";
+    static const char added[] = "{\"<y>\": 6}";
+    char folder[] = "sentencepiece_XXXXXX", path[PATH_BYTES];
+    shoal_tokenizer *t;
+    (void)state;
+    assert_int_equal(shoal_tokenizer_open_memory(model, sizeof model - 1, "model", &t), SHOAL_OK);
+    expect_ids(t, "a<s>", (const int32_t[]){1, 5, 0, 2}, 4);
+    shoal_tokenizer_close(t);
+
+    assert_non_null(mkdtemp(folder));
+    write_file(folder, "tokenizer.model", model, sizeof model - 1);
+    assert_int_equal(shoal_tokenizer_open(folder, &t), SHOAL_OK);
+    expect_ids(t, "a<s>a", (const int32_t[]){1, 5, 1, 5}, 4);
+    shoal_tokenizer_close(t);
+
+    write_file(folder, "tokenizer_config.json", config, sizeof config - 1);
+    write_file(folder, "added_tokens.json", added, sizeof added - 1);
+    assert_int_equal(shoal_tokenizer_open(folder, &t), SHOAL_OK);
+    expect_ids(t, "a<x>  a<y> a", (const int32_t[]){5, 7, 5, 6, 5, 2}, 6);
+    shoal_tokenizer_close(t);
+
+    write_file(folder, "added_tokens.json", "{\"<y>\": 0}", 10);
+    assert_int_equal(shoal_tokenizer_open(folder, &t), SHOAL_ERR_DATA);
+    static const char *const names[] = {"/tokenizer.model", "/tokenizer_config.json",
+                                        "/added_tokens.json", ""};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(path, sizeof path, "%s%s", folder, names[i]);
+        assert_int_equal(remove(path), 0);
+    }
+}
+
+/* ---- what is refused ---- */
+
+static void refuse(const char *data, size_t bytes, const char *says)
+{
+    shoal_tokenizer *t;
+    assert_int_equal(shoal_tokenizer_open_memory(data, bytes, "model", &t), SHOAL_ERR_DATA);
+    if (!strstr(shoal_error_text(), says))
+        fail_msg("\"%s\" does not say \"%s\"", shoal_error_text(), says);
+}
+#define REFUSE(text, says) refuse(text, sizeof(text) - 1, says)
+
+static void test_refused(void **state)
+{
+    (void)state;
+#define UNK "\x0A\x09\x0A\x05<unk>\x18\x02"
+    refuse(model, sizeof model - 2, "not a SentencePiece model");
+    REFUSE("\x12\x02\x18\x02", "0 pieces");
+    REFUSE("\x0A\x03\x0A\x01"
+           "a",
+           "no unknown piece");
+    REFUSE(UNK "\x0A\x05\x0A\x01"
+               "b\x18\x02",
+           "both the unknown one");
+    REFUSE(UNK "\x0A\x05\x0A\x01"
+               "b\x18\x09",
+           "unknown type 9");
+    REFUSE(UNK "\x0A\x02\x0A\x00", "piece 1 is empty");
+    REFUSE(UNK "\x0A\x03\x0A\x01\xFF", "not UTF-8");
+    REFUSE(UNK "\x0A\x08\x0A\x01"
+               "b\x15\x00\x00\xC0\x7F",
+           "not finite");
+    REFUSE(UNK "\x12\x02\x18\x03", "kind WORD");
+    REFUSE(UNK "\x1A\x05\x12\x03"
+               "abc",
+           "charsmap");
+    REFUSE(UNK "\x2A\x05\x12\x03"
+               "abc",
+           "denormalizer");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

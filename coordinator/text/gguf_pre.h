@@ -11,7 +11,7 @@
 #include "coordinator/text/tokenizer.h"
 #include "proto/status.h"
 
-#define SHOAL_GGUF_PRE_CUTS_MAX 5
+#define SHOAL_GGUF_PRE_CUTS_MAX 6
 
 typedef struct {
     const char *name;

@@ -14,6 +14,7 @@
 #include <immintrin.h>
 
 #include "kernels/linear_row.h"
+#include "kernels/x86/fetch.h"
 #include "kernels/x86/fixed512.h"
 #include "kernels/x86/inline.h"
 #include "kernels/x86/rows.h"
@@ -27,34 +28,28 @@
 #define DEPTH_MIN 32
 #define PARTS_MAX (CHUNK / DEPTH_MIN)
 
-static void configure(int depth)
-{
-    tile_shapes shapes = tile_shapes_full();
-    for (int i = 4; i < 8; i++) {
-        if (i < 6)
-            shapes.row_bytes[i] = (uint16_t)depth;
-        else
-            shapes.rows[i] = (uint8_t)(depth / 4);
-    }
-    tile_shapes_load(&shapes);
-}
+/* What joins: plain dots; plain dots of a cut linear, whose units end in 64 bits; anything. */
+enum { PLAIN, UNITS, GENERAL };
 
-/* The sums of a job: [32 rows][32 columns]. Tile t is rows t / 2 * 16.., columns t % 2 * 16... */
-#define SUMS        (STRIP * 32)
-#define SUMS_STRIDE 128
-#define SUMS_AT(t)  ((t) / 2 * TILE_ROWS * 32 + (t) % 2 * 16)
+/* The sums of a job: [4 tiles][16 rows][16 columns]; tile t is rows t / 2 * 16.., columns
+ * t % 2 * 16... */
+#define TILE_SUMS   (TILE_ROWS * 16)
+#define SUMS        (4 * TILE_SUMS)
+#define SUMS_STRIDE 64
 
 /* The inputs of one segment inside a chunk. */
 typedef struct {
     int64_t segment;
     int32_t k, count;
-    bool first, last;   /* of the segment */
-    bool opens, closes; /* its segment, a unit */
+    bool first, last;    /* of the segment */
+    bool opens, closes;  /* its segment, a unit */
+    const float *scales; /* of the inputs, row by row */
 } part;
 
 typedef struct {
-    int32_t *sums; /* where its tiles go */
-    float *acc;    /* where they are added then; NULL: nowhere, their segment goes on      */
+    int32_t *sums;       /* where its tiles go; NULL: there is no job                            */
+    float *acc;          /* where they are added then; NULL: nowhere, their segment goes on      */
+    const float *scales; /* of its rows                                                          */
     int64_t row, column, segment;
     bool opens, closes; /* a unit: its sums start at +0, and are complete */
 } job;
@@ -70,18 +65,22 @@ typedef struct {
     int64_t *bad;    /*                                                                     */
     int64_t columns; /* of the panel                                                        */
     int depth;
-    bool plain;             /* the sums are dots: nothing to correct, no minimums          */
+    int64_t strip;          /* rows that the tiles are shaped for                           */
     const uint8_t *weights; /* signed bytes [..][256] from local input k0 on               */
     int64_t k0;
     const uint8_t *tail; /* the step at local input tail_k, padded; the stream ends inside it */
     int64_t tail_k;
-    const uint8_t *ahead;  /* the weights of the next chunk, for the L2 cache                */
-    int64_t ahead_per_job; /* bytes */
-    int32_t *rooms;        /* sums of the last two jobs                                      */
-    int32_t *carry;        /* sums of segments that go on: [strip][half][SUMS]               */
-    int64_t jobs;
-    job previous, before; /* sums NULL: none */
+    const uint8_t *ahead;   /* weights that a later chunk needs, for the L2 cache            */
+    int64_t ahead_per_step; /* bytes */
+    int32_t *room;          /* sums of the last job                                          */
+    int32_t *carry;         /* sums of segments that go on: [strip][half][SUMS]              */
+    job previous;
 } pass;
+
+static int32_t least(int64_t a, int64_t b)
+{
+    return (int32_t)(a < b ? a : b);
+}
 
 /* ---- sums to accumulators ------------------------------------------------------------------- */
 
@@ -95,83 +94,100 @@ static vi missing_at(const pass *p, int64_t cell)
     return vi_sub(vi_set(0), vi_from_i16(p->zeros + 2 * cell));
 }
 
-/* Where the sum of one row and 16 columns goes. */
-ALWAYS_INLINE void join_vector(const bool units, const pass *p, const job *j, int64_t row,
-                               int64_t column, vf dot, vf by)
+/* One row and 16 columns of a unit that is complete. */
+ALWAYS_INLINE void close_unit(const pass *p, int64_t row, int64_t column, vf y)
 {
-    float *at = j->acc + row * SHOAL_PANEL + column;
-    const vf y = vf_fma(dot, by, units && j->opens ? vf_set(0) : vf_load(at));
-    if (!units || !j->closes) {
-        vf_store(at, y);
-        return;
-    }
-    const int64_t to = j->row + row, first = j->column + column;
-    const __mmask16 wrong = fixed_add(y, 0xffff, p->fixed + to * SHOAL_PANEL + first, false) &
-                            fixed_lanes(p->columns - first);
+    const __mmask16 wrong = fixed_add(y, 0xffff, p->fixed + row * SHOAL_PANEL + column, false) &
+                            fixed_lanes(p->columns - column);
     if (wrong)
-        p->bad[to] += __builtin_popcount(wrong);
+        p->bad[row] += __builtin_popcount(wrong);
 }
 
-/* 8 rows of one tile, with everything a segment may have. */
-static void join_general(const pass *p, const job *j, int64_t row, int64_t column)
+/* Rows [first, first + rows) x columns [column, column + 16) of a job, nothing but dots. */
+ALWAYS_INLINE void join_dots(const bool opens, const bool closes, const int64_t rows, const pass *p,
+                             const job *j, int tile)
+{
+    const shoal_linear *w = p->w;
+    const int64_t row = tile / 2 * TILE_ROWS, column = j->column + tile % 2 * 16;
+    const int64_t cell = (int64_t)w->segments[j->segment].weight_group * SHOAL_PANEL + column;
+    const vf scale = vf_load_as(w->spec.dtype, p->scales, cell);
+    const float *sa = j->scales + row;
+    const int32_t *sums = j->sums + tile * TILE_SUMS;
+    float *acc = j->acc + row * SHOAL_PANEL + tile % 2 * 16;
+    UNROLL for (int64_t r = 0; r < rows; r++)
+    {
+        float *at = acc + r * SHOAL_PANEL;
+        const vf by = vf_mul(vf_set(sa[r]), scale);
+        const vf y = vf_fma(vf_from_i(vi_load(sums + r * 16)), by, opens ? vf_set(0) : vf_load(at));
+        if (closes)
+            close_unit(p, j->row + row + r, column, y);
+        else
+            vf_store(at, y);
+    }
+}
+
+ALWAYS_INLINE void join_rows(const bool opens, const bool closes, const pass *p, const job *j,
+                             int tile)
+{
+    const int64_t rows = p->strip - tile / 2 * TILE_ROWS;
+    if (rows >= TILE_ROWS)
+        join_dots(opens, closes, TILE_ROWS, p, j, tile);
+    else
+        join_dots(opens, closes, rows, p, j, tile);
+}
+
+static void join_units(const pass *p, const job *j, int tile)
+{
+    if (j->opens && j->closes)
+        join_rows(true, true, p, j, tile);
+    else if (j->opens)
+        join_rows(true, false, p, j, tile);
+    else if (j->closes)
+        join_rows(false, true, p, j, tile);
+    else
+        join_rows(false, false, p, j, tile);
+}
+
+/* With everything that a segment may have. */
+static void join_general(const pass *p, const job *j, int tile)
 {
     const shoal_linear *w = p->w;
     const shoal_segment *s = &w->segments[j->segment];
-    const int64_t cell = (int64_t)s->weight_group * SHOAL_PANEL + j->column + column;
+    const int64_t row = tile / 2 * TILE_ROWS, column = j->column + tile % 2 * 16;
+    const int64_t cell = (int64_t)s->weight_group * SHOAL_PANEL + column;
     const vf scale = vf_load_as(w->spec.dtype, p->scales, cell);
     const vi missing = missing_at(p, cell);
-    for (int64_t r = row; r < row + 8; r++) {
-        const int64_t input = p->row0 + j->row + r;
-        const float sa = p->a->scales[input * w->size.act_groups + s->act_group];
+    const int64_t rows = least(TILE_ROWS, p->strip - row);
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t input = p->row0 + j->row + row + r;
+        const float sa = j->scales[row + r];
         const int32_t sum = p->a->sums[input * w->size.segments + j->segment];
-        const vi dot =
-            _mm512_add_epi32(vi_load(j->sums + r * 32 + column), vi_mul(missing, vi_set(sum)));
-        const vf by = vf_mul(vf_set(sa), scale);
-        if (!p->mins) {
-            join_vector(p->fixed != NULL, p, j, r, column, vf_from_i(dot), by);
-            continue;
-        }
-        float *at = j->acc + r * SHOAL_PANEL + column;
-        job second = *j;
-        second.opens = false;
-        vf_store(at, vf_fma(vf_from_i(dot), by, p->fixed && j->opens ? vf_set(0) : vf_load(at)));
-        join_vector(p->fixed != NULL, p, &second, r, column, vf_set((float)sum * sa),
-                    vf_load(p->mins + cell));
+        const vi dot = _mm512_add_epi32(vi_load(j->sums + tile * TILE_SUMS + r * 16),
+                                        vi_mul(missing, vi_set(sum)));
+        float *at = j->acc + (row + r) * SHOAL_PANEL + tile % 2 * 16;
+        vf y = vf_fma(vf_from_i(dot), vf_mul(vf_set(sa), scale),
+                      p->fixed && j->opens ? vf_set(0) : vf_load(at));
+        if (p->mins)
+            y = vf_fma(vf_set((float)sum * sa), vf_load(p->mins + cell), y);
+        if (p->fixed && j->closes)
+            close_unit(p, j->row + row + r, column, y);
+        else
+            vf_store(at, y);
     }
 }
 
-ALWAYS_INLINE void join_plain(const bool units, const pass *p, const job *j, int64_t row,
-                              int64_t column)
+/* One tile of the job before. */
+ALWAYS_INLINE void join(const int kind, const pass *p, int tile)
 {
-    const shoal_linear *w = p->w;
-    const shoal_segment *s = &w->segments[j->segment];
-    const int64_t ld = w->size.act_groups;
-    const float *sa = p->a->scales + (p->row0 + j->row + row) * ld + s->act_group;
-    const int32_t *sums = j->sums + row * 32 + column;
-    const vf scale = vf_load_as(w->spec.dtype, p->scales,
-                                (int64_t)s->weight_group * SHOAL_PANEL + j->column + column);
-    UNROLL for (int r = 0; r < 8; r++)
-        join_vector(units, p, j, row + r, column, vf_from_i(vi_load(sums + r * 32)),
-                    vf_mul(vf_set(sa[r * ld]), scale));
-}
-
-static void join_units(const pass *p, const job *j, int64_t row, int64_t column)
-{
-    join_plain(true, p, j, row, column);
-}
-
-/* Piece 0..3 of row tile `tile` of a job: 8 rows x 16 columns. */
-ALWAYS_INLINE void join(const pass *p, const job *j, int tile, int piece)
-{
+    const job *j = &p->previous;
     if (!j->acc)
         return;
-    const int64_t row = tile * TILE_ROWS + piece % 2 * 8, column = piece / 2 * 16;
-    if (!p->plain)
-        join_general(p, j, row, column);
-    else if (p->fixed)
-        join_units(p, j, row, column);
+    if (kind == PLAIN)
+        join_rows(false, false, p, j, tile);
+    else if (kind == UNITS)
+        join_units(p, j, tile);
     else
-        join_plain(false, p, j, row, column);
+        join_general(p, j, tile);
 }
 
 /* ---- one job -------------------------------------------------------------------------------- */
@@ -180,14 +196,21 @@ ALWAYS_INLINE void join(const pass *p, const job *j, int tile, int piece)
 #define START(t)                                                                                   \
     do {                                                                                           \
         if (leaving)                                                                               \
-            _tile_stored(t, leaving + SUMS_AT(t), SUMS_STRIDE);                                    \
+            _tile_stored(t, leaving + (t)*TILE_SUMS, SUMS_STRIDE);                                 \
         if (from)                                                                                  \
-            _tile_loadd(t, from + SUMS_AT(t), SUMS_STRIDE);                                        \
+            _tile_loadd(t, from + (t)*TILE_SUMS, SUMS_STRIDE);                                     \
         else                                                                                       \
             _tile_zero(t);                                                                         \
     } while (0)
 
-/* The first K step of a job, with its end of the job before last. */
+/* The next K step of half a panel, into L1: tile loads alone do not look that far ahead. */
+static void fetch_step(const uint8_t *b)
+{
+    for (int i = 0; i < TILE_ROWS; i++)
+        fetch_lines(b + DEPTH_MAX / 4 * 256 + 256 * i, 128);
+}
+
+/* The first K step of a job, while the sums of the one before leave. */
 ALWAYS_INLINE void first_step(const int pairs, const pass *p, const int8_t *q, const uint8_t *b,
                               const int32_t *from)
 {
@@ -197,63 +220,51 @@ ALWAYS_INLINE void first_step(const int pairs, const pass *p, const int8_t *q, c
     _tile_loadd(6, b, 256);
     START(0);
     _tile_dpbssd(0, 4, 6);
-    if (pairs == 2)
-        join(p, &p->before, 1, 0);
     _tile_loadd(7, b + 64, 256);
     START(1);
     _tile_dpbssd(1, 4, 7);
     if (pairs == 1)
         return;
-    join(p, &p->before, 1, 1);
     _tile_loadd(5, q + TILE_ROWS * ld, ld);
     START(2);
     _tile_dpbssd(2, 5, 6);
-    join(p, &p->before, 1, 2);
     START(3);
     _tile_dpbssd(3, 5, 7);
-    join(p, &p->before, 1, 3);
 }
 
-/* Another K step; with `joining`, beside the first half of the job before. */
-ALWAYS_INLINE void next_step(const int pairs, const bool joining, const pass *p, const int8_t *q,
-                             const uint8_t *b)
+/* Another K step; with `joining`, while the sums of the job before join. */
+ALWAYS_INLINE void next_step(const int kind, const int pairs, const bool joining, const pass *p,
+                             const int8_t *q, const uint8_t *b)
 {
     const size_t ld = (size_t)p->a->ld;
     _tile_loadd(4, q, ld);
     _tile_loadd(6, b, 256);
     _tile_dpbssd(0, 4, 6);
     if (joining)
-        join(p, &p->previous, 0, 0);
+        join(kind, p, 0);
     _tile_loadd(7, b + 64, 256);
     _tile_dpbssd(1, 4, 7);
     if (joining)
-        join(p, &p->previous, 0, 1);
-    if (pairs == 2) {
-        _tile_loadd(5, q + TILE_ROWS * ld, ld);
-        _tile_dpbssd(2, 5, 6);
-    }
+        join(kind, p, 1);
+    if (pairs == 1)
+        return;
+    _tile_loadd(5, q + TILE_ROWS * ld, ld);
+    _tile_dpbssd(2, 5, 6);
     if (joining)
-        join(p, &p->previous, 0, 2);
-    if (pairs == 2)
-        _tile_dpbssd(3, 5, 7);
+        join(kind, p, 2);
+    _tile_dpbssd(3, 5, 7);
     if (joining)
-        join(p, &p->previous, 0, 3);
+        join(kind, p, 3);
 }
 
-static void join_first_half(const pass *p)
+ALWAYS_INLINE void join_all(const int kind, const int pairs, const pass *p)
 {
-    for (int piece = 0; piece < 4; piece++)
-        join(p, &p->previous, 0, piece);
+    for (int tile = 0; tile < 2 * pairs; tile++)
+        join(kind, p, tile);
 }
 
-static void fetch_ahead(pass *p)
-{
-    for (int64_t i = 0; i < p->ahead_per_job; i += 64)
-        _mm_prefetch((const char *)p->ahead + i, _MM_HINT_T1);
-    p->ahead += p->ahead_per_job;
-}
-
-ALWAYS_INLINE void run_job(const int pairs, pass *p, const part *x, int64_t row, int64_t half)
+ALWAYS_INLINE void run_job(const int kind, const int pairs, pass *p, const part *x, int64_t row,
+                           int64_t half)
 {
     const int64_t ld = p->a->ld;
     const int8_t *q = p->a->q + (p->row0 + row) * ld + x->k;
@@ -263,66 +274,86 @@ ALWAYS_INLINE void run_job(const int pairs, pass *p, const part *x, int64_t row,
         const int64_t at = x->k + k;
         const uint8_t *b = at == p->tail_k ? p->tail : p->weights + (at - p->k0) / 4 * 256;
         b += 128 * half;
+        if (x->count > CHUNK)
+            fetch_step(b);
         if (k == 0)
             first_step(pairs, p, q, b, from);
+        else if (k == p->depth)
+            next_step(kind, pairs, true, p, q + k, b);
         else
-            next_step(pairs, k == p->depth, p, q + k, b);
+            next_step(kind, pairs, false, p, q + k, b);
+        fetch_lines_l2(p->ahead, p->ahead_per_step);
+        p->ahead += p->ahead_per_step;
     }
     if (x->count <= p->depth)
-        join_first_half(p);
-    fetch_ahead(p);
-    p->before = p->previous;
+        join_all(kind, pairs, p);
     p->previous = (job){
-        .sums = x->last ? p->rooms + (p->jobs & 1) * SUMS : carry,
+        .sums = x->last ? p->room : carry,
         .acc = x->last ? p->acc + row * SHOAL_PANEL + 32 * half : NULL,
+        .scales = x->scales + row,
         .row = row,
         .column = 32 * half,
         .segment = x->segment,
         .opens = x->opens,
         .closes = x->closes,
     };
-    p->jobs++;
 }
 
-/* Finish the jobs under way. */
-static void drain(const int pairs, pass *p)
+/* Finish the job under way. */
+ALWAYS_INLINE void drain(const int kind, pass *p)
 {
     int32_t *leaving = p->previous.sums;
     if (!leaving)
         return;
-    _tile_stored(0, leaving + SUMS_AT(0), SUMS_STRIDE);
-    _tile_stored(1, leaving + SUMS_AT(1), SUMS_STRIDE);
-    if (pairs == 2) {
-        _tile_stored(2, leaving + SUMS_AT(2), SUMS_STRIDE);
-        _tile_stored(3, leaving + SUMS_AT(3), SUMS_STRIDE);
-        for (int piece = 0; piece < 4; piece++)
-            join(p, &p->before, 1, piece);
+    _tile_stored(0, leaving, SUMS_STRIDE);
+    _tile_stored(1, leaving + TILE_SUMS, SUMS_STRIDE);
+    if (p->strip > TILE_ROWS) {
+        _tile_stored(2, leaving + 2 * TILE_SUMS, SUMS_STRIDE);
+        _tile_stored(3, leaving + 3 * TILE_SUMS, SUMS_STRIDE);
     }
-    join_first_half(p);
-    for (int piece = 0; piece < 4 && pairs == 2; piece++)
-        join(p, &p->previous, 1, piece);
-    p->before = p->previous = (job){0};
+    join_all(kind, p->strip > TILE_ROWS ? 2 : 1, p);
+    p->previous = (job){0};
 }
 
 /* ---- chunks of K ---------------------------------------------------------------------------- */
 
-static void strips(pass *p, int64_t rows, const part *parts, int count)
+/* Tiles for strips of 1 to 32 rows; the second tile of rows is not used up to 16. */
+static void configure(int depth, int64_t rows)
 {
-    int64_t row = 0;
-    for (; rows - row >= STRIP; row += STRIP) {
-        for (int half = 0; half < 2; half++) {
-            for (int i = 0; i < count; i++)
-                run_job(2, p, &parts[i], row, half);
-        }
+    tile_shapes shapes = tile_shapes_full();
+    const int64_t second = rows > TILE_ROWS ? rows - TILE_ROWS : 1;
+    for (int i = 0; i < 6; i++)
+        shapes.rows[i] = (uint8_t)(i < 2 || i == 4 ? least(rows, TILE_ROWS) : second);
+    for (int i = 4; i < 6; i++) {
+        shapes.row_bytes[i] = (uint16_t)depth;
+        shapes.rows[i + 2] = (uint8_t)(depth / 4);
     }
-    if (row == rows)
-        return;
-    drain(2, p);
+    tile_shapes_load(&shapes);
+}
+
+ALWAYS_INLINE void run_strip(const int kind, const int pairs, pass *p, const part *parts, int count,
+                             int64_t row)
+{
     for (int half = 0; half < 2; half++) {
         for (int i = 0; i < count; i++)
-            run_job(1, p, &parts[i], row, half);
+            run_job(kind, pairs, p, &parts[i], row, half);
     }
-    drain(1, p);
+}
+
+ALWAYS_INLINE void run_strips(const int kind, pass *p, int64_t rows, const part *parts, int count)
+{
+    for (int64_t row = 0; row < rows; row += STRIP) {
+        const int64_t strip = least(rows - row, STRIP);
+        if (strip != p->strip) {
+            drain(kind, p);
+            configure(p->depth, strip);
+            p->strip = strip;
+        }
+        if (strip > TILE_ROWS)
+            run_strip(kind, 2, p, parts, count, row);
+        else
+            run_strip(kind, 1, p, parts, count, row);
+    }
 }
 
 /* Does a unit begin with this segment? One past the last counts as a beginning. */
@@ -332,15 +363,17 @@ static bool begins_unit(const shoal_linear *w, int64_t segment)
            w->segments[segment].unit != w->segments[segment - 1].unit;
 }
 
-/* Parts from local input `*k` of segment `*segment` on that fill a chunk; moves both along. */
+/* Parts from local input `*k` of segment `*segment` on that fill a chunk; moves both along. int8
+ * segments are never cut: their weights are where they are. */
 static int cut_chunk(const shoal_linear *w, int64_t *segment, int64_t end, int32_t *k, part *parts)
 {
+    const bool whole = w->spec.kind == SHOAL_WEIGHT_INT8;
     int32_t room = CHUNK;
     int count = 0;
-    while (*segment < end && room > 0) {
+    while (*segment < end && room > 0 && count < PARTS_MAX) {
         const shoal_segment *s = &w->segments[*segment];
         const int32_t left = s->k + s->count - *k;
-        const int32_t size = left < room ? left : room;
+        const int32_t size = left < room || whole ? left : room;
         parts[count++] = (part){.segment = *segment,
                                 .k = *k,
                                 .count = size,
@@ -353,6 +386,18 @@ static int cut_chunk(const shoal_linear *w, int64_t *segment, int64_t end, int32
         *segment += size == left;
     }
     return count;
+}
+
+/* The scales of the inputs lie apart in memory: bring those of each part together. */
+static void gather_scales(const pass *p, int64_t rows, part *parts, int count, float *out)
+{
+    const int64_t ld = p->w->size.act_groups;
+    for (int i = 0; i < count; i++, out += SHOAL_ROW_BLOCK) {
+        const float *in = p->a->scales + p->row0 * ld + p->w->segments[parts[i].segment].act_group;
+        for (int64_t r = 0; r < rows; r++)
+            out[r] = in[r * ld];
+        parts[i].scales = out;
+    }
 }
 
 /* Zero points of 16 columns, each four times: a vector to subtract from codes. */
@@ -414,7 +459,6 @@ static void copy_tail(pass *p, uint8_t *tail)
 static pass begin_pass(const shoal_linear *w, const shoal_act *a, int64_t row0, int64_t panel,
                        float *acc)
 {
-    const bool int4 = w->spec.kind == SHOAL_WEIGHT_INT4;
     return (pass){
         .w = w,
         .a = a,
@@ -424,74 +468,94 @@ static pass begin_pass(const shoal_linear *w, const shoal_act *a, int64_t row0, 
         .panel = panel,
         .row0 = row0,
         .acc = acc,
-        .plain = !w->mins && (int4 || (!w->zeros && w->spec.zero_const == 128)),
         .weights = shoal_panel_codes(w, panel),
         .tail_k = -1,
     };
 }
 
-static void run_tiles(pass *p, int64_t rows, int64_t seg_begin, int64_t seg_end)
+/* Steps that all rows take over a chunk. */
+static int64_t steps_of(const pass *p, int64_t rows, const part *parts, int count)
+{
+    int64_t steps = 0;
+    for (int i = 0; i < count; i++)
+        steps += shoal_ceil_div(parts[i].count, p->depth);
+    return steps * shoal_ceil_div(rows, STRIP) * 2;
+}
+
+ALWAYS_INLINE void run_tiles(const int kind, pass *p, int64_t rows, int64_t seg_begin,
+                             int64_t seg_end)
 {
     _Alignas(64) uint8_t scratch[CHUNK * SHOAL_PANEL];
-    _Alignas(64) int32_t rooms[2 * SUMS], carry[SHOAL_ROW_BLOCK * SHOAL_PANEL];
+    _Alignas(64) int32_t room[SUMS], carry[SHOAL_ROW_BLOCK * SHOAL_PANEL];
+    float scales[2][PARTS_MAX * SHOAL_ROW_BLOCK]; /* of this chunk and of the last job before it */
     const shoal_linear *w = p->w;
     const bool int4 = w->spec.kind == SHOAL_WEIGHT_INT4;
     const int code_bits = int4 ? 4 : 8;
     part parts[PARTS_MAX];
     int32_t k = w->segments[seg_begin].k;
-    p->rooms = rooms;
+    p->room = room;
     p->carry = carry;
     p->depth = depth_of(w, seg_begin, seg_end);
     if (!int4)
         copy_tail(p, scratch);
-    configure(p->depth);
-    while (seg_begin < seg_end) {
+    for (int turn = 0; seg_begin < seg_end; turn ^= 1) {
         const int32_t begin = k;
         const int count = cut_chunk(w, &seg_begin, seg_end, &k, parts);
-        const int64_t jobs = shoal_ceil_div(rows, STRIP) * 2 * count;
+        gather_scales(p, rows, parts, count, scales[turn]);
         p->ahead = shoal_panel_codes(w, p->panel) + (int64_t)k * code_bits * 8;
-        p->ahead_per_job =
-            shoal_round_up(shoal_ceil_div((int64_t)(k - begin) * code_bits * 8, jobs), 64);
+        p->ahead_per_step = shoal_round_up(
+            shoal_ceil_div((int64_t)(k - begin) * code_bits * 8, steps_of(p, rows, parts, count)),
+            64);
         if (int4) {
             p->k0 = begin;
             p->weights = scratch;
             widen(p, parts, count, scratch);
         }
-        strips(p, rows, parts, count);
+        run_strips(kind, p, rows, parts, count);
     }
-    drain(2, p);
+    drain(kind, p);
     _tile_release();
+}
+
+static void run(pass *p, int64_t rows, int64_t seg_begin, int64_t seg_end)
+{
+    const shoal_linear *w = p->w;
+    const bool dots = w->spec.kind == SHOAL_WEIGHT_INT4 || (!w->zeros && w->spec.zero_const == 128);
+    if (w->mins || !dots)
+        run_tiles(GENERAL, p, rows, seg_begin, seg_end);
+    else if (p->fixed)
+        run_tiles(UNITS, p, rows, seg_begin, seg_end);
+    else
+        run_tiles(PLAIN, p, rows, seg_begin, seg_end);
 }
 
 void shoal_linear_accumulate_amx(const shoal_linear *w, const shoal_act *a, int64_t row0,
                                  int64_t rows, int64_t panel, int64_t seg_begin, int64_t seg_end,
                                  float *acc)
 {
-    const int64_t tiled = rows / TILE_ROWS * TILE_ROWS;
-    if (tiled && seg_begin < seg_end) {
-        pass p = begin_pass(w, a, row0, panel, acc);
-        run_tiles(&p, tiled, seg_begin, seg_end);
+    if (rows < TILE_ROWS) {
+        shoal_linear_accumulate_avx512vnni(w, a, row0, rows, panel, seg_begin, seg_end, acc);
+        return;
     }
-    if (rows > tiled)
-        shoal_linear_accumulate_avx512vnni(w, a, row0 + tiled, rows - tiled, panel, seg_begin,
-                                           seg_end, acc + tiled * SHOAL_PANEL);
+    if (seg_begin == seg_end)
+        return;
+    pass p = begin_pass(w, a, row0, panel, acc);
+    run(&p, rows, seg_begin, seg_end);
 }
 
 void shoal_linear_units_amx(const shoal_linear_row *row, const shoal_linear *w, const shoal_act *a,
                             int64_t row0, int64_t rows, int64_t panel, int64_t columns,
                             int64_t *sums, int64_t *bad)
 {
-    _Alignas(64) float acc[SHOAL_ROW_BLOCK * SHOAL_PANEL];
-    const int64_t tiled = rows / TILE_ROWS * TILE_ROWS;
-    if (tiled) {
-        pass p = begin_pass(w, a, row0, panel, acc);
-        p.fixed = sums;
-        p.bad = bad;
-        p.columns = columns;
-        memset(sums, 0, (size_t)(tiled * SHOAL_PANEL) * sizeof *sums);
-        run_tiles(&p, tiled, 0, w->size.segments);
+    if (rows < TILE_ROWS) {
+        shoal_linear_units_by_calls(row, w, a, row0, rows, panel, columns, sums, bad);
+        return;
     }
-    if (rows > tiled)
-        shoal_linear_units_by_calls(row, w, a, row0 + tiled, rows - tiled, panel, columns,
-                                    sums + tiled * SHOAL_PANEL, bad + tiled);
+    _Alignas(64) float acc[SHOAL_ROW_BLOCK * SHOAL_PANEL];
+    pass p = begin_pass(w, a, row0, panel, acc);
+    p.fixed = sums;
+    p.bad = bad;
+    p.columns = columns;
+    memset(sums, 0, (size_t)(rows * SHOAL_PANEL) * sizeof *sums);
+    run(&p, rows, 0, w->size.segments);
 }

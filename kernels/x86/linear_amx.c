@@ -14,6 +14,7 @@
 #include <immintrin.h>
 
 #include "kernels/linear_row.h"
+#include "kernels/pack.h"
 #include "kernels/x86/fetch.h"
 #include "kernels/x86/fixed512.h"
 #include "kernels/x86/inline.h"
@@ -23,13 +24,21 @@
 #include "proto/bytes.h"
 
 #define STRIP     32
-#define CHUNK     256 /* inputs per pass over the rows */
 #define DEPTH_MAX 64
 #define DEPTH_MIN 32
-#define PARTS_MAX (CHUNK / DEPTH_MIN)
+
+/* Inputs per pass over the rows. Sums of units are large: many units in a row while they are in L1
+ * are worth more than weights in L1. */
+#define CHUNK       256
+#define CHUNK_UNITS 1024
+#define PARTS_MAX   (CHUNK_UNITS / DEPTH_MIN)
+
+/* Scales of the inputs lie row by row; they are used group by group: so many groups are turned at
+ * once, at least those of a chunk. */
+#define TURNED PARTS_MAX
 
 /* What joins: plain dots; plain dots of a cut linear, whose units end in 64 bits; anything. */
-enum { PLAIN, UNITS, GENERAL };
+typedef enum { PLAIN, UNITS, GENERAL } join_kind;
 
 /* The sums of a job: [4 tiles][16 rows][16 columns]; tile t is rows t / 2 * 16.., columns
  * t % 2 * 16... */
@@ -43,7 +52,7 @@ typedef struct {
     int32_t k, count;
     bool first, last;    /* of the segment */
     bool opens, closes;  /* its segment, a unit */
-    const float *scales; /* of the inputs, row by row */
+    const float *scales; /* of the inputs: [rows / 64][TURNED][64] */
 } part;
 
 typedef struct {
@@ -51,12 +60,15 @@ typedef struct {
     float *acc;          /* where they are added then; NULL: nowhere, their segment goes on      */
     const float *scales; /* of its rows                                                          */
     int64_t row, column, segment;
+    int64_t cell;       /* of its first column in scales, zeros and minimums */
     bool opens, closes; /* a unit: its sums start at +0, and are complete */
 } job;
 
 typedef struct {
+    join_kind kind;
     const shoal_linear *w;
     const shoal_act *a;
+    shoal_dtype dtype; /* of the scales */
     const uint8_t *scales, *zeros;
     const float *mins;
     int64_t panel, row0;
@@ -72,8 +84,11 @@ typedef struct {
     int64_t tail_k;
     const uint8_t *ahead;   /* weights that a later chunk needs, for the L2 cache            */
     int64_t ahead_per_step; /* bytes */
-    int32_t *room;          /* sums of the last job                                          */
-    int32_t *carry;         /* sums of segments that go on: [strip][half][SUMS]              */
+    float (*row_scales)[SHOAL_ROW_BLOCK * TURNED]; /* of this window of groups and the last one */
+    int turned;                                    /* this one */
+    int32_t turned_begin, turned_end;              /* groups */
+    int32_t *room;  /* sums of the last job                                          */
+    int32_t *carry; /* sums of segments that go on: [strip][half][SUMS]              */
     job previous;
 } pass;
 
@@ -107,10 +122,8 @@ ALWAYS_INLINE void close_unit(const pass *p, int64_t row, int64_t column, vf y)
 ALWAYS_INLINE void join_dots(const bool opens, const bool closes, const int64_t rows, const pass *p,
                              const job *j, int tile)
 {
-    const shoal_linear *w = p->w;
     const int64_t row = tile / 2 * TILE_ROWS, column = j->column + tile % 2 * 16;
-    const int64_t cell = (int64_t)w->segments[j->segment].weight_group * SHOAL_PANEL + column;
-    const vf scale = vf_load_as(w->spec.dtype, p->scales, cell);
+    const vf scale = vf_load_as(p->dtype, p->scales, j->cell + tile % 2 * 16);
     const float *sa = j->scales + row;
     const int32_t *sums = j->sums + tile * TILE_SUMS;
     float *acc = j->acc + row * SHOAL_PANEL + tile % 2 * 16;
@@ -152,10 +165,9 @@ static void join_units(const pass *p, const job *j, int tile)
 static void join_general(const pass *p, const job *j, int tile)
 {
     const shoal_linear *w = p->w;
-    const shoal_segment *s = &w->segments[j->segment];
     const int64_t row = tile / 2 * TILE_ROWS, column = j->column + tile % 2 * 16;
-    const int64_t cell = (int64_t)s->weight_group * SHOAL_PANEL + column;
-    const vf scale = vf_load_as(w->spec.dtype, p->scales, cell);
+    const int64_t cell = j->cell + tile % 2 * 16;
+    const vf scale = vf_load_as(p->dtype, p->scales, cell);
     const vi missing = missing_at(p, cell);
     const int64_t rows = least(TILE_ROWS, p->strip - row);
     for (int64_t r = 0; r < rows; r++) {
@@ -177,7 +189,7 @@ static void join_general(const pass *p, const job *j, int tile)
 }
 
 /* One tile of the job before. */
-ALWAYS_INLINE void join(const int kind, const pass *p, int tile)
+ALWAYS_INLINE void join(const join_kind kind, const pass *p, int tile)
 {
     const job *j = &p->previous;
     if (!j->acc)
@@ -233,8 +245,8 @@ ALWAYS_INLINE void first_step(const int pairs, const pass *p, const int8_t *q, c
 }
 
 /* Another K step; with `joining`, while the sums of the job before join. */
-ALWAYS_INLINE void next_step(const int kind, const int pairs, const bool joining, const pass *p,
-                             const int8_t *q, const uint8_t *b)
+ALWAYS_INLINE void next_step(const join_kind kind, const int pairs, const bool joining,
+                             const pass *p, const int8_t *q, const uint8_t *b)
 {
     const size_t ld = (size_t)p->a->ld;
     _tile_loadd(4, q, ld);
@@ -257,14 +269,14 @@ ALWAYS_INLINE void next_step(const int kind, const int pairs, const bool joining
         join(kind, p, 3);
 }
 
-ALWAYS_INLINE void join_all(const int kind, const int pairs, const pass *p)
+ALWAYS_INLINE void join_all(const join_kind kind, const int pairs, const pass *p)
 {
     for (int tile = 0; tile < 2 * pairs; tile++)
         join(kind, p, tile);
 }
 
-ALWAYS_INLINE void run_job(const int kind, const int pairs, pass *p, const part *x, int64_t row,
-                           int64_t half)
+ALWAYS_INLINE void run_job(const join_kind kind, const int pairs, pass *p, const part *x,
+                           int64_t row, int64_t half)
 {
     const int64_t ld = p->a->ld;
     const int8_t *q = p->a->q + (p->row0 + row) * ld + x->k;
@@ -290,28 +302,34 @@ ALWAYS_INLINE void run_job(const int kind, const int pairs, pass *p, const part 
     p->previous = (job){
         .sums = x->last ? p->room : carry,
         .acc = x->last ? p->acc + row * SHOAL_PANEL + 32 * half : NULL,
-        .scales = x->scales + row,
+        .scales = x->scales + row / SHOAL_PANEL * (TURNED * SHOAL_PANEL) + row % SHOAL_PANEL,
         .row = row,
         .column = 32 * half,
         .segment = x->segment,
+        .cell = (int64_t)p->w->segments[x->segment].weight_group * SHOAL_PANEL + 32 * half,
         .opens = x->opens,
         .closes = x->closes,
     };
 }
 
 /* Finish the job under way. */
-ALWAYS_INLINE void drain(const int kind, pass *p)
+static void drain(pass *p)
 {
     int32_t *leaving = p->previous.sums;
+    const int pairs = p->strip > TILE_ROWS ? 2 : 1;
     if (!leaving)
         return;
     _tile_stored(0, leaving, SUMS_STRIDE);
     _tile_stored(1, leaving + TILE_SUMS, SUMS_STRIDE);
-    if (p->strip > TILE_ROWS) {
+    if (pairs == 2) {
         _tile_stored(2, leaving + 2 * TILE_SUMS, SUMS_STRIDE);
         _tile_stored(3, leaving + 3 * TILE_SUMS, SUMS_STRIDE);
     }
-    join_all(kind, p->strip > TILE_ROWS ? 2 : 1, p);
+    switch (p->kind) {
+    case PLAIN: join_all(PLAIN, pairs, p); break;
+    case UNITS: join_all(UNITS, pairs, p); break;
+    case GENERAL: join_all(GENERAL, pairs, p); break;
+    }
     p->previous = (job){0};
 }
 
@@ -331,8 +349,12 @@ static void configure(int depth, int64_t rows)
     tile_shapes_load(&shapes);
 }
 
-ALWAYS_INLINE void run_strip(const int kind, const int pairs, pass *p, const part *parts, int count,
-                             int64_t row)
+/* One strip over a chunk. Each kind is a function of its own: in a larger one gcc 12 keeps
+ * addresses in vector registers, and fetches them from there over the ports that sums need. */
+typedef void (*strip_run)(pass *p, const part *parts, int count, int64_t row);
+
+ALWAYS_INLINE void run_strip(const join_kind kind, const int pairs, pass *p, const part *parts,
+                             int count, int64_t row)
 {
     for (int half = 0; half < 2; half++) {
         for (int i = 0; i < count; i++)
@@ -340,19 +362,31 @@ ALWAYS_INLINE void run_strip(const int kind, const int pairs, pass *p, const par
     }
 }
 
-ALWAYS_INLINE void run_strips(const int kind, pass *p, int64_t rows, const part *parts, int count)
+#define STRIP_RUN(name, kind, pairs)                                                               \
+    static void name(pass *p, const part *parts, int count, int64_t row)                           \
+    {                                                                                              \
+        run_strip(kind, pairs, p, parts, count, row);                                              \
+    }
+STRIP_RUN(plain_16, PLAIN, 1)
+STRIP_RUN(plain_32, PLAIN, 2)
+STRIP_RUN(units_16, UNITS, 1)
+STRIP_RUN(units_32, UNITS, 2)
+STRIP_RUN(general_16, GENERAL, 1)
+STRIP_RUN(general_32, GENERAL, 2)
+
+static void run_strips(pass *p, int64_t rows, const part *parts, int count)
 {
+    static const strip_run runs[][2] = {[PLAIN] = {plain_16, plain_32},
+                                        [UNITS] = {units_16, units_32},
+                                        [GENERAL] = {general_16, general_32}};
     for (int64_t row = 0; row < rows; row += STRIP) {
         const int64_t strip = least(rows - row, STRIP);
         if (strip != p->strip) {
-            drain(kind, p);
+            drain(p);
             configure(p->depth, strip);
             p->strip = strip;
         }
-        if (strip > TILE_ROWS)
-            run_strip(kind, 2, p, parts, count, row);
-        else
-            run_strip(kind, 1, p, parts, count, row);
+        runs[p->kind][strip > TILE_ROWS](p, parts, count, row);
     }
 }
 
@@ -365,10 +399,11 @@ static bool begins_unit(const shoal_linear *w, int64_t segment)
 
 /* Parts from local input `*k` of segment `*segment` on that fill a chunk; moves both along. int8
  * segments are never cut: their weights are where they are. */
-static int cut_chunk(const shoal_linear *w, int64_t *segment, int64_t end, int32_t *k, part *parts)
+static int cut_chunk(const shoal_linear *w, int32_t chunk, int64_t *segment, int64_t end,
+                     int32_t *k, part *parts)
 {
     const bool whole = w->spec.kind == SHOAL_WEIGHT_INT8;
-    int32_t room = CHUNK;
+    int32_t room = chunk;
     int count = 0;
     while (*segment < end && room > 0 && count < PARTS_MAX) {
         const shoal_segment *s = &w->segments[*segment];
@@ -388,16 +423,26 @@ static int cut_chunk(const shoal_linear *w, int64_t *segment, int64_t end, int32
     return count;
 }
 
-/* The scales of the inputs lie apart in memory: bring those of each part together. */
-static void gather_scales(const pass *p, int64_t rows, part *parts, int count, float *out)
+/* The scales of all rows for the parts of a chunk. What the job before still needs stays. */
+static void turn_scales(pass *p, int64_t rows, part *parts, int count)
 {
-    const int64_t ld = p->w->size.act_groups;
-    for (int i = 0; i < count; i++, out += SHOAL_ROW_BLOCK) {
-        const float *in = p->a->scales + p->row0 * ld + p->w->segments[parts[i].segment].act_group;
-        for (int64_t r = 0; r < rows; r++)
-            out[r] = in[r * ld];
-        parts[i].scales = out;
+    const shoal_segment *segments = p->w->segments;
+    const int32_t groups = (int32_t)p->w->size.act_groups;
+    const int32_t first = segments[parts[0].segment].act_group;
+    if (segments[parts[count - 1].segment].act_group >= p->turned_end) {
+        const int32_t turned = least(groups - first, TURNED);
+        p->turned ^= 1;
+        p->turned_begin = first;
+        p->turned_end = first + turned;
+        for (int64_t r = 0; r < rows; r += SHOAL_PANEL)
+            shoal_pack_avx512.dwords(
+                (const uint8_t *)(p->a->scales + (p->row0 + r) * groups + first),
+                groups * (int64_t)sizeof(float), least(rows - r, SHOAL_PANEL), turned, 0,
+                (uint8_t *)(p->row_scales[p->turned] + r * TURNED));
     }
+    for (int i = 0; i < count; i++)
+        parts[i].scales = p->row_scales[p->turned] +
+                          (segments[parts[i].segment].act_group - p->turned_begin) * SHOAL_PANEL;
 }
 
 /* Zero points of 16 columns, each four times: a vector to subtract from codes. */
@@ -456,12 +501,18 @@ static void copy_tail(pass *p, uint8_t *tail)
     p->tail_k = whole;
 }
 
+/* `cut`: sums of units, not of all inputs. */
 static pass begin_pass(const shoal_linear *w, const shoal_act *a, int64_t row0, int64_t panel,
-                       float *acc)
+                       bool cut, float *acc)
 {
+    const bool dots = w->spec.kind == SHOAL_WEIGHT_INT4 || (!w->zeros && w->spec.zero_const == 128);
     return (pass){
+        .kind = w->mins || !dots ? GENERAL
+                : cut            ? UNITS
+                                 : PLAIN,
         .w = w,
         .a = a,
+        .dtype = w->spec.dtype,
         .scales = shoal_panel_scales(w, panel),
         .zeros = w->zeros ? shoal_panel_zeros(w, panel) : NULL,
         .mins = w->mins ? shoal_panel_mins(w, panel) : NULL,
@@ -482,26 +533,27 @@ static int64_t steps_of(const pass *p, int64_t rows, const part *parts, int coun
     return steps * shoal_ceil_div(rows, STRIP) * 2;
 }
 
-ALWAYS_INLINE void run_tiles(const int kind, pass *p, int64_t rows, int64_t seg_begin,
-                             int64_t seg_end)
+static void run_tiles(pass *p, int64_t rows, int64_t seg_begin, int64_t seg_end)
 {
-    _Alignas(64) uint8_t scratch[CHUNK * SHOAL_PANEL];
+    _Alignas(64) uint8_t scratch[CHUNK_UNITS * SHOAL_PANEL];
     _Alignas(64) int32_t room[SUMS], carry[SHOAL_ROW_BLOCK * SHOAL_PANEL];
-    float scales[2][PARTS_MAX * SHOAL_ROW_BLOCK]; /* of this chunk and of the last job before it */
+    float row_scales[2][SHOAL_ROW_BLOCK * TURNED];
     const shoal_linear *w = p->w;
     const bool int4 = w->spec.kind == SHOAL_WEIGHT_INT4;
     const int code_bits = int4 ? 4 : 8;
     part parts[PARTS_MAX];
     int32_t k = w->segments[seg_begin].k;
     p->room = room;
+    p->row_scales = row_scales;
     p->carry = carry;
     p->depth = depth_of(w, seg_begin, seg_end);
     if (!int4)
         copy_tail(p, scratch);
-    for (int turn = 0; seg_begin < seg_end; turn ^= 1) {
+    while (seg_begin < seg_end) {
         const int32_t begin = k;
-        const int count = cut_chunk(w, &seg_begin, seg_end, &k, parts);
-        gather_scales(p, rows, parts, count, scales[turn]);
+        const int count =
+            cut_chunk(w, p->fixed ? CHUNK_UNITS : CHUNK, &seg_begin, seg_end, &k, parts);
+        turn_scales(p, rows, parts, count);
         p->ahead = shoal_panel_codes(w, p->panel) + (int64_t)k * code_bits * 8;
         p->ahead_per_step = shoal_round_up(
             shoal_ceil_div((int64_t)(k - begin) * code_bits * 8, steps_of(p, rows, parts, count)),
@@ -511,22 +563,10 @@ ALWAYS_INLINE void run_tiles(const int kind, pass *p, int64_t rows, int64_t seg_
             p->weights = scratch;
             widen(p, parts, count, scratch);
         }
-        run_strips(kind, p, rows, parts, count);
+        run_strips(p, rows, parts, count);
     }
-    drain(kind, p);
+    drain(p);
     _tile_release();
-}
-
-static void run(pass *p, int64_t rows, int64_t seg_begin, int64_t seg_end)
-{
-    const shoal_linear *w = p->w;
-    const bool dots = w->spec.kind == SHOAL_WEIGHT_INT4 || (!w->zeros && w->spec.zero_const == 128);
-    if (w->mins || !dots)
-        run_tiles(GENERAL, p, rows, seg_begin, seg_end);
-    else if (p->fixed)
-        run_tiles(UNITS, p, rows, seg_begin, seg_end);
-    else
-        run_tiles(PLAIN, p, rows, seg_begin, seg_end);
 }
 
 void shoal_linear_accumulate_amx(const shoal_linear *w, const shoal_act *a, int64_t row0,
@@ -539,8 +579,8 @@ void shoal_linear_accumulate_amx(const shoal_linear *w, const shoal_act *a, int6
     }
     if (seg_begin == seg_end)
         return;
-    pass p = begin_pass(w, a, row0, panel, acc);
-    run(&p, rows, seg_begin, seg_end);
+    pass p = begin_pass(w, a, row0, panel, false, acc);
+    run_tiles(&p, rows, seg_begin, seg_end);
 }
 
 void shoal_linear_units_amx(const shoal_linear_row *row, const shoal_linear *w, const shoal_act *a,
@@ -552,10 +592,10 @@ void shoal_linear_units_amx(const shoal_linear_row *row, const shoal_linear *w, 
         return;
     }
     _Alignas(64) float acc[SHOAL_ROW_BLOCK * SHOAL_PANEL];
-    pass p = begin_pass(w, a, row0, panel, acc);
+    pass p = begin_pass(w, a, row0, panel, true, acc);
     p.fixed = sums;
     p.bad = bad;
     p.columns = columns;
     memset(sums, 0, (size_t)(rows * SHOAL_PANEL) * sizeof *sums);
-    run(&p, rows, 0, w->size.segments);
+    run_tiles(&p, rows, 0, w->size.segments);
 }

@@ -118,6 +118,28 @@ ALWAYS_INLINE void close_unit(const pass *p, int64_t row, int64_t column, vf y)
         p->bad[row] += __builtin_popcount(wrong);
 }
 
+/* The same for the 16 rows of a tile: bad sums are rare, one look finds out that there are none. */
+ALWAYS_INLINE void close_units(const pass *p, int64_t row, int64_t column, const vf *y)
+{
+    const vi magnitude = vi_set(0x7fffffff);
+    vi most = vi_set(0);
+    UNROLL for (int r = 0; r < TILE_ROWS; r++) most =
+        _mm512_max_epi32(most, vi_and(_mm512_castps_si512(y[r]), magnitude));
+    const vi bound = _mm512_castps_si512(vf_set(SHOAL_UNIT_BOUND));
+    if (_mm512_cmpgt_epi32_mask(most, bound)) {
+        for (int r = 0; r < TILE_ROWS; r++)
+            close_unit(p, row + r, column, y[r]);
+        return;
+    }
+    int64_t *at = p->fixed + row * SHOAL_PANEL + column;
+    UNROLL for (int r = 0; r < TILE_ROWS; r++, at += SHOAL_PANEL)
+    {
+        const vf v = vf_mul(y[r], vf_set(SHOAL_UNIT_SCALE));
+        fixed_put(at, _mm512_cvtps_epi64(_mm512_castps512_ps256(v)), 0xff, false);
+        fixed_put(at + 8, _mm512_cvtps_epi64(_mm512_extractf32x8_ps(v, 1)), 0xff, false);
+    }
+}
+
 /* Rows [first, first + rows) x columns [column, column + 16) of a job, nothing but dots. */
 ALWAYS_INLINE void join_dots(const bool opens, const bool closes, const int64_t rows, const pass *p,
                              const job *j, int tile)
@@ -127,16 +149,21 @@ ALWAYS_INLINE void join_dots(const bool opens, const bool closes, const int64_t 
     const float *sa = j->scales + row;
     const int32_t *sums = j->sums + tile * TILE_SUMS;
     float *acc = j->acc + row * SHOAL_PANEL + tile % 2 * 16;
+    vf whole[TILE_ROWS];
     UNROLL for (int64_t r = 0; r < rows; r++)
     {
         float *at = acc + r * SHOAL_PANEL;
         const vf by = vf_mul(vf_set(sa[r]), scale);
         const vf y = vf_fma(vf_from_i(vi_load(sums + r * 16)), by, opens ? vf_set(0) : vf_load(at));
-        if (closes)
+        if (closes && rows == TILE_ROWS)
+            whole[r] = y;
+        else if (closes)
             close_unit(p, j->row + row + r, column, y);
         else
             vf_store(at, y);
     }
+    if (closes && rows == TILE_ROWS)
+        close_units(p, j->row + row, column, whole);
 }
 
 ALWAYS_INLINE void join_rows(const bool opens, const bool closes, const pass *p, const job *j,
@@ -454,7 +481,7 @@ static vi zero_bytes(const pass *p, int64_t cell)
 }
 
 /* The int4 codes of a chunk as signed bytes u - z; zero steps up to the tile's depth. */
-static void widen(const pass *p, const part *parts, int count, uint8_t *out)
+static void widen(const pass *p, bool few, const part *parts, int count, uint8_t *out)
 {
     const vi mask = vi_set8(15);
     int64_t filled = 0;
@@ -465,6 +492,8 @@ static void widen(const pass *p, const part *parts, int count, uint8_t *out)
         UNROLL for (int t = 0; t < 4; t++) z[t] =
             zero_bytes(p, (int64_t)s->weight_group * SHOAL_PANEL + 16 * t);
         for (int32_t k = 0; k < parts[i].count; k += 8, in += 256, out += 512, filled += 8) {
+            if (few)
+                fetch_stream(in, 256);
             UNROLL for (int t = 0; t < 4; t++)
             {
                 const vi x = vi_load(in + 64 * t);
@@ -541,6 +570,7 @@ static void run_tiles(pass *p, int64_t rows, int64_t seg_begin, int64_t seg_end)
     const shoal_linear *w = p->w;
     const bool int4 = w->spec.kind == SHOAL_WEIGHT_INT4;
     const int code_bits = int4 ? 4 : 8;
+    const bool few = int4 && rows <= STRIP; /* widening takes as long as the products */
     part parts[PARTS_MAX];
     int32_t k = w->segments[seg_begin].k;
     p->room = room;
@@ -555,13 +585,15 @@ static void run_tiles(pass *p, int64_t rows, int64_t seg_begin, int64_t seg_end)
             cut_chunk(w, p->fixed ? CHUNK_UNITS : CHUNK, &seg_begin, seg_end, &k, parts);
         turn_scales(p, rows, parts, count);
         p->ahead = shoal_panel_codes(w, p->panel) + (int64_t)k * code_bits * 8;
-        p->ahead_per_step = shoal_round_up(
-            shoal_ceil_div((int64_t)(k - begin) * code_bits * 8, steps_of(p, rows, parts, count)),
-            64);
+        p->ahead_per_step =
+            few ? 0
+                : shoal_round_up(shoal_ceil_div((int64_t)(k - begin) * code_bits * 8,
+                                                steps_of(p, rows, parts, count)),
+                                 64);
         if (int4) {
             p->k0 = begin;
             p->weights = scratch;
-            widen(p, parts, count, scratch);
+            widen(p, few, parts, count, scratch);
         }
         run_strips(p, rows, parts, count);
     }

@@ -481,7 +481,7 @@ static vi zero_bytes(const pass *p, int64_t cell)
 }
 
 /* The int4 codes of a chunk as signed bytes u - z; zero steps up to the tile's depth. */
-static void widen(const pass *p, bool few, const part *parts, int count, uint8_t *out)
+static void widen(const pass *p, const part *parts, int count, uint8_t *out)
 {
     const vi mask = vi_set8(15);
     int64_t filled = 0;
@@ -492,8 +492,6 @@ static void widen(const pass *p, bool few, const part *parts, int count, uint8_t
         UNROLL for (int t = 0; t < 4; t++) z[t] =
             zero_bytes(p, (int64_t)s->weight_group * SHOAL_PANEL + 16 * t);
         for (int32_t k = 0; k < parts[i].count; k += 8, in += 256, out += 512, filled += 8) {
-            if (few)
-                fetch_stream(in, 256);
             UNROLL for (int t = 0; t < 4; t++)
             {
                 const vi x = vi_load(in + 64 * t);
@@ -570,7 +568,6 @@ static void run_tiles(pass *p, int64_t rows, int64_t seg_begin, int64_t seg_end)
     const shoal_linear *w = p->w;
     const bool int4 = w->spec.kind == SHOAL_WEIGHT_INT4;
     const int code_bits = int4 ? 4 : 8;
-    const bool few = int4 && rows <= STRIP; /* widening takes as long as the products */
     part parts[PARTS_MAX];
     int32_t k = w->segments[seg_begin].k;
     p->room = room;
@@ -585,15 +582,13 @@ static void run_tiles(pass *p, int64_t rows, int64_t seg_begin, int64_t seg_end)
             cut_chunk(w, p->fixed ? CHUNK_UNITS : CHUNK, &seg_begin, seg_end, &k, parts);
         turn_scales(p, rows, parts, count);
         p->ahead = shoal_panel_codes(w, p->panel) + (int64_t)k * code_bits * 8;
-        p->ahead_per_step =
-            few ? 0
-                : shoal_round_up(shoal_ceil_div((int64_t)(k - begin) * code_bits * 8,
-                                                steps_of(p, rows, parts, count)),
-                                 64);
+        p->ahead_per_step = shoal_round_up(
+            shoal_ceil_div((int64_t)(k - begin) * code_bits * 8, steps_of(p, rows, parts, count)),
+            64);
         if (int4) {
             p->k0 = begin;
             p->weights = scratch;
-            widen(p, few, parts, count, scratch);
+            widen(p, parts, count, scratch);
         }
         run_strips(p, rows, parts, count);
     }

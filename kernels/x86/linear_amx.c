@@ -3,14 +3,14 @@
  * A panel's K steps are already what a B tile wants (4 inputs of 16 columns in 64 bytes, steps
  * 256 bytes apart). int8 codes are used in place as t = u - 128; int4 codes are widened to signed
  * bytes u - z, a chunk of K at a time that stays in L1 while all rows pass. Tiles cover 64 inputs,
- * or 32 where segments ask for it. Few rows, and rows that do not fill a tile, go to the
- * AVX-512 VNNI row: the bits are the same.
+ * or 32 where segments ask for it; the last strip of a block has smaller tiles. Fewer rows than a
+ * tile has go to the AVX-512 VNNI row: the bits are the same.
  *
  * What costs is not the products but getting the sums out: every scale segment's 32 x 32 integers
  * are stored, scaled and added to fp32. So the work is a chain of *jobs* (strip, half panel, part
- * of a segment), and while one job multiplies, the tiles of the job before it are stored just
- * before they are needed again, and the sums of the two before it join the accumulators in small
- * pieces between the products. */
+ * of a segment): in the first step of a job the tiles of the one before are stored, each just
+ * before it is needed again, and in the second step those sums join the accumulators, a tile after
+ * each product. An int8 segment of any length is one job: nothing is carried. */
 #include <immintrin.h>
 
 #include "kernels/linear_row.h"
@@ -26,16 +26,12 @@
 #define STRIP     32
 #define DEPTH_MAX 64
 #define DEPTH_MIN 32
+#define CHUNK     256 /* inputs per pass over the rows */
+#define PARTS_MAX (CHUNK / DEPTH_MIN)
 
-/* Inputs per pass over the rows. Sums of units are large: many units in a row while they are in L1
- * are worth more than weights in L1. */
-#define CHUNK       256
-#define CHUNK_UNITS 1024
-#define PARTS_MAX   (CHUNK_UNITS / DEPTH_MIN)
-
-/* Scales of the inputs lie row by row; they are used group by group: so many groups are turned at
+/* Scales of the inputs lie row by row and are used group by group: so many groups are turned at
  * once, at least those of a chunk. */
-#define TURNED PARTS_MAX
+#define TURNED 32
 
 /* What joins: plain dots; plain dots of a cut linear, whose units end in 64 bits; anything. */
 typedef enum { PLAIN, UNITS, GENERAL } join_kind;
@@ -140,7 +136,7 @@ ALWAYS_INLINE void close_units(const pass *p, int64_t row, int64_t column, const
     }
 }
 
-/* Rows [first, first + rows) x columns [column, column + 16) of a job, nothing but dots. */
+/* The first `rows` rows of a tile, nothing but dots. */
 ALWAYS_INLINE void join_dots(const bool opens, const bool closes, const int64_t rows, const pass *p,
                              const job *j, int tile)
 {
@@ -426,11 +422,10 @@ static bool begins_unit(const shoal_linear *w, int64_t segment)
 
 /* Parts from local input `*k` of segment `*segment` on that fill a chunk; moves both along. int8
  * segments are never cut: their weights are where they are. */
-static int cut_chunk(const shoal_linear *w, int32_t chunk, int64_t *segment, int64_t end,
-                     int32_t *k, part *parts)
+static int cut_chunk(const shoal_linear *w, int64_t *segment, int64_t end, int32_t *k, part *parts)
 {
     const bool whole = w->spec.kind == SHOAL_WEIGHT_INT8;
-    int32_t room = chunk;
+    int32_t room = CHUNK;
     int count = 0;
     while (*segment < end && room > 0 && count < PARTS_MAX) {
         const shoal_segment *s = &w->segments[*segment];
@@ -562,7 +557,7 @@ static int64_t steps_of(const pass *p, int64_t rows, const part *parts, int coun
 
 static void run_tiles(pass *p, int64_t rows, int64_t seg_begin, int64_t seg_end)
 {
-    _Alignas(64) uint8_t scratch[CHUNK_UNITS * SHOAL_PANEL];
+    _Alignas(64) uint8_t scratch[CHUNK * SHOAL_PANEL];
     _Alignas(64) int32_t room[SUMS], carry[SHOAL_ROW_BLOCK * SHOAL_PANEL];
     float row_scales[2][SHOAL_ROW_BLOCK * TURNED];
     const shoal_linear *w = p->w;
@@ -578,8 +573,7 @@ static void run_tiles(pass *p, int64_t rows, int64_t seg_begin, int64_t seg_end)
         copy_tail(p, scratch);
     while (seg_begin < seg_end) {
         const int32_t begin = k;
-        const int count =
-            cut_chunk(w, p->fixed ? CHUNK_UNITS : CHUNK, &seg_begin, seg_end, &k, parts);
+        const int count = cut_chunk(w, &seg_begin, seg_end, &k, parts);
         turn_scales(p, rows, parts, count);
         p->ahead = shoal_panel_codes(w, p->panel) + (int64_t)k * code_bits * 8;
         p->ahead_per_step = shoal_round_up(

@@ -44,6 +44,9 @@ size_t shoal_unicode_grapheme(const char *text, size_t bytes, size_t at);
 bool shoal_unicode_is_letter(uint32_t c);
 bool shoal_unicode_is_digit(uint32_t c);
 
+/* The general category: two letters ("Lu"), a constant string. */
+const char *shoal_unicode_category(uint32_t c);
+
 /* The one character it is in the other case. */
 uint32_t shoal_unicode_lower(uint32_t c);
 uint32_t shoal_unicode_upper(uint32_t c);

@@ -158,6 +158,66 @@ shoal_status shoal_grammar_step(shoal_grammar_states *s, int32_t state, uint8_t 
     return SHOAL_OK;
 }
 
+/* ---- many characters at once ----------------------------------------------------------------- */
+
+#define SURROGATES_FIRST 0xD800
+#define SURROGATES_LAST  0xDFFF
+
+/* Where all characters from U+0080 on lead to the same: true, and *to is that state or NONE. */
+static bool leads_alike(const shoal_dfa *dfa, int32_t state, int32_t *to)
+{
+    bool known = false;
+    for (size_t i = 0; i + 1 < dfa->range_count; i++) {
+        const uint32_t first = dfa->ranges[i].first, last = dfa->ranges[i + 1].first - 1;
+        if (last < 0x80 || (first >= SURROGATES_FIRST && last <= SURROGATES_LAST))
+            continue;
+        const int32_t class = dfa->ranges[i].class;
+        const int32_t next =
+            class == SHOAL_DFA_NONE ? SHOAL_DFA_NONE : shoal_dfa_follow(dfa, state, class);
+        if (known && next != *to)
+            return false;
+        known = true;
+        *to = next;
+    }
+    return known;
+}
+
+/* The automaton that reads the next character; NULL when the frame reads something else. */
+static const shoal_dfa *reader_of(const shoal_grammar_states *s, const shoal_frame *f)
+{
+    const shoal_grammar *g = s->grammar;
+    if (f->character != 0)
+        return NULL;
+    switch ((shoal_frame_kind)f->kind) {
+    case SHOAL_FRAME_TEXT:
+    case SHOAL_FRAME_STRING: return &g->dfas[f->part];
+    case SHOAL_FRAME_IN_NAME: return &g->dfas[g->objects[f->part].names_dfa];
+    default: return NULL;
+    }
+}
+
+shoal_status shoal_grammar_step_beyond_ascii(shoal_grammar_states *s, int32_t state, int32_t *next)
+{
+    size_t bytes;
+    const int32_t *frames = shoal_intern_key(&s->states, state, &bytes);
+    *next = SHOAL_GRAMMAR_DEAD;
+    s->next.count = 0;
+    for (size_t i = 0; i < bytes / sizeof *frames; i++) {
+        shoal_frame f = shoal_frame_at(s, frames[i]);
+        const shoal_dfa *dfa = reader_of(s, &f);
+        int32_t number, to = SHOAL_DFA_NONE;
+        if (!dfa || !leads_alike(dfa, f.state, &to))
+            return SHOAL_OK;
+        if (to == SHOAL_DFA_NONE)
+            continue;
+        f.state = to;
+        SHOAL_TRY(shoal_frame_number(s, &f, &number));
+        if (number != SHOAL_FRAME_NONE)
+            SHOAL_TRY(shoal_ids_push(&s->next, number));
+    }
+    return state_of_next(s, next);
+}
+
 /* ---- the table ------------------------------------------------------------------------------- */
 
 static shoal_status make_start(shoal_grammar_states *s)

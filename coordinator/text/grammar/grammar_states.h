@@ -35,6 +35,11 @@ int32_t shoal_grammar_start(shoal_grammar_states *states);
 SHOAL_MUST_USE shoal_status shoal_grammar_step(shoal_grammar_states *states, int32_t state,
                                                uint8_t byte, int32_t *next);
 
+/* The state behind one character beyond ASCII, where it is the same for all of them; DEAD where it
+ * is not, or inside a character. Fails as shoal_grammar_step does. */
+SHOAL_MUST_USE shoal_status shoal_grammar_step_beyond_ascii(shoal_grammar_states *states,
+                                                            int32_t state, int32_t *next);
+
 /* May the text end here? And must it (nothing but white space can follow)? */
 bool shoal_grammar_may_end(const shoal_grammar_states *states, int32_t state);
 bool shoal_grammar_must_end(const shoal_grammar_states *states, int32_t state);

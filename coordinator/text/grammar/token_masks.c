@@ -6,6 +6,9 @@
 #include "proto/arena.h"
 #include "proto/bytes.h"
 
+/* Characters of a run; longer tokens are rare. */
+#define RUN_MAX 32
+
 /* States whose masks are kept: those of one text are few, or all different. */
 #define KEPT_MAX 48
 
@@ -110,8 +113,6 @@ typedef struct {
 static void take(const shoal_vocab_trie *trie, uint32_t first, uint32_t end, int64_t distance,
                  walk *w)
 {
-    if (first == end)
-        return;
     w->nearest = shoal_min_i64(w->nearest, distance);
     w->farthest = shoal_max_i64(w->farthest, distance);
     if (distance > w->limit)
@@ -130,41 +131,114 @@ static shoal_status step(const shoal_token_masks *m, int32_t state, uint8_t byte
     return SHOAL_OK;
 }
 
-/* Classes whose bytes all lead back to the state: letters inside a string, say. */
-static shoal_status find_loops(const shoal_token_masks *m, int32_t state, uint8_t *loops)
+/* A run of states: from each, every character of some classes leads to the next, and the end is
+ * equally far from all but perhaps the first. Inside a string that is so for letters and most
+ * others, whether its length is limited or not. */
+typedef struct {
+    int32_t states[RUN_MAX + 1];
+    int length; /* characters */
+    unsigned classes;
+} run;
+
+/* The state behind all characters of a class; DEAD when there is no such one. */
+static shoal_status step_class(const shoal_token_masks *m, int32_t state, int class, int32_t *out)
 {
     int32_t next;
-    unsigned others = 0;
-    for (int byte = 0; byte < 256; byte++) {
-        SHOAL_TRY(step(m, state, (uint8_t)byte, &next));
-        if (next != state)
-            others |= 1u << shoal_trie_class((uint8_t)byte);
+    bool first = true;
+    *out = SHOAL_GRAMMAR_DEAD;
+    if (class == SHOAL_TRIE_BEYOND_ASCII)
+        return shoal_grammar_step_beyond_ascii(m->states, state, out);
+    for (uint8_t byte = 0; byte < 0x80; byte++) {
+        if (shoal_trie_class(byte) != class)
+            continue;
+        SHOAL_TRY(step(m, state, byte, &next));
+        if (!first && next != *out) {
+            *out = SHOAL_GRAMMAR_DEAD;
+            return SHOAL_OK;
+        }
+        first = false;
+        *out = next;
     }
-    *loops = (uint8_t)~others;
     return SHOAL_OK;
+}
+
+/* Classes that lead to the same state, and that state. */
+static shoal_status step_alike(const shoal_token_masks *m, int32_t state, unsigned *classes,
+                               int32_t *out)
+{
+    *classes = 0;
+    *out = SHOAL_GRAMMAR_DEAD;
+    for (int class = 0; class < SHOAL_TRIE_BROKEN; class ++) {
+        int32_t next;
+        SHOAL_TRY(step_class(m, state, class, &next));
+        if (next == SHOAL_GRAMMAR_DEAD || (*classes && next != *out))
+            continue;
+        *classes |= 1u << class;
+        *out = next;
+    }
+    return SHOAL_OK;
+}
+
+static shoal_status find_run(const shoal_token_masks *m, int32_t start, run *r)
+{
+    r->states[0] = start;
+    for (r->length = 0; r->length < RUN_MAX; r->length++) {
+        unsigned classes;
+        int32_t next;
+        SHOAL_TRY(step_alike(m, r->states[r->length], &classes, &next));
+        if (r->length == 0)
+            r->classes = classes;
+        if (classes == 0 || (r->classes & ~classes) != 0 ||
+            (r->length > 0 && shoal_grammar_distance(m->states, next) !=
+                                  shoal_grammar_distance(m->states, r->states[1])))
+            return SHOAL_OK;
+        r->states[r->length + 1] = next;
+    }
+    return SHOAL_OK;
+}
+
+/* Where the walk stands behind each byte on the way to its node. */
+typedef struct {
+    int32_t state;
+    int along; /* characters of the run that the way has followed */
+} stand;
+
+static stand stand_behind(const run *r, stand before, int32_t state)
+{
+    const bool follows = before.along < r->length && state == r->states[before.along + 1];
+    return (stand){state, before.along + follows};
+}
+
+/* Do all tokens below the node follow the run to their ends? */
+static bool runs_on(const run *r, const shoal_trie_node *node, stand at)
+{
+    return (node->below & ~r->classes) == 0 && at.along + node->height <= r->length &&
+           at.state == r->states[at.along];
 }
 
 static shoal_status walk_trie(const shoal_token_masks *m, int32_t start, walk *w)
 {
-    int32_t states[SHOAL_TRIE_DEPTH_MAX + 1] = {start};
+    stand stands[SHOAL_TRIE_DEPTH_MAX + 1] = {{start, 0}};
     const shoal_vocab_trie *trie = m->trie;
-    uint8_t loops;
+    run r = {.length = 0};
     w->nearest = INT64_MAX;
     w->farthest = 0;
     memset(w->words, 0, (size_t)shoal_token_masks_words(m) * sizeof *w->words);
-    SHOAL_TRY(find_loops(m, start, &loops));
+    SHOAL_TRY(find_run(m, start, &r));
     for (uint32_t i = 0; i < trie->count;) {
         const shoal_trie_node *node = &trie->nodes[i];
-        int32_t *state = &states[node->depth];
-        SHOAL_TRY(step(m, state[-1], node->byte, state));
-        if (*state == SHOAL_GRAMMAR_DEAD) {
+        stand *at = &stands[node->depth];
+        int32_t state;
+        SHOAL_TRY(step(m, at[-1].state, node->byte, &state));
+        if (state == SHOAL_GRAMMAR_DEAD) {
             i = node->end;
             continue;
         }
-        const bool whole = *state == start && (node->below & ~loops) == 0;
-        const uint32_t next = whole ? node->end : i + 1, last = trie->nodes[next].first;
+        *at = stand_behind(&r, at[-1], state);
+        const uint32_t next = runs_on(&r, node, *at) ? node->end : i + 1;
+        const uint32_t last = trie->nodes[next].first;
         if (node->first != last)
-            take(trie, node->first, last, shoal_grammar_distance(m->states, *state), w);
+            take(trie, node->first, last, shoal_grammar_distance(m->states, state), w);
         i = next;
     }
     return SHOAL_OK;

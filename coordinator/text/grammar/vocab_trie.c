@@ -4,24 +4,25 @@
 #include <string.h>
 
 #include "coordinator/text/tokenizer_parts.h"
+#include "coordinator/text/utf8.h"
 #include "proto/arena.h"
 #include "proto/bytes.h"
 
 int shoal_trie_class(uint8_t byte)
 {
     if (byte >= 0x80)
-        return 0;
+        return SHOAL_TRIE_BEYOND_ASCII;
     if (byte >= 'a' && byte <= 'z')
-        return 1;
+        return SHOAL_TRIE_LOWER;
     if (byte >= 'A' && byte <= 'Z')
-        return 2;
+        return SHOAL_TRIE_UPPER;
     if (byte >= '0' && byte <= '9')
-        return 3;
+        return SHOAL_TRIE_DIGIT;
     if (byte == '"')
-        return 4;
+        return SHOAL_TRIE_QUOTE;
     if (byte == '\\')
-        return 5;
-    return byte < ' ' || byte == 0x7F ? 6 : 7;
+        return SHOAL_TRIE_BACKSLASH;
+    return byte < ' ' || byte == 0x7F ? SHOAL_TRIE_CONTROL : SHOAL_TRIE_OTHER;
 }
 
 /* ---- the tokens in order --------------------------------------------------------------------- */
@@ -132,8 +133,20 @@ static uint64_t count_nodes(const word_list *list)
 /* The node that stands open on each level while the array is filled. */
 typedef struct {
     uint32_t node[SHOAL_TRIE_DEPTH_MAX + 1];
+    bool broken[SHOAL_TRIE_DEPTH_MAX + 1]; /* for one of its tokens at least */
     uint32_t depth;
 } open_branch;
+
+/* What a node adds to the one above it. */
+static void report(const shoal_trie_node *node, bool broken, shoal_trie_node *above)
+{
+    const bool begins = (node->byte & 0xC0) != 0x80;
+    const uint16_t height = (uint16_t)(node->height + begins);
+    const int class = broken ? SHOAL_TRIE_BROKEN : shoal_trie_class(node->byte);
+    above->below |= (uint16_t)(node->below | 1u << class);
+    if (height > above->height)
+        above->height = height;
+}
 
 /* Close the branches deeper than `depth`, the deepest first. */
 static void close_branches(shoal_vocab_trie *trie, open_branch *open, uint32_t depth)
@@ -142,9 +155,24 @@ static void close_branches(shoal_vocab_trie *trie, open_branch *open, uint32_t d
         shoal_trie_node *node = &trie->nodes[open->node[open->depth]];
         node->end = trie->count;
         if (open->depth > 1)
-            trie->nodes[open->node[open->depth - 1]].below |=
-                (uint8_t)(node->below | 1u << shoal_trie_class(node->byte));
+            report(node, open->broken[open->depth], &trie->nodes[open->node[open->depth - 1]]);
     }
+}
+
+/* Open the nodes of a word that is number `index`. */
+static void open_word(shoal_vocab_trie *trie, open_branch *open, const entry *word, uint32_t index)
+{
+    while (open->depth < word->length) {
+        trie->nodes[trie->count] = (shoal_trie_node){
+            .first = index,
+            .depth = (uint16_t)(open->depth + 1),
+            .byte = (uint8_t)word->bytes[open->depth],
+        };
+        open->node[++open->depth] = trie->count++;
+        open->broken[open->depth] = false;
+    }
+    for (size_t i = shoal_utf8_valid(word->bytes, word->length); i < word->length; i++)
+        open->broken[i + 1] = true;
 }
 
 /* Words are in order, so a word's own node is the last one there is when it comes. */
@@ -152,17 +180,9 @@ static void fill(shoal_vocab_trie *trie, const word_list *list)
 {
     open_branch open = {.depth = 0};
     for (uint32_t i = 0; i < list->count; i++) {
-        const entry *word = &list->entries[i];
         close_branches(trie, &open, shared_with_last(list, i));
-        while (open.depth < word->length) {
-            trie->nodes[trie->count] = (shoal_trie_node){
-                .first = i,
-                .depth = (uint16_t)(open.depth + 1),
-                .byte = (uint8_t)word->bytes[open.depth],
-            };
-            open.node[++open.depth] = trie->count++;
-        }
-        trie->ids[i] = word->id;
+        open_word(trie, &open, &list->entries[i], i);
+        trie->ids[i] = list->entries[i].id;
     }
     close_branches(trie, &open, 0);
     trie->nodes[trie->count].first = list->count;

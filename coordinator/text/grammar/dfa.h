@@ -9,7 +9,7 @@
 
 #include "coordinator/text/grammar/nfa.h"
 
-#define SHOAL_DFA_STATES_MAX (1 << 18)
+#define SHOAL_DFA_STATES_MAX (1 << 20)
 #define SHOAL_DFA_EDGES_MAX  (4u << 20)
 #define SHOAL_DFA_NONE       (-1)
 

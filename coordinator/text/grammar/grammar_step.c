@@ -170,7 +170,7 @@ static shoal_status step_in_name(shoal_grammar_states *s, shoal_frame f, uint8_t
     if (accept == SHOAL_DFA_NONE)
         return SHOAL_OK;
     const shoal_grammar_entry e = g->entries[object->entries + accept];
-    if (shoal_frame_rest_with(s, &f, e) >= SHOAL_GRAMMAR_NEVER)
+    if (shoal_frame_rest_with(s, &f, shoal_frame_missing(s, &f), e) >= SHOAL_GRAMMAR_NEVER)
         return SHOAL_OK;
     const size_t words = (size_t)object->name_count / 64 + 1;
     f.kind = SHOAL_FRAME_COLON;
@@ -201,7 +201,6 @@ static shoal_status step_object(shoal_grammar_states *s, shoal_frame f, uint8_t 
 {
     const shoal_grammar_object *object = &s->grammar->objects[f.part];
     const bool before_name = f.kind != SHOAL_FRAME_OBJECT;
-    size_t bytes;
     f.blanks = 0;
     if (byte == '"' && before_name) {
         if (s->grammar->dfas[object->names_dfa].count == 0)
@@ -215,8 +214,7 @@ static shoal_status step_object(shoal_grammar_states *s, shoal_frame f, uint8_t 
     }
     if (byte != '}' || f.kind == SHOAL_FRAME_NAME)
         return SHOAL_OK;
-    const uint64_t *seen = shoal_intern_key(&s->seen, f.seen, &bytes);
-    if (shoal_grammar_object_rest(s->grammar, object, seen, f.count) > 1)
+    if (shoal_frame_rest(s, &f) > 1)
         return SHOAL_OK; /* something is missing */
     return shoal_ids_push(&s->next, f.parent);
 }

@@ -113,6 +113,8 @@ typedef struct {
 static void take(const shoal_vocab_trie *trie, uint32_t first, uint32_t end, int64_t distance,
                  walk *w)
 {
+    if (first == end)
+        return;
     w->nearest = shoal_min_i64(w->nearest, distance);
     w->farthest = shoal_max_i64(w->farthest, distance);
     if (distance > w->limit)
@@ -154,7 +156,7 @@ static shoal_status step_class(const shoal_token_masks *m, int32_t state, int cl
         SHOAL_TRY(step(m, state, byte, &next));
         if (!first && next != *out) {
             *out = SHOAL_GRAMMAR_DEAD;
-            return SHOAL_OK;
+            break;
         }
         first = false;
         *out = next;
@@ -200,25 +202,30 @@ static shoal_status find_run(const shoal_token_masks *m, int32_t start, run *r)
 /* Where the walk stands behind each byte on the way to its node. */
 typedef struct {
     int32_t state;
-    int along; /* characters of the run that the way has followed */
+    int along;   /* characters of the run that the way has followed */
+    bool on_run; /* all of it has */
+    bool inside; /* but for the last character, which is not read to its end */
 } stand;
 
-static stand stand_behind(const run *r, stand before, int32_t state)
+static stand stand_behind(const run *r, stand before, uint8_t byte, int32_t state)
 {
-    const bool follows = before.along < r->length && state == r->states[before.along + 1];
-    return (stand){state, before.along + follows};
+    if (before.along < r->length && state == r->states[before.along + 1])
+        return (stand){state, before.along + 1, .on_run = true};
+    const bool inside = byte >= 0x80 && r->classes >> SHOAL_TRIE_BEYOND_ASCII & 1 &&
+                        (before.on_run || before.inside);
+    return (stand){state, before.along, .on_run = false, .inside = inside};
 }
 
 /* Do all tokens below the node follow the run to their ends? */
 static bool runs_on(const run *r, const shoal_trie_node *node, stand at)
 {
-    return (node->below & ~r->classes) == 0 && at.along + node->height <= r->length &&
-           at.state == r->states[at.along];
+    return (at.on_run || at.inside) && (node->below & ~r->classes) == 0 &&
+           at.along + at.inside + node->height <= r->length;
 }
 
 static shoal_status walk_trie(const shoal_token_masks *m, int32_t start, walk *w)
 {
-    stand stands[SHOAL_TRIE_DEPTH_MAX + 1] = {{start, 0}};
+    stand stands[SHOAL_TRIE_DEPTH_MAX + 1] = {{start, 0, .on_run = true}};
     const shoal_vocab_trie *trie = m->trie;
     run r = {.length = 0};
     w->nearest = INT64_MAX;
@@ -234,12 +241,14 @@ static shoal_status walk_trie(const shoal_token_masks *m, int32_t start, walk *w
             i = node->end;
             continue;
         }
-        *at = stand_behind(&r, at[-1], state);
-        const uint32_t next = runs_on(&r, node, *at) ? node->end : i + 1;
-        const uint32_t last = trie->nodes[next].first;
-        if (node->first != last)
-            take(trie, node->first, last, shoal_grammar_distance(m->states, state), w);
-        i = next;
+        *at = stand_behind(&r, at[-1], node->byte, state);
+        take(trie, node->first, node[1].first, shoal_grammar_distance(m->states, state), w);
+        i++;
+        if (i < node->end && runs_on(&r, node, *at)) {
+            take(trie, node[1].first, trie->nodes[node->end].first,
+                 shoal_grammar_distance(m->states, r.states[1]), w);
+            i = node->end;
+        }
     }
     return SHOAL_OK;
 }

@@ -46,9 +46,8 @@ static bool parse(const shoal_vocab_trie *by, const char *field, shoal_api_reque
 static const char *const forms[] = {
     "'response_format':{'type':'json_object'}",
     "'response_format':{'type':'json_object','schema':{'type':'object'}}",
-    "'response_format':{'type':'json_schema','json_schema':{'schema':{}}}",
-    "'response_format':{'type':'json_schema','json_schema':{'name':'x','strict':true,"
-    "'description':'d','schema':{'type':'integer'}}}",
+    "'response_format':{'type':'json_schema','json_schema':{'description':'d','schema':{}}}",
+    "'response_format':{'type':'json_schema','json_schema':{'name':'x','strict':true,'schema':{}}}",
     "'guided_json':{'type':'integer'}",
     "'guided_json':true",
     "'guided_json':'{\\'type\\':\\'integer\\'}'",

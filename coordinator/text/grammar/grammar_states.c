@@ -7,7 +7,7 @@
 #include "proto/arena.h"
 #include "proto/bytes.h"
 
-#define UNKNOWN (-2) /* a next state that nobody asked for yet */
+#define UNKNOWN (-2) /* a next state that nobody asked for yet; a need that is not known yet */
 
 /* ---- frames ---------------------------------------------------------------------------------- */
 
@@ -28,9 +28,10 @@ shoal_status shoal_frame_number(shoal_grammar_states *s, const shoal_frame *fram
         return shoal_fail(SHOAL_ERR_DATA, "a text reached more than %d places of a grammar",
                           SHOAL_FRAMES_MAX);
     SHOAL_TRY(shoal_intern_put(&s->frames, frame, sizeof *frame, number, &fresh));
-    if (fresh) {
+    if (fresh)
+        s->needs[*number] = UNKNOWN;
+    if (s->needs[*number] == UNKNOWN) { /* also when memory ran out the first time */
         int64_t need;
-        s->needs[*number] = SHOAL_GRAMMAR_NEVER;
         SHOAL_TRY(shoal_frame_need(s, frame, &need));
         s->needs[*number] = need;
     }
@@ -64,11 +65,18 @@ static bool frame_must_end(const shoal_grammar_states *s, shoal_frame f)
     return state[0].edges == state[1].edges;
 }
 
-static shoal_status note_facts(shoal_grammar_states *s, int32_t state)
+/* Before a state gets a number, so that every number has facts. */
+static shoal_status reserve_facts(shoal_grammar_states *s)
 {
     void *block = s->facts;
-    SHOAL_TRY(shoal_grow(&block, sizeof *s->facts, (size_t)state, 1, &s->facts_capacity));
+    const size_t states = (size_t)shoal_intern_count(&s->states);
+    SHOAL_TRY(shoal_grow(&block, sizeof *s->facts, states, 1, &s->facts_capacity));
     s->facts = block;
+    return SHOAL_OK;
+}
+
+static void note_facts(shoal_grammar_states *s, int32_t state)
+{
     shoal_state_facts facts = {.distance = SHOAL_GRAMMAR_NEVER, .must_end = true};
     for (size_t i = 0; i < s->next.count; i++) {
         const shoal_frame f = shoal_frame_at(s, s->next.data[i]);
@@ -77,7 +85,6 @@ static shoal_status note_facts(shoal_grammar_states *s, int32_t state)
         facts.must_end &= frame_must_end(s, f);
     }
     s->facts[state] = facts;
-    return SHOAL_OK;
 }
 
 static int by_number(const void *a, const void *b)
@@ -106,9 +113,12 @@ static shoal_status state_of_next(shoal_grammar_states *s, int32_t *state)
                           "a text reached more than %d states of a grammar, or %d "
                           "places at once",
                           SHOAL_GRAMMAR_STATES_MAX, SHOAL_GRAMMAR_PLACES_MAX);
+    SHOAL_TRY(reserve_facts(s));
     SHOAL_TRY(
         shoal_intern_put(&s->states, s->next.data, kept * sizeof *s->next.data, state, &fresh));
-    return fresh ? note_facts(s, *state) : SHOAL_OK;
+    if (fresh)
+        note_facts(s, *state);
+    return SHOAL_OK;
 }
 
 static shoal_status find_next(shoal_grammar_states *s, int32_t state, uint8_t byte, int32_t *next)
@@ -146,6 +156,66 @@ shoal_status shoal_grammar_step(shoal_grammar_states *s, int32_t state, uint8_t 
     }
     *next = to;
     return SHOAL_OK;
+}
+
+/* ---- many characters at once ----------------------------------------------------------------- */
+
+#define SURROGATES_FIRST 0xD800
+#define SURROGATES_LAST  0xDFFF
+
+/* Where all characters from U+0080 on lead to the same: true, and *to is that state or NONE. */
+static bool leads_alike(const shoal_dfa *dfa, int32_t state, int32_t *to)
+{
+    bool known = false;
+    for (size_t i = 0; i + 1 < dfa->range_count; i++) {
+        const uint32_t first = dfa->ranges[i].first, last = dfa->ranges[i + 1].first - 1;
+        if (last < 0x80 || (first >= SURROGATES_FIRST && last <= SURROGATES_LAST))
+            continue;
+        const int32_t class = dfa->ranges[i].class;
+        const int32_t next =
+            class == SHOAL_DFA_NONE ? SHOAL_DFA_NONE : shoal_dfa_follow(dfa, state, class);
+        if (known && next != *to)
+            return false;
+        known = true;
+        *to = next;
+    }
+    return known;
+}
+
+/* The automaton that reads the next character; NULL when the frame reads something else. */
+static const shoal_dfa *reader_of(const shoal_grammar_states *s, const shoal_frame *f)
+{
+    const shoal_grammar *g = s->grammar;
+    if (f->character != 0)
+        return NULL;
+    switch ((shoal_frame_kind)f->kind) {
+    case SHOAL_FRAME_TEXT:
+    case SHOAL_FRAME_STRING: return &g->dfas[f->part];
+    case SHOAL_FRAME_IN_NAME: return &g->dfas[g->objects[f->part].names_dfa];
+    default: return NULL;
+    }
+}
+
+shoal_status shoal_grammar_step_beyond_ascii(shoal_grammar_states *s, int32_t state, int32_t *next)
+{
+    size_t bytes;
+    const int32_t *frames = shoal_intern_key(&s->states, state, &bytes);
+    *next = SHOAL_GRAMMAR_DEAD;
+    s->next.count = 0;
+    for (size_t i = 0; i < bytes / sizeof *frames; i++) {
+        shoal_frame f = shoal_frame_at(s, frames[i]);
+        const shoal_dfa *dfa = reader_of(s, &f);
+        int32_t number, to = SHOAL_DFA_NONE;
+        if (!dfa || !leads_alike(dfa, f.state, &to))
+            return SHOAL_OK;
+        if (to == SHOAL_DFA_NONE)
+            continue;
+        f.state = to;
+        SHOAL_TRY(shoal_frame_number(s, &f, &number));
+        if (number != SHOAL_FRAME_NONE)
+            SHOAL_TRY(shoal_ids_push(&s->next, number));
+    }
+    return state_of_next(s, next);
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -239,6 +309,12 @@ bool shoal_grammar_must_end(const shoal_grammar_states *s, int32_t state)
 int64_t shoal_grammar_distance(const shoal_grammar_states *s, int32_t state)
 {
     return s->facts[state].distance;
+}
+
+bool shoal_grammar_states_full(const shoal_grammar_states *s)
+{
+    return shoal_intern_count(&s->states) > SHOAL_GRAMMAR_STATES_MAX ||
+           shoal_intern_count(&s->frames) >= SHOAL_FRAMES_MAX;
 }
 
 int32_t shoal_grammar_state_count(const shoal_grammar_states *s)

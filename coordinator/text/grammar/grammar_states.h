@@ -35,6 +35,11 @@ int32_t shoal_grammar_start(shoal_grammar_states *states);
 SHOAL_MUST_USE shoal_status shoal_grammar_step(shoal_grammar_states *states, int32_t state,
                                                uint8_t byte, int32_t *next);
 
+/* The state behind one character beyond ASCII, where it is the same for all of them; DEAD where it
+ * is not, or inside a character. Fails as shoal_grammar_step does. */
+SHOAL_MUST_USE shoal_status shoal_grammar_step_beyond_ascii(shoal_grammar_states *states,
+                                                            int32_t state, int32_t *next);
+
 /* May the text end here? And must it (nothing but white space can follow)? */
 bool shoal_grammar_may_end(const shoal_grammar_states *states, int32_t state);
 bool shoal_grammar_must_end(const shoal_grammar_states *states, int32_t state);
@@ -42,6 +47,9 @@ bool shoal_grammar_must_end(const shoal_grammar_states *states, int32_t state);
 /* The fewest bytes that complete the text; 0 where it may end. Exact, so from every state with a
  * distance above 0 some byte leads to one that is smaller by 1. Not of SHOAL_GRAMMAR_DEAD. */
 int64_t shoal_grammar_distance(const shoal_grammar_states *states, int32_t state);
+
+/* Has the table reached a limit, so that a failed step may succeed in a new one? */
+bool shoal_grammar_states_full(const shoal_grammar_states *states);
 
 /* Number of states so far: they are 0 .. count - 1. */
 int32_t shoal_grammar_state_count(const shoal_grammar_states *states);

@@ -14,6 +14,7 @@
 
 #include "coordinator/serve/api_error.h"
 #include "coordinator/text/chat_template.h"
+#include "coordinator/text/speech.h"
 #include "coordinator/text/tokenizer.h"
 #include "worker/step.h"
 
@@ -26,6 +27,7 @@
 #define SHOAL_API_SEQUENCES_MAX  256
 #define SHOAL_API_BIASES_MAX     1024
 #define SHOAL_API_MESSAGES_MAX   4096
+#define SHOAL_API_TOOLS_MAX      512
 #define SHOAL_API_DETOKENIZE_MAX 65536 /* ids: their text may be hundreds of times longer */
 
 /* What requests are checked against; borrowed by nobody for longer than a call. */
@@ -61,6 +63,7 @@ typedef struct {
                            legal for completions with echo only */
     int64_t min_tokens;
     int32_t priority;
+    shoal_speech_rules speech; /* of a chat: how its answer is read */
 } shoal_api_request;
 
 /* Parse a body. On failure *error is filled, *out is empty, and false is returned. */

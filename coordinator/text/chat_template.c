@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "coordinator/text/json_fields.h"
+#include "coordinator/text/plain_tools.h"
 #include "coordinator/text/template.h"
 #include "coordinator/text/text_file.h"
 #include "proto/arena.h"
@@ -15,11 +16,22 @@
 struct shoal_chat_template {
     shoal_template *program;
     json_t *tokens; /* bos_token and its like; an object */
+    shoal_chat_style style;
     struct tm now;
     bool now_is_fixed;
 };
 
 /* ---- opening --------------------------------------------------------------------------------- */
+
+static shoal_chat_style style_of(const char *text, size_t bytes)
+{
+    const bool tools = memmem(text, bytes, "tool", 4) != NULL;
+    return (shoal_chat_style){
+        .tools = tools,
+        .calls = tools ? shoal_call_format_of(text, bytes) : shoal_plain_calls(),
+        .think = shoal_think_format_of(text, bytes),
+    };
+}
 
 static shoal_status make(const char *text, size_t bytes, const char *name, json_t *tokens,
                          shoal_chat_template **out)
@@ -30,6 +42,7 @@ static shoal_status make(const char *text, size_t bytes, const char *name, json_
     shoal_chat_template *chat = block;
     SHOAL_TRY_GOTO(shoal_template_parse(name, text, bytes, &chat->program), free_block);
     chat->tokens = json_incref(tokens);
+    chat->style = style_of(text, bytes);
     *out = chat;
     return SHOAL_OK;
 
@@ -159,6 +172,11 @@ void shoal_chat_template_close(shoal_chat_template *chat)
     json_decref(chat->tokens);
     shoal_template_close(chat->program);
     shoal_free(chat);
+}
+
+const shoal_chat_style *shoal_chat_template_style(const shoal_chat_template *chat)
+{
+    return &chat->style;
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */

@@ -14,8 +14,17 @@
 #include <time.h>
 
 #include "coordinator/text/growable.h"
+#include "coordinator/text/speech_formats.h"
 
 typedef struct shoal_chat_template shoal_chat_template;
+
+/* What a template teaches its model to write besides content. */
+typedef struct {
+    bool tools; /* it speaks of tools; otherwise messages are made plain for it first
+                   (coordinator/text/plain_tools.h) */
+    const shoal_call_format *calls;  /* NULL: in a way that is not known */
+    const shoal_think_format *think; /* NULL: it knows no reasoning */
+} shoal_chat_style;
 
 /* From a model folder. SHOAL_ERR_NOTFOUND when the model carries none, SHOAL_ERR_DATA with file and
  * line when it cannot be understood. bos_token, eos_token and their like of tokenizer_config.json
@@ -32,6 +41,8 @@ void shoal_chat_template_close(shoal_chat_template *chat);
  * exception, or cannot handle this input; the sentence is its message, with the line. */
 SHOAL_MUST_USE shoal_status shoal_chat_template_render(const shoal_chat_template *chat,
                                                        const json_t *variables, shoal_strbuf *out);
+
+const shoal_chat_style *shoal_chat_template_style(const shoal_chat_template *chat);
 
 /* "2026-11-21 12:34:56", also with a T between date and time. SHOAL_ERR_USAGE for other texts. */
 SHOAL_MUST_USE shoal_status shoal_chat_time_parse(const char *text, struct tm *out);

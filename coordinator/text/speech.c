@@ -55,6 +55,15 @@ bool shoal_speech_opened(const shoal_think_format *think, const char *prompt, si
 
 /* ---- life ---- */
 
+void shoal_speech_destroy(shoal_speech *s)
+{
+    if (!s)
+        return;
+    shoal_speech_pieces_free(&s->pieces);
+    shoal_strbuf_free(&s->held);
+    shoal_free(s);
+}
+
 shoal_status shoal_speech_create(const shoal_speech_rules *rules, shoal_speech **out)
 {
     void *block;
@@ -63,17 +72,12 @@ shoal_status shoal_speech_create(const shoal_speech_rules *rules, shoal_speech *
     s->rules = *rules;
     s->mode = rules->thinking ? THINKING : TALKING;
     s->fresh = rules->thinking;
-    *out = s;
-    return SHOAL_OK;
-}
-
-void shoal_speech_destroy(shoal_speech *s)
-{
-    if (!s)
-        return;
-    shoal_speech_pieces_free(&s->pieces);
-    shoal_strbuf_free(&s->held);
-    shoal_free(s);
+    const shoal_status st = shoal_strbuf_reserve(&s->pieces.text, 1); /* an address for no text */
+    if (st == SHOAL_OK)
+        *out = s;
+    else
+        shoal_speech_destroy(s);
+    return st;
 }
 
 /* ---- content and reasoning ---- */

@@ -41,10 +41,11 @@ static shoal_status collect(shoal_speech_message *m, const shoal_speech_piece *p
     return shoal_strbuf_append(target, text, piece->bytes);
 }
 
-shoal_status shoal_speech_collect(shoal_speech_message *m, const shoal_speech_pieces *pieces)
+shoal_status shoal_speech_collect(shoal_speech_message *m, const char *text,
+                                  const shoal_speech_piece *pieces, size_t count)
 {
-    for (size_t i = 0; i < pieces->count; i++)
-        SHOAL_TRY(collect(m, &pieces->data[i], pieces->text.data + pieces->data[i].begin));
+    for (size_t i = 0; i < count; i++)
+        SHOAL_TRY(collect(m, &pieces[i], text + pieces[i].begin));
     return SHOAL_OK;
 }
 

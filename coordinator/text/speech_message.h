@@ -19,8 +19,9 @@ typedef struct {
     size_t call_count, call_room;
 } shoal_speech_message;
 
-SHOAL_MUST_USE shoal_status shoal_speech_collect(shoal_speech_message *message,
-                                                 const shoal_speech_pieces *pieces);
+/* `text`: what the pieces are parts of. */
+SHOAL_MUST_USE shoal_status shoal_speech_collect(shoal_speech_message *message, const char *text,
+                                                 const shoal_speech_piece *pieces, size_t count);
 void shoal_speech_message_free(shoal_speech_message *message);
 
 #endif

@@ -250,8 +250,13 @@ static void test_bounds_beyond(void **state)
         {C, "'tools':[7]", "tools[0].function", "missing_required_parameter"},
         {C, "'tools':[{'type':'function','function':{'parameters':{}}}]", "tools[0].function.name",
          "missing_required_parameter"},
-        {C, "'tools':[{'function':{'name':'f'}}]", "tools", "unsupported"},
-        {C, "'tools':[{'function':{'name':'f'}}],'tool_choice':'required'", "tools", "unsupported"},
+        {C, "'tools':[{'function':{'name':'f','parameters':7}}]", "tools[0].function.parameters",
+         "invalid_type"},
+        {C, "'parallel_tool_calls':1", "parallel_tool_calls", "invalid_type"},
+        {C, "'tools':[{'function':{'name':'f'}}],'tool_choice':{}", "tool_choice.function",
+         "missing_required_parameter"},
+        {C, "'tools':[{'function':{'name':'f'}}],'tool_choice':{'function':{'name':'g'}}",
+         "tool_choice", "invalid_value"},
         {C, "'tool_choice':'sometimes'", "tool_choice", "invalid_value"},
         {C, "'tool_choice':7", "tool_choice", "invalid_type"},
         {C, "'tool_choice':'required'", "tool_choice", "invalid_value"},
@@ -597,7 +602,7 @@ static void test_chat_refused(void **state)
          "messages[0].tool_calls[0].function.name", "missing_required_parameter"},
         {"[{'role':'assistant','tool_calls':[{'function':{'name':'f','arguments':'{'}}]}]",
          "messages[0].tool_calls[0].function.arguments", "invalid_value"},
-        {"[{'role':'tool','content':'x'}]", "messages", "chat_template_error"},
+        {"[{'role':'developer','content':'x'}]", "messages", "chat_template_error"},
     };
     const shoal_api_context c = context();
     char body[512];
@@ -960,8 +965,8 @@ static void test_no_memory(void **state)
 /* Features that this version refuses by name, where the golden server has them. */
 static const char *refused_today(int number)
 {
-    if ((number >= 14 && number <= 19 && number != 18) || number == 30)
-        return "tools";
+    if (number == 17 || number == 19)
+        return "tool_choice";
     return number >= 20 && number <= 22 ? "response_format" : NULL;
 }
 
@@ -992,7 +997,7 @@ static void set_the_stage(int number, shoal_api_context *c, json_t *body)
     if (number == 44)
         c->context = 8;
     if (number == 46)
-        json_object_set_new(message, "role", json_string("tool"));
+        json_object_set_new(message, "role", json_string("developer"));
 }
 
 static void check_golden(int number, json_t *golden)

@@ -224,7 +224,8 @@ static void push(shoal_speech *speech, const char *text, size_t bytes, bool fina
 {
     const shoal_speech_pieces *pieces;
     assert_int_equal(shoal_speech_push(speech, text, bytes, final, &pieces), SHOAL_OK);
-    assert_int_equal(shoal_speech_collect(message, pieces), SHOAL_OK);
+    assert_int_equal(shoal_speech_collect(message, pieces->text.data, pieces->data, pieces->count),
+                     SHOAL_OK);
 }
 
 /* The text in pieces of these sizes; the last one takes the rest, and the end comes by itself. */

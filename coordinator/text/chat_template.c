@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "coordinator/text/builtin_templates.h"
 #include "coordinator/text/json_fields.h"
 #include "coordinator/text/plain_tools.h"
 #include "coordinator/text/template.h"
@@ -70,26 +71,25 @@ static shoal_status read_file(const char *folder, const char *name, size_t most,
     return st == SHOAL_ERR_NOTFOUND ? SHOAL_OK : st;
 }
 
-/* tokenizer_config.json, or an empty object when there is none. */
-static shoal_status read_config(const char *folder, json_t **out)
+/* A JSON file of the folder, or an empty object when there is none. */
+static shoal_status read_object(const char *folder, const char *name, json_t **out)
 {
-    static const char name[] = "tokenizer_config.json";
     shoal_strbuf text = {0};
     json_error_t error = {0};
     bool found;
     const shoal_status st = read_file(folder, name, CONFIG_FILE_MAX, &text, &found);
-    json_t *config =
+    json_t *object =
         found ? json_loadb(text.data, text.bytes, JSON_ALLOW_NUL, &error) : json_object();
     shoal_strbuf_free(&text);
-    if (st == SHOAL_OK && json_is_object(config)) {
-        *out = config;
+    if (st == SHOAL_OK && json_is_object(object)) {
+        *out = object;
         return SHOAL_OK;
     }
-    json_decref(config);
+    json_decref(object);
     if (st != SHOAL_OK)
         return st;
-    return shoal_fail(SHOAL_ERR_DATA, "%s: line %d: %s", name, config ? 1 : error.line,
-                      config ? "not an object" : error.text);
+    return shoal_fail(SHOAL_ERR_DATA, "%s: line %d: %s", name, object ? 1 : error.line,
+                      object ? "not an object" : error.text);
 }
 
 /* Special tokens stand in the file as strings, or as objects with "content". */
@@ -127,12 +127,30 @@ static const json_t *template_in(const json_t *config)
     return NULL;
 }
 
+/* The model carries none; its family may have one form. */
+static shoal_status open_builtin(const char *folder, json_t *tokens, shoal_chat_template **out)
+{
+    json_t *config;
+    SHOAL_TRY(read_object(folder, "config.json", &config));
+    const char *family = json_string_value(json_object_get(config, "model_type"));
+    const json_int_t vocab = json_integer_value(json_object_get(config, "vocab_size"));
+    const char *text = family ? shoal_builtin_template(family, vocab) : NULL;
+    const shoal_status st =
+        text ? make(text, strlen(text), "the chat template of this family", tokens, out)
+             : shoal_fail(SHOAL_ERR_NOTFOUND,
+                          "%s: the model has no chat template; put one into the folder as "
+                          "chat_template.jinja",
+                          folder);
+    json_decref(config);
+    return st;
+}
+
 static shoal_status open_from_config(const char *folder, const json_t *config, json_t *tokens,
                                      shoal_chat_template **out)
 {
     const json_t *text = template_in(config);
     if (!text)
-        return shoal_fail(SHOAL_ERR_NOTFOUND, "%s: the model has no chat template", folder);
+        return open_builtin(folder, tokens, out);
     if (!json_is_string(text))
         return shoal_fail(SHOAL_ERR_DATA, "tokenizer_config.json: the chat template is no string");
     return make(json_string_value(text), json_string_length(text),
@@ -156,7 +174,7 @@ shoal_status shoal_chat_template_open(const char *folder, shoal_chat_template **
 {
     shoal_status st = SHOAL_OK;
     json_t *config, *tokens = NULL;
-    SHOAL_TRY(read_config(folder, &config));
+    SHOAL_TRY(read_object(folder, "tokenizer_config.json", &config));
     SHOAL_TRY_GOTO(tokens_of(config, &tokens), free_config);
     st = open_with(folder, config, tokens, out);
     json_decref(tokens);

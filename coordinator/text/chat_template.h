@@ -3,7 +3,8 @@
  * A template is a program in the Jinja of model files; rendering runs it over the messages with
  * limits on steps, memory and output (coordinator/text/template.h). It comes from the model alone:
  * chat_template.jinja, or "chat_template" of tokenizer_config.json (a string, or a list of named
- * ones of which "default" is taken). Requests never bring templates. Read-only once open: any
+ * ones of which "default" is taken), else a built-in one where the model's family is known
+ * (coordinator/text/builtin_templates.h). Requests never bring templates. Read-only once open: any
  * number of threads may render. */
 #ifndef SHOAL_COORDINATOR_TEXT_CHAT_TEMPLATE_H
 #define SHOAL_COORDINATOR_TEXT_CHAT_TEMPLATE_H
@@ -26,7 +27,7 @@ typedef struct {
     const shoal_think_format *think; /* NULL: it knows no reasoning */
 } shoal_chat_style;
 
-/* From a model folder. SHOAL_ERR_NOTFOUND when the model carries none, SHOAL_ERR_DATA with file and
+/* From a model folder. SHOAL_ERR_NOTFOUND when there is none, SHOAL_ERR_DATA with file and
  * line when it cannot be understood. bos_token, eos_token and their like of tokenizer_config.json
  * become variables. */
 SHOAL_MUST_USE shoal_status shoal_chat_template_open(const char *folder, shoal_chat_template **out);

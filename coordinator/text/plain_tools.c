@@ -5,11 +5,9 @@
 
 #include "coordinator/text/growable.h"
 
-static const char before_tools[] =
-    "You can call functions. They are described here, one JSON object a line:\n<tools>\n";
-static const char after_tools[] =
-    "</tools>\nTo call one, answer with its name and arguments as JSON between tags:\n"
-    "<tool_call>\n{\"name\": NAME, \"arguments\": {...}}\n</tool_call>";
+static const char before_tools[] = "You can call these functions:\n<tools>\n";
+static const char after_tools[] = "</tools>\nTo call one, answer\n<tool_call>\n"
+                                  "{\"name\": NAME, \"arguments\": {...}}\n</tool_call>";
 
 const shoal_call_format *shoal_plain_calls(void)
 {

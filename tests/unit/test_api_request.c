@@ -994,8 +994,7 @@ static void check_refusal(int number, const shoal_api_error *error, const json_t
 static void set_the_stage(int number, shoal_api_context *c, json_t *body)
 {
     json_t *message = json_array_get(json_object_get(body, "messages"), 0);
-    if (number == 44)
-        c->context = 8;
+    c->context = number == 44 ? 8 : 2048; /* descriptions of tools are long */
     if (number == 46)
         json_object_set_new(message, "role", json_string("developer"));
 }

@@ -4,8 +4,8 @@
     check_api.py SHOAL_BINARY [--url http://HOST:PORT] [--key KEY] [--only WORD]
 
 Starts `shoal serve` on the small model with a key and a body limit, or asks the server at --url.
-Nothing depends on what a model says, except that greedy decoding repeats itself. Tools and
-constrained formats are left out.
+Nothing depends on what a model says, except that greedy decoding repeats itself. Forms of answers
+are in test_guided.py.
 """
 import json
 import os
@@ -409,6 +409,56 @@ def _(api):
     stream.read(2)
     stream.close()
     api.chat(max_tokens=2)
+
+
+# ---- tools
+
+def function(name, properties):
+    return {"type": "function", "function": {"name": name, "parameters": {
+        "type": "object", "properties": properties, "required": sorted(properties),
+        "additionalProperties": False}}}
+
+
+TOOLS = [function("set_lamp", {"on": {"type": "boolean"}}),
+         function("set_volume", {"level": {"enum": [1, 2, 3]}})]
+
+
+@behaviour("tools: no call when tool_choice is none")
+def _(api):
+    choice = api.say(tools=TOOLS, tool_choice="none")
+    need("tool_calls" not in choice["message"], f"{choice}")
+    need(choice["finish_reason"] in ("stop", "length"), f"{choice}")
+
+
+@behaviour("tools: left to the model, an answer is content or calls")
+def _(api):
+    choice = api.say(tools=TOOLS)
+    message = choice["message"]
+    need(isinstance(message["content"], str) or message["tool_calls"], f"{choice}")
+
+
+@behaviour("tools: the prompt holds them, and results of calls")
+def _(api):
+    def tokens(**more):
+        return api.chat(max_tokens=1, **more)["usage"]["prompt_tokens"]
+    call = {"id": "c1", "type": "function",
+            "function": {"name": "set_lamp", "arguments": '{"on": true}'}}
+    history = [{"role": "user", "content": "Lamp on."},
+               {"role": "assistant", "content": None, "tool_calls": [call]},
+               {"role": "tool", "tool_call_id": "c1", "content": "done"}]
+    need(tokens(tools=TOOLS) > tokens(), "the prompt is not longer")
+    need(tokens(messages=history) > tokens(messages=history[:1]), "the prompt is not longer")
+
+
+@behaviour("tools: a function without a name, a choice that does not exist")
+def _(api):
+    for fields, name in (({"tools": [{"type": "function", "function": {}}]}, "name"),
+                         ({"tools": TOOLS, "tool_choice": "perhaps"}, "tool_choice"),
+                         ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {
+                             "name": "no_such"}}}, "tool_choice"),
+                         ({"tool_choice": "required"}, "tool_choice")):
+        error = api.refused(api.ask("POST", CHAT, api.chat_request(**fields)))
+        need(name in f"{error['param']} {error['message']}", f"{error}")
 
 
 # ---- completions

@@ -8,7 +8,7 @@
 
 /* How much of every array the parts need. */
 typedef struct {
-    int32_t tokens, pages, history, biases;
+    int32_t tokens, pages, history, biases, mask_words;
 } step_counts;
 
 static int32_t token_at(const shoal_step_part *part, int64_t index)
@@ -32,6 +32,7 @@ static step_counts counts_of(const shoal_step_part *part)
         .pages = (int32_t)shoal_ceil_div(part->position + part->rows, SHOAL_PAGE),
         .history = wants_history(part) ? (int32_t)(part->prompt_count + part->output_count) : 0,
         .biases = part->want == SHOAL_WANT_TOKEN ? part->bias_count : 0,
+        .mask_words = part->want == SHOAL_WANT_TOKEN && part->mask ? part->mask_words : 0,
     };
 }
 
@@ -41,6 +42,7 @@ static void advance(step_counts *at, const step_counts *by)
     at->pages += by->pages;
     at->history += by->history;
     at->biases += by->biases;
+    at->mask_words += by->mask_words;
 }
 
 static void fill_part(const shoal_step_part *part, const step_counts *at, const step_counts *counts,
@@ -59,7 +61,7 @@ static void fill_part(const shoal_step_part *part, const step_counts *at, const 
         .history_prompt = counts->history ? (int32_t)part->prompt_count : 0,
         .first_bias = at->biases,
         .bias_count = counts->biases,
-        .allowed_first = -1,
+        .allowed_first = counts->mask_words ? at->mask_words : -1,
         .sampling = *part->sampling,
     };
     for (int32_t k = 0; k < counts->tokens; k++)
@@ -70,6 +72,9 @@ static void fill_part(const shoal_step_part *part, const step_counts *at, const 
     if (counts->biases)
         memcpy(draft->biases + at->biases, part->biases,
                (size_t)counts->biases * sizeof *part->biases);
+    if (counts->mask_words)
+        memcpy(draft->masks + at->mask_words, part->mask,
+               (size_t)counts->mask_words * sizeof *part->mask);
 }
 
 shoal_status shoal_step_build(shoal_step_builder *builder, const shoal_step_part *parts, int count,
@@ -82,15 +87,15 @@ shoal_status shoal_step_build(shoal_step_builder *builder, const shoal_step_part
         advance(&all, &counts);
     }
     const uint64_t bytes =
-        shoal_step_bytes(count, all.tokens, all.pages, all.history, all.biases, 0);
+        shoal_step_bytes(count, all.tokens, all.pages, all.history, all.biases, all.mask_words);
     if (bytes > builder->room) {
         SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_WIRE, bytes, 1, &builder->block));
         builder->room = bytes;
     }
     memset(builder->block, 0, bytes);
     builder->bytes = bytes;
-    shoal_step_layout(builder->block, count, all.tokens, all.pages, all.history, all.biases, 0,
-                      &draft);
+    shoal_step_layout(builder->block, count, all.tokens, all.pages, all.history, all.biases,
+                      all.mask_words, &draft);
     draft.step->number = number;
     for (int i = 0; i < count; i++) {
         const step_counts counts = counts_of(&parts[i]);

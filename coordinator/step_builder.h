@@ -22,6 +22,8 @@ typedef struct {
     const shoal_sampling *sampling;
     const shoal_step_bias *biases;
     int32_t bias_count;
+    const uint32_t *mask; /* a bit per id that may be chosen; NULL: all may */
+    int32_t mask_words;
 } shoal_step_part;
 
 typedef struct {

@@ -24,7 +24,8 @@ for f in "${code[@]}"; do
     case $f in
     *.c)
         folder=$(dirname "$f")
-        grep -qsw "$(basename "$f" .c)" "$folder/CMakeLists.txt" "${folder%/*}/CMakeLists.txt" ||
+        until [ -f "$folder/CMakeLists.txt" ]; do folder=$(dirname "$folder"); done
+        grep -qw "$(basename "$f" .c)" "$folder/CMakeLists.txt" ||
             complain "$f: no CMakeLists.txt names it"
         ;;
     esac

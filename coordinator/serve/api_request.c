@@ -117,5 +117,6 @@ void shoal_api_request_free(shoal_api_request *request)
         shoal_strbuf_free(&request->stops[i]);
     shoal_free(request->prompts);
     shoal_free(request->biases);
+    shoal_token_masks_release(request->masks);
     *request = (shoal_api_request){0};
 }

@@ -14,6 +14,7 @@
 
 #include "coordinator/serve/api_error.h"
 #include "coordinator/text/chat_template.h"
+#include "coordinator/text/grammar/token_masks.h"
 #include "coordinator/text/speech.h"
 #include "coordinator/text/tokenizer.h"
 #include "worker/step.h"
@@ -37,6 +38,7 @@ typedef struct {
     const shoal_chat_template *chat;  /* NULL: no template; chat is refused */
     int64_t vocab;                    /* width of the logits */
     int64_t context;                  /* longest sequence, tokens */
+    const shoal_vocab_trie *trie;     /* NULL: answers cannot be held to a form */
 } shoal_api_context;
 
 typedef struct {
@@ -64,6 +66,8 @@ typedef struct {
     int64_t min_tokens;
     int32_t priority;
     shoal_speech_rules speech; /* of a chat: how its answer is read */
+    shoal_token_masks *masks; /* of the form an answer must have, NULL: any text; the form ends the
+                                 text, so ignore_eos and min_tokens mean nothing beside it */
 } shoal_api_request;
 
 /* Parse a body. On failure *error is filled, *out is empty, and false is returned. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/serve/api_format.h"
 #include "coordinator/serve/api_ids.h"
 #include "coordinator/text/json_fields.h"
 #include "proto/arena.h"
@@ -236,35 +237,6 @@ static bool read_logprobs(const shoal_fields *fields, shoal_api_request *out)
     return true;
 }
 
-static bool read_format(const shoal_fields *fields)
-{
-    shoal_api_error *error = fields->error;
-    json_t *format, *type, *schema = NULL;
-    if (!shoal_field_value(fields, "response_format", JSON_OBJECT, &format))
-        return false;
-    if (!format)
-        return true;
-    const shoal_fields inner = {format, "response_format.", error};
-    if (!shoal_field_required(&inner, "type", JSON_STRING, &type))
-        return false;
-    const char *name = json_string_value(type);
-    if (strcmp(name, "text") == 0)
-        return true;
-    if (strcmp(name, "json_schema") == 0) {
-        if (!shoal_field_required(&inner, "json_schema", JSON_OBJECT, &schema))
-            return false;
-        const shoal_fields innermost = {schema, "response_format.json_schema.", error};
-        if (!shoal_field_required(&innermost, "schema", JSON_OBJECT, &schema))
-            return false;
-    } else if (strcmp(name, "json_object") != 0) {
-        return shoal_field_refuse(error, SHOAL_CODE_VALUE, "response_format.type",
-                                  "must be one of text, json_object, json_schema");
-    }
-    return shoal_api_refuse(error, 400, SHOAL_CODE_UNSUPPORTED, "response_format",
-                            "'response_format' of type '%s' is not supported in this version.",
-                            name);
-}
-
 bool shoal_api_read_settings(const shoal_api_context *context, const shoal_fields *fields,
                              shoal_api_request *out)
 {
@@ -273,5 +245,5 @@ bool shoal_api_read_settings(const shoal_api_context *context, const shoal_field
            read_choices(fields, out) && read_logprobs(fields, out) &&
            read_sampling(context, fields, out) && read_limits(fields, out) &&
            read_stops(context, fields, out) && read_stop_ids(context, fields, out) &&
-           read_biases(context, fields, out) && read_format(fields);
+           read_biases(context, fields, out) && shoal_api_read_format(context, fields, out);
 }

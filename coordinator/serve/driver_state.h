@@ -74,6 +74,9 @@ void shoal_driver_end_entry(shoal_driver *driver, const shoal_journal_entry *ent
 /* End an entry of the journal with an error event, and forget it. */
 void shoal_driver_fail_entry(shoal_driver *driver, uint64_t id, shoal_cause cause);
 
+/* Find out which tokens may come next. False: none, or there is no memory; it has ended. */
+bool shoal_driver_look_ahead(shoal_driver *driver, shoal_journal_entry *entry);
+
 /* Hand the collected events over and notify. */
 void shoal_driver_post(shoal_driver *driver);
 

@@ -54,6 +54,8 @@ static shoal_status build(shoal_driver *d, const shoal_schedule *plan, double no
             .biases = entry->biases,
             .bias_count = (int32_t)shoal_journal_biases(entry),
         };
+        if (entry->guide)
+            d->parts[i].mask = shoal_guide_mask(entry->guide, &d->parts[i].mask_words);
     }
     return shoal_step_build(&d->builder, d->parts, plan->count, ++d->engine->steps);
 }
@@ -121,6 +123,34 @@ static void acquit(shoal_driver *d, shoal_journal_entry *entry)
     entry->apart = false;
 }
 
+/* Not for want of memory: the vocabulary or a limit of the form is to blame. */
+static void fail_form(shoal_driver *d, uint64_t id, shoal_status st)
+{
+    shoal_log(SHOAL_LOG_WARN, "form", "sequence %llu: %s", (unsigned long long)id,
+              shoal_error_text());
+    shoal_driver_fail_entry(d, id,
+                            st == SHOAL_ERR_TEMPORARY ? SHOAL_CAUSE_MEMORY : SHOAL_CAUSE_FORM);
+}
+
+bool shoal_driver_look_ahead(shoal_driver *d, shoal_journal_entry *entry)
+{
+    const shoal_status st = shoal_journal_look(entry);
+    if (st != SHOAL_OK)
+        fail_form(d, entry->id, st);
+    return st == SHOAL_OK;
+}
+
+/* A form that is complete ends the text, and one that may be complete when nothing can follow. */
+static shoal_finish finish_of(const shoal_journal_entry *entry, bool stops)
+{
+    if (stops || (entry->guide && shoal_guide_must_end(entry->guide)))
+        return SHOAL_FINISH_STOP;
+    if (shoal_journal_output(entry) < entry->max_tokens)
+        return SHOAL_FINISH_NONE;
+    return entry->guide && shoal_guide_may_end(entry->guide) ? SHOAL_FINISH_STOP
+                                                             : SHOAL_FINISH_LENGTH;
+}
+
 static void take_token(shoal_driver *d, shoal_journal_entry *entry,
                        const shoal_sequence_result *result, double now)
 {
@@ -129,21 +159,21 @@ static void take_token(shoal_driver *d, shoal_journal_entry *entry,
         .has_token = true,
         .hidden = shoal_journal_stops(entry, result->token),
     };
-    if (shoal_ids_push(&entry->tokens, result->token) != SHOAL_OK) {
-        shoal_driver_fail_entry(d, entry->id, SHOAL_CAUSE_MEMORY);
+    const shoal_status st = shoal_journal_take(entry, result->token);
+    if (st != SHOAL_OK) {
+        fail_form(d, entry->id, st);
         return;
     }
     copy_token(result, &event.token);
     acquit(d, entry);
     note_token(d, entry, now);
     d->progressed = true;
-    if (event.hidden)
-        event.finish = SHOAL_FINISH_STOP;
-    else if (shoal_journal_output(entry) >= entry->max_tokens)
-        event.finish = SHOAL_FINISH_LENGTH;
+    event.finish = finish_of(entry, event.hidden);
     shoal_driver_push_event(&d->events, &event);
     if (event.finish != SHOAL_FINISH_NONE)
         shoal_driver_end_entry(d, entry, event.finish);
+    else
+        (void)shoal_driver_look_ahead(d, entry);
 }
 
 /* Before the scheduler hears that the step was done: what an error spoilt must not be found in the

@@ -43,6 +43,8 @@ static void admit(shoal_driver *d, shoal_journal_entry *entry)
     } else if (shoal_scheduler_add(d->scheduler, &wanted) != SHOAL_OK) {
         shoal_log(SHOAL_LOG_WARN, "schedule", "%s", shoal_error_text());
         shoal_driver_fail_entry(d, id, SHOAL_CAUSE_MEMORY);
+    } else {
+        (void)shoal_driver_look_ahead(d, entry);
     }
 }
 
@@ -73,6 +75,8 @@ static void take_inbox(shoal_driver *d)
         admit(d, shoal_journal_at(&inbox, i));
     for (int i = 0; i < cancel_count; i++)
         cancel(d, &cancels[i]);
+    if (d->events.count > 0) /* some could not be admitted, and perhaps no step follows */
+        shoal_driver_post(d);
     shoal_id_map_free(&inbox);
     shoal_free(cancels);
 }

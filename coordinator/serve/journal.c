@@ -41,6 +41,9 @@ shoal_status shoal_journal_entry_create(uint64_t id, const shoal_journal_order *
     };
     SHOAL_TRY_GOTO(shoal_ids_append(&e->tokens, order->prompt), fail);
     SHOAL_TRY_GOTO(copy_rules(order, e), fail);
+    if (order->masks)
+        SHOAL_TRY_GOTO(
+            shoal_guide_create(order->masks, order->stop_ids, order->stop_count, &e->guide), fail);
     *out = e;
     return SHOAL_OK;
 
@@ -56,6 +59,7 @@ void shoal_journal_entry_destroy(shoal_journal_entry *entry)
     shoal_ids_free(&entry->tokens);
     shoal_free(entry->biases);
     shoal_free(entry->stop_ids);
+    shoal_guide_destroy(entry->guide);
     shoal_free(entry);
 }
 
@@ -99,9 +103,24 @@ bool shoal_journal_stops(const shoal_journal_entry *entry, int32_t token)
     return false;
 }
 
+shoal_status shoal_journal_look(shoal_journal_entry *entry)
+{
+    if (!entry->guide)
+        return SHOAL_OK;
+    return shoal_guide_look(entry->guide, entry->max_tokens - shoal_journal_output(entry) - 1);
+}
+
+shoal_status shoal_journal_take(shoal_journal_entry *entry, int32_t token)
+{
+    SHOAL_TRY(shoal_ids_push(&entry->tokens, token));
+    if (!entry->guide || shoal_journal_stops(entry, token))
+        return SHOAL_OK;
+    return shoal_guide_take(entry->guide, token);
+}
+
 int shoal_journal_biases(const shoal_journal_entry *entry)
 {
-    const bool early = shoal_journal_output(entry) < entry->min_tokens;
+    const bool early = !entry->guide && shoal_journal_output(entry) < entry->min_tokens;
     return entry->bias_count + (early ? entry->stop_count : 0);
 }
 

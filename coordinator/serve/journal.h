@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "coordinator/serve/id_map.h"
+#include "coordinator/text/grammar/guide.h"
 #include "coordinator/text/growable.h"
 #include "worker/step.h"
 
@@ -30,9 +31,10 @@ typedef struct {
     shoal_sampling sampling;
     shoal_step_bias *biases; /* the client's; then one that bans each stop id */
     int bias_count, stop_count;
-    int32_t *stop_ids; /* [stop_count] */
-    int losses;        /* in a row */
-    bool apart;        /* replayed alone, because it was there when workers died */
+    int32_t *stop_ids;  /* [stop_count] */
+    shoal_guide *guide; /* where its output stands in the form it must have; NULL: any text */
+    int losses;         /* in a row */
+    bool apart;         /* replayed alone, because it was there when workers died */
     double submitted, scheduled, first_token, last_token; /* clock; 0: not yet */
 } shoal_journal_entry;
 
@@ -50,6 +52,7 @@ typedef struct {
     int bias_count;
     const int32_t *stop_ids;
     int stop_count;
+    shoal_token_masks *masks; /* of the form of its output, shared; NULL: any text */
 } shoal_journal_order;
 
 SHOAL_MUST_USE shoal_status shoal_journal_entry_create(uint64_t id,
@@ -74,7 +77,15 @@ int64_t shoal_journal_output(const shoal_journal_entry *entry);
 /* Is this one of its stop ids? */
 bool shoal_journal_stops(const shoal_journal_entry *entry, int32_t token);
 
-/* Biases of the next step: until min_tokens are out, stop ids are banned. */
+/* Before the next step: which tokens may come, where the output must have a form. Fails as
+ * shoal_guide_look does. */
+SHOAL_MUST_USE shoal_status shoal_journal_look(shoal_journal_entry *entry);
+
+/* Append a sampled token. SHOAL_ERR_TEMPORARY for want of memory; else as shoal_guide_take. */
+SHOAL_MUST_USE shoal_status shoal_journal_take(shoal_journal_entry *entry, int32_t token);
+
+/* Biases of the next step: until min_tokens are out, stop ids are banned, except from a form, which
+ * says itself where the text may end. */
 int shoal_journal_biases(const shoal_journal_entry *entry);
 
 /* It was in the step when its generation was lost. False: once too often. */

@@ -111,7 +111,7 @@ void shoal_reply_order(const shoal_reply *r, int index, uint64_t seed, int32_t *
     const shoal_api_request *q = &r->request;
     int stops = q->stop_id_count;
     memcpy(stop_ids, q->stop_ids, (size_t)stops * sizeof *stop_ids);
-    for (int i = 0; i < r->context->eos_count && !q->ignore_eos; i++)
+    for (int i = 0; i < r->context->eos_count && (q->masks || !q->ignore_eos); i++)
         stop_ids[stops++] = r->context->eos[i];
     *out = (shoal_journal_order){
         .prompt = &prompt_of(r, index)->ids,
@@ -123,6 +123,7 @@ void shoal_reply_order(const shoal_reply *r, int index, uint64_t seed, int32_t *
         .bias_count = q->bias_count,
         .stop_ids = stop_ids,
         .stop_count = stops,
+        .masks = q->masks,
     };
     out->sampling.choice = (uint32_t)(index % q->best_of);
     if (!q->seed_given)
@@ -443,6 +444,10 @@ static void explain(shoal_cause cause, shoal_api_error *error)
                                "Workers died twice while they computed this request.");
         break;
     case SHOAL_CAUSE_MEMORY: shoal_refusal_memory(error); break;
+    case SHOAL_CAUSE_FORM:
+        (void)shoal_api_refuse(error, 500, "form_unreachable", NULL,
+                               "No token of this model goes on in the form that was asked for.");
+        break;
     default: shoal_refusal_cut_off(error);
     }
 }

@@ -29,6 +29,7 @@ typedef struct {
     shoal_driver *driver;
     shoal_desk *desk;
     shoal_metrics *metrics;
+    shoal_vocab_trie trie; /* empty when the tokenizer allows none */
     char fingerprint[16];
     int64_t started_at; /* seconds since 1970 */
     double began;
@@ -340,10 +341,24 @@ static shoal_status start_driver(service *s)
     return shoal_driver_start(&settings, &s->driver);
 }
 
+/* A tokenizer that allows no trie only means that answers cannot be held to a form. */
+static shoal_status build_trie(service *s)
+{
+    if (!s->settings->tokenizer)
+        return SHOAL_OK;
+    const shoal_status st = shoal_vocab_trie_build(s->settings->tokenizer,
+                                                   s->settings->blueprint->model->vocab, &s->trie);
+    if (st != SHOAL_ERR_USAGE)
+        return st;
+    shoal_log(SHOAL_LOG_WARN, "form", "%s: constrained answers are refused", shoal_error_text());
+    return SHOAL_OK;
+}
+
 static shoal_status open_desk(service *s)
 {
     const shoal_service_settings *g = s->settings;
     const shoal_blueprint *b = g->blueprint;
+    SHOAL_TRY(build_trie(s));
     make_fingerprint(s);
     const shoal_desk_settings settings = {
         .driver = s->driver,
@@ -351,6 +366,7 @@ static shoal_status open_desk(service *s)
         .api = {.model_name = g->model_name,
                 .tokenizer = g->tokenizer,
                 .chat = g->chat,
+                .trie = s->trie.nodes ? &s->trie : NULL,
                 .vocab = b->model->vocab,
                 .context = b->context < b->kv_tokens ? b->context : b->kv_tokens},
         .replies = {.tokenizer = g->tokenizer,
@@ -386,6 +402,7 @@ static void close_parts(service *s)
     shoal_driver_destroy(s->driver);
     shoal_end_signals_listen(NULL);
     shoal_http_server_close(s->http);
+    shoal_vocab_trie_free(&s->trie);
     shoal_metrics_destroy(s->metrics);
     shoal_free(s->ranks);
 }

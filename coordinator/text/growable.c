@@ -8,7 +8,7 @@
 /* A first block that most words and sentences fit in. */
 #define FIRST 64u
 
-static shoal_status grow(void **block, size_t size, size_t used, size_t more, size_t *capacity)
+shoal_status shoal_grow(void **block, size_t size, size_t used, size_t more, size_t *capacity)
 {
     uint64_t need;
     if (!shoal_add_u64(used, more, &need))
@@ -28,7 +28,7 @@ static shoal_status grow(void **block, size_t size, size_t used, size_t more, si
 shoal_status shoal_strbuf_reserve(shoal_strbuf *buf, size_t more)
 {
     void *block = buf->data;
-    SHOAL_TRY(grow(&block, 1, buf->bytes, more, &buf->capacity));
+    SHOAL_TRY(shoal_grow(&block, 1, buf->bytes, more, &buf->capacity));
     buf->data = block;
     return SHOAL_OK;
 }
@@ -51,7 +51,7 @@ void shoal_strbuf_free(shoal_strbuf *buf)
 shoal_status shoal_ids_reserve(shoal_ids *ids, size_t more)
 {
     void *block = ids->data;
-    SHOAL_TRY(grow(&block, sizeof *ids->data, ids->count, more, &ids->capacity));
+    SHOAL_TRY(shoal_grow(&block, sizeof *ids->data, ids->count, more, &ids->capacity));
     ids->data = block;
     return SHOAL_OK;
 }
@@ -85,7 +85,7 @@ shoal_status shoal_spans_push(shoal_spans *spans, size_t begin, size_t end)
         return SHOAL_OK;
     if (spans->count == spans->capacity) {
         void *block = spans->data;
-        SHOAL_TRY(grow(&block, sizeof *spans->data, spans->count, 1, &spans->capacity));
+        SHOAL_TRY(shoal_grow(&block, sizeof *spans->data, spans->count, 1, &spans->capacity));
         spans->data = block;
     }
     spans->data[spans->count++] = (shoal_span){begin, end};

@@ -31,6 +31,10 @@ typedef struct {
     size_t count, capacity;
 } shoal_spans;
 
+/* For vectors of other things: make room for `more` elements of `size` bytes behind `used`. */
+SHOAL_MUST_USE shoal_status shoal_grow(void **block, size_t size, size_t used, size_t more,
+                                       size_t *capacity);
+
 /* Make room for `more` further bytes. */
 SHOAL_MUST_USE shoal_status shoal_strbuf_reserve(shoal_strbuf *buf, size_t more);
 SHOAL_MUST_USE shoal_status shoal_strbuf_append(shoal_strbuf *buf, const char *text, size_t bytes);

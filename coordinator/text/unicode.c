@@ -189,3 +189,8 @@ uint32_t shoal_unicode_upper(uint32_t c)
 {
     return (uint32_t)utf8proc_toupper((utf8proc_int32_t)c);
 }
+
+const char *shoal_unicode_category(uint32_t c)
+{
+    return utf8proc_category_string((int32_t)c);
+}

@@ -34,6 +34,9 @@ bool shoal_unicode_is_printable(uint32_t c);
 bool shoal_unicode_is_letter(uint32_t c);
 bool shoal_unicode_is_digit(uint32_t c);
 
+/* The general category: two letters ("Lu"), a constant string. */
+const char *shoal_unicode_category(uint32_t c);
+
 /* The one character it is in the other case. */
 uint32_t shoal_unicode_lower(uint32_t c);
 uint32_t shoal_unicode_upper(uint32_t c);

@@ -34,9 +34,12 @@ static const shoal_api_context *context(void)
     static shoal_api_context c = {.model_name = "m", .vocab = VOCAB, .context = CONTEXT};
     static shoal_tokenizer *tokenizer;
     static shoal_chat_template *chat;
+    static shoal_vocab_trie trie;
     if (!tokenizer) {
         must(shoal_tokenizer_open_memory(json, sizeof json - 1, "made", &tokenizer) == SHOAL_OK);
         must(shoal_chat_template_parse(CHAT_TINY, sizeof CHAT_TINY - 1, "tiny", &chat) == SHOAL_OK);
+        must(shoal_vocab_trie_build(tokenizer, VOCAB, &trie) == SHOAL_OK);
+        c.trie = &trie;
         c.tokenizer = tokenizer;
         c.chat = chat;
     }

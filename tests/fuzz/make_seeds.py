@@ -114,6 +114,12 @@ def api_request_seeds():
                           "chat_template_kwargs": {"mood": "good"}})
     yield b"1" + compact(dict(shared, prompt=["ab", "c"], logprobs=2, best_of=3))
     yield b"1" + compact({"prompt": [[1, 2], [3]], "echo": True, "max_tokens": 0})
+    schema = {"type": "object", "properties": {"a": {"type": ["integer", "null"]}}}
+    yield b"0" + compact({"messages": [user], "response_format": {
+        "type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": schema}}})
+    yield b"1" + compact({"prompt": "ab", "guided_json": json.dumps(schema)})
+    yield b"1" + compact({"prompt": "ab", "guided_regex": "[a-c]{1,3}(x|\\d)*"})
+    yield b"1" + compact({"prompt": "ab", "structured_outputs": {"choice": ["ab", "c"]}})
     yield b"2" + compact({"prompt": "ab", "add_special_tokens": False})
     yield b"2" + compact({"messages": [user]})
     yield b"3" + compact({"tokens": [0, 1, 2]})

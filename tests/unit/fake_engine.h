@@ -2,7 +2,8 @@
  *
  * Its cache holds tokens instead of keys and values. A sequence's next token is a hash of what its
  * pages hold from position 0 on, so a wrong page, a forgotten row or a stale cache changes the
- * answer. Every generation begins with garbage in all pages. */
+ * answer. A mask moves it on to the next token that is allowed. Every generation begins with
+ * garbage in all pages. */
 #ifndef SHOAL_TESTS_UNIT_FAKE_ENGINE_H
 #define SHOAL_TESTS_UNIT_FAKE_ENGINE_H
 
@@ -46,6 +47,18 @@ static inline int32_t fake_next(const int32_t *tokens, int64_t count)
     return (int32_t)((h >> 33) % FAKE_VOCAB);
 }
 
+/* The first token from this one on, in a circle, that the mask of the sequence allows. */
+static inline int32_t fake_allowed(const shoal_step_view *view, const shoal_step_sequence *s,
+                                   int32_t token)
+{
+    if (s->allowed_first < 0)
+        return token;
+    const uint32_t *mask = view->masks + s->allowed_first;
+    for (int i = 0; i < FAKE_VOCAB && !(mask[token / 32] >> (token % 32) & 1); i++)
+        token = (token + 1) % FAKE_VOCAB;
+    return token;
+}
+
 static bool fake_dies(const shoal_step_view *view)
 {
     const int step = fake.steps++;
@@ -78,7 +91,7 @@ static void fake_sequence(fake_engine *e, const shoal_step_view *view, int index
     if (overflow)
         result->failed_layer = 1;
     else if (s->want == SHOAL_WANT_TOKEN)
-        result->token = fake_next(known, count);
+        result->token = fake_allowed(view, s, fake_next(known, count));
 }
 
 static shoal_status fake_step(shoal_engine *engine, const void *block, uint64_t bytes,

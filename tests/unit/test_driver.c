@@ -11,6 +11,7 @@
 #include "coordinator/serve/driver.h"
 #include "coordinator/serve/restart_policy.h"
 #include "tests/unit/fake_engine.h"
+#include "tests/unit/made_vocab.h"
 
 #define SEQUENCES_MAX 24
 
@@ -20,7 +21,8 @@ typedef struct {
     uint64_t id;
     int64_t max_tokens, output;
     int32_t expected[FAKE_CONTEXT];
-    shoal_finish finish;
+    shoal_token_masks *masks; /* of the form it must have, or NULL */
+    shoal_finish finish, expected_finish;
     shoal_cause cause;
     bool cancelled;
 } talk;
@@ -100,8 +102,10 @@ static void drop_curtain(stage *s, shoal_status expected)
     assert_int_equal(shoal_driver_stop(s->driver), expected);
     shoal_driver_destroy(s->driver);
     shoal_metrics_destroy(s->metrics);
-    for (int i = 0; i < s->count; i++)
+    for (int i = 0; i < s->count; i++) {
         shoal_ids_free(&s->talks[i].prompt);
+        shoal_token_masks_release(s->talks[i].masks);
+    }
     (void)pthread_cond_destroy(&s->changed);
     (void)pthread_mutex_destroy(&s->lock);
 }
@@ -122,6 +126,7 @@ static talk *prepare_talk(stage *s, int first, int length, int64_t max_tokens)
     talk *t = &s->talks[s->count++];
     int32_t known[2 * FAKE_CONTEXT];
     t->max_tokens = max_tokens;
+    t->expected_finish = SHOAL_FINISH_LENGTH;
     for (int i = 0; i < length; i++) {
         known[i] = (first + i * i) % (FAKE_VOCAB - 2);
         assert_int_equal(shoal_ids_push(&t->prompt, known[i]), SHOAL_OK);
@@ -133,12 +138,19 @@ static talk *prepare_talk(stage *s, int first, int length, int64_t max_tokens)
     return t;
 }
 
+/* What ends a text of the made vocabulary. */
+static const int32_t form_end = MADE_END;
+
 static shoal_submit submit(stage *s, talk *t)
 {
     const shoal_journal_order order = {
         .prompt = &t->prompt,
         .max_tokens = t->max_tokens,
+        .min_tokens = t->masks ? t->max_tokens : 0, /* a form knows better */
         .sampling = {.top_p = 1, .repetition_penalty = 1, .logprobs = -1},
+        .stop_ids = &form_end,
+        .stop_count = t->masks != NULL,
+        .masks = t->masks,
     };
     shoal_submit taken;
     assert_int_equal(shoal_driver_submit(s->driver, &order, 1, false, &t->id, &taken), SHOAL_OK);
@@ -192,7 +204,7 @@ static void listen_to_all(stage *s)
 
 static void expect_whole(const talk *t)
 {
-    assert_int_equal(t->finish, SHOAL_FINISH_LENGTH);
+    assert_int_equal(t->finish, t->expected_finish);
     assert_int_equal(t->output, t->max_tokens);
 }
 
@@ -376,13 +388,167 @@ static void test_cancels(void **state)
     drop_curtain(&s, SHOAL_OK);
 }
 
+/* ---- forms ----------------------------------------------------------------------------------- */
+
+static const char form_schema[] =
+    "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"array\",\"items\":{\"type\":"
+    "\"integer\"}"
+    "},\"t\":{\"type\":\"string\"}},\"required\":[\"a\",\"t\"],\"additionalProperties\":false}";
+
+static shoal_grammar *form_grammar(void)
+{
+    shoal_grammar *grammar = NULL;
+    json_t *schema = json_loads(form_schema, 0, NULL);
+    assert_int_equal(shoal_grammar_from_schema(schema, &grammar), SHOAL_OK);
+    json_decref(schema);
+    return grammar;
+}
+
+/* Say by hand what the engine must make of it: masks that no driver has seen. */
+static void expect_form(talk *t, shoal_token_masks *masks)
+{
+    int32_t known[2 * FAKE_CONTEXT], words;
+    shoal_guide *guide = NULL;
+    const int64_t most = t->max_tokens, length = (int64_t)t->prompt.count;
+    assert_int_equal(shoal_guide_create(masks, &form_end, 1, &guide), SHOAL_OK);
+    memcpy(known, t->prompt.data, t->prompt.count * sizeof *known);
+    t->max_tokens = 0;
+    while (t->max_tokens < most && !shoal_guide_must_end(guide)) {
+        int32_t id = fake_next(known, length + t->max_tokens);
+        assert_int_equal(shoal_guide_look(guide, most - t->max_tokens - 1), SHOAL_OK);
+        const uint32_t *mask = shoal_guide_mask(guide, &words);
+        while (!(mask[id / 32] >> (id % 32) & 1))
+            id = (id + 1) % FAKE_VOCAB;
+        known[length + t->max_tokens] = t->expected[t->max_tokens] = id;
+        t->max_tokens++;
+        if (id == form_end)
+            break;
+        assert_int_equal(shoal_guide_take(guide, id), SHOAL_OK);
+    }
+    assert_true(shoal_guide_may_end(guide)); /* there was enough room */
+    t->expected_finish = SHOAL_FINISH_STOP;
+    t->output = 0;
+    shoal_guide_destroy(guide);
+}
+
+/* The text of a talk is what was asked for. */
+static void expect_json(const shoal_tokenizer *tokenizer, const talk *t)
+{
+    shoal_strbuf text = {0};
+    assert_int_equal(shoal_tokenizer_decode(tokenizer, t->expected, (size_t)t->output, true, &text),
+                     SHOAL_OK);
+    json_t *json = json_loadb(text.data, text.bytes, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+    assert_non_null(json);
+    assert_int_equal(json_object_size(json), 2);
+    assert_true(json_is_array(json_object_get(json, "a")));
+    assert_true(json_is_string(json_object_get(json, "t")));
+    json_decref(json);
+    shoal_strbuf_free(&text);
+}
+
+/* Beside sequences that are free, over deaths and preemptions: each says what it should, whole. */
+static void run_forms(const shoal_vocab_trie *trie, shoal_grammar *grammar, uint32_t seed)
+{
+    stage s;
+    int64_t most[SEQUENCES_MAX];
+    shoal_token_masks *own = NULL;
+    random_state = seed;
+    reset_fake();
+    fake.pages = 16 + chance(60);
+    fake.death_count = chance(4);
+    for (int i = 0; i < fake.death_count; i++)
+        fake.deaths[i] = 80 * (i + 1) + chance(60);
+    raise_curtain(&s, 100);
+    wait_for_state(&s, SHOAL_DRIVER_SERVING);
+    assert_int_equal(shoal_token_masks_create(grammar, trie, &own), SHOAL_OK);
+    for (int i = 0; i < 8; i++) {
+        talk *t = prepare_talk(&s, chance(400), 1 + chance(60), most[i] = 40 + chance(80));
+        if (i % 2)
+            expect_form(t, own);
+    }
+    for (int i = 0; i < 8; i++) {
+        talk *t = &s.talks[i];
+        const int64_t tokens = t->max_tokens;
+        if (i == 1)
+            assert_int_equal(shoal_token_masks_create(grammar, trie, &t->masks), SHOAL_OK);
+        else if (i % 2) /* the choices of one request share theirs */
+            t->masks = shoal_token_masks_share(s.talks[1].masks);
+        t->max_tokens = most[i];
+        while (submit(&s, t) != SHOAL_SUBMIT_OK)
+            wait_for_state(&s, SHOAL_DRIVER_SERVING);
+        t->max_tokens = tokens;
+    }
+    listen_to_all(&s);
+    for (int i = 0; i < 8; i++) {
+        expect_whole(&s.talks[i]);
+        if (i % 2)
+            expect_json(trie->tokenizer, &s.talks[i]);
+    }
+    shoal_token_masks_release(own);
+    drop_curtain(&s, SHOAL_OK);
+}
+
+static void test_forms(void **state)
+{
+    shoal_tokenizer *tokenizer = made_tokenizer();
+    shoal_grammar *grammar = form_grammar();
+    shoal_vocab_trie trie;
+    (void)state;
+    assert_int_equal(shoal_vocab_trie_build(tokenizer, FAKE_VOCAB, &trie), SHOAL_OK);
+    for (uint32_t seed = 1; seed <= 20; seed++)
+        run_forms(&trie, grammar, seed);
+    shoal_grammar_release(grammar);
+    shoal_vocab_trie_free(&trie);
+    shoal_tokenizer_close(tokenizer);
+}
+
+/* A form that the vocabulary cannot spell ends with an error, at once or on the way. */
+static void test_unspeakable_form(void **state)
+{
+    static const char json[] = "{\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\","
+                               "\"vocab\":{\"a\":0,\"b\":1},\"merges\":[]}}";
+    static const char *const regexes[] = {"c", "abac"};
+    shoal_tokenizer *tokenizer;
+    shoal_vocab_trie trie;
+    (void)state;
+    assert_int_equal(shoal_tokenizer_open_memory(json, sizeof json - 1, "made", &tokenizer),
+                     SHOAL_OK);
+    assert_int_equal(shoal_vocab_trie_build(tokenizer, FAKE_VOCAB, &trie), SHOAL_OK);
+    for (int i = 0; i < 2; i++) {
+        stage s;
+        shoal_grammar *grammar = NULL;
+        reset_fake();
+        raise_curtain(&s, 100);
+        wait_for_state(&s, SHOAL_DRIVER_SERVING);
+        talk *t = prepare_talk(&s, 5, 6, 20);
+        t->expected[0] = t->expected[2] = 0;
+        t->expected[1] = 1;
+        assert_int_equal(shoal_grammar_from_regex(regexes[i], strlen(regexes[i]), &grammar),
+                         SHOAL_OK);
+        assert_int_equal(shoal_token_masks_create(grammar, &trie, &t->masks), SHOAL_OK);
+        assert_int_equal(submit(&s, t), SHOAL_SUBMIT_OK);
+        listen_to_all(&s);
+        assert_int_equal(t->finish, SHOAL_FINISH_ERROR);
+        assert_int_equal(t->cause, SHOAL_CAUSE_FORM);
+        drop_curtain(&s, SHOAL_OK);
+        shoal_grammar_release(grammar);
+    }
+    shoal_vocab_trie_free(&trie);
+    shoal_tokenizer_close(tokenizer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),    cmocka_unit_test(test_deaths),
-        cmocka_unit_test(test_poison),   cmocka_unit_test(test_row_error),
-        cmocka_unit_test(test_gives_up), cmocka_unit_test(test_queue_is_bounded),
+        cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_deaths),
+        cmocka_unit_test(test_poison),
+        cmocka_unit_test(test_row_error),
+        cmocka_unit_test(test_gives_up),
+        cmocka_unit_test(test_queue_is_bounded),
         cmocka_unit_test(test_cancels),
+        cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_unspeakable_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

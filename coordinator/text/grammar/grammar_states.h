@@ -17,6 +17,7 @@
 
 #define SHOAL_GRAMMAR_DEAD       (-1)
 #define SHOAL_GRAMMAR_STATES_MAX (1 << 16)
+#define SHOAL_GRAMMAR_PLACES_MAX 1024
 
 typedef struct shoal_grammar_states shoal_grammar_states;
 
@@ -34,11 +35,12 @@ int32_t shoal_grammar_start(shoal_grammar_states *states);
 SHOAL_MUST_USE shoal_status shoal_grammar_step(shoal_grammar_states *states, int32_t state,
                                                uint8_t byte, int32_t *next);
 
-/* May the text end here? And must it (nothing can follow)? */
+/* May the text end here? And must it (nothing but white space can follow)? */
 bool shoal_grammar_may_end(const shoal_grammar_states *states, int32_t state);
 bool shoal_grammar_must_end(const shoal_grammar_states *states, int32_t state);
 
-/* The fewest bytes that complete the text; 0 where it may end. */
+/* The fewest bytes that complete the text; 0 where it may end. Exact, so from every state with a
+ * distance above 0 some byte leads to one that is smaller by 1. Not of SHOAL_GRAMMAR_DEAD. */
 int64_t shoal_grammar_distance(const shoal_grammar_states *states, int32_t state);
 
 /* Number of states so far: they are 0 .. count - 1. */

@@ -1,0 +1,321 @@
+#include "coordinator/text/grammar/dfa.h"
+
+#include <string.h>
+
+#include "proto/arena.h"
+
+void shoal_dfa_free(shoal_dfa *dfa)
+{
+    shoal_free(dfa->ranges);
+    shoal_free(dfa->states);
+    shoal_free(dfa->edges);
+    shoal_free(dfa->costs);
+    shoal_intern_free(&dfa->item_sets);
+    *dfa = (shoal_dfa){0};
+}
+
+shoal_status shoal_dfa_add_range(shoal_dfa *dfa, uint32_t first, int32_t class)
+{
+    const size_t n = dfa->range_count;
+    if (n && dfa->ranges[n - 1].class == class)
+        return SHOAL_OK;
+    void *block = dfa->ranges;
+    SHOAL_TRY(shoal_grow(&block, sizeof *dfa->ranges, n, 1, &dfa->range_capacity));
+    dfa->ranges = block;
+    dfa->ranges[dfa->range_count++] = (shoal_dfa_range){first, class};
+    if (class >= dfa->classes)
+        dfa->classes = class + 1;
+    return SHOAL_OK;
+}
+
+shoal_status shoal_dfa_add_state(shoal_dfa *dfa, int32_t accept)
+{
+    if (dfa->count >= SHOAL_DFA_STATES_MAX)
+        return shoal_fail(SHOAL_ERR_DATA, "an automaton of more than %d states",
+                          SHOAL_DFA_STATES_MAX);
+    void *block = dfa->states;
+    SHOAL_TRY(shoal_grow(&block, sizeof *dfa->states, dfa->count, 2, &dfa->capacity));
+    dfa->states = block;
+    dfa->states[dfa->count++] =
+        (shoal_dfa_state){.edges = (int32_t)dfa->edge_count, .accept = accept};
+    return SHOAL_OK;
+}
+
+shoal_status shoal_dfa_add_edge(shoal_dfa *dfa, int32_t class, int32_t to)
+{
+    if (dfa->edge_count >= SHOAL_DFA_EDGES_MAX)
+        return shoal_fail(SHOAL_ERR_DATA, "an automaton of more than %u edges",
+                          SHOAL_DFA_EDGES_MAX);
+    void *block = dfa->edges;
+    SHOAL_TRY(shoal_grow(&block, sizeof *dfa->edges, dfa->edge_count, 1, &dfa->edge_capacity));
+    dfa->edges = block;
+    dfa->edges[dfa->edge_count++] = (shoal_dfa_edge){class, to};
+    return SHOAL_OK;
+}
+
+/* ---- states that lead nowhere ---------------------------------------------------------------- */
+
+/* Edges turned round: those into state s come from sources[begin[s] .. begin[s + 1]). */
+typedef struct {
+    int32_t *begin, *sources;
+} reverse;
+
+static void reverse_free(reverse *r)
+{
+    shoal_free(r->begin);
+    shoal_free(r->sources);
+}
+
+static shoal_status reverse_make(const shoal_dfa *dfa, reverse *r)
+{
+    void *block;
+    *r = (reverse){0};
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_TEXT, dfa->count + 2, sizeof *r->begin, &block));
+    r->begin = block;
+    if (shoal_alloc_array(SHOAL_MEM_TEXT, dfa->edge_count, sizeof *r->sources, &block) !=
+        SHOAL_OK) {
+        shoal_free(r->begin);
+        return SHOAL_ERR_TEMPORARY;
+    }
+    r->sources = block;
+    for (size_t e = 0; e < dfa->edge_count; e++)
+        r->begin[dfa->edges[e].to + 2]++;
+    for (size_t s = 2; s < dfa->count + 2; s++)
+        r->begin[s] += r->begin[s - 1];
+    for (size_t s = 0; s < dfa->count; s++)
+        for (int32_t e = dfa->states[s].edges; e < dfa->states[s + 1].edges; e++)
+            r->sources[r->begin[dfa->edges[e].to + 1]++] = (int32_t)s;
+    return SHOAL_OK;
+}
+
+/* Mark (new number 1) what reaches an accepting state; `queue` has room for all states. */
+static void mark_useful(const shoal_dfa *dfa, const reverse *r, int32_t *number, int32_t *queue)
+{
+    size_t head = 0, tail = 0;
+    for (size_t s = 0; s < dfa->count; s++)
+        if (dfa->states[s].accept != SHOAL_DFA_NONE) {
+            number[s] = 1;
+            queue[tail++] = (int32_t)s;
+        }
+    while (head < tail) {
+        const int32_t to = queue[head++];
+        for (int32_t i = r->begin[to]; i < r->begin[to + 1]; i++) {
+            const int32_t from = r->sources[i];
+            if (!number[from]) {
+                number[from] = 1;
+                queue[tail++] = from;
+            }
+        }
+    }
+}
+
+/* Keep the marked states in their order. */
+static void squeeze(shoal_dfa *dfa, int32_t *number)
+{
+    int32_t kept = 0;
+    size_t edges = 0;
+    for (size_t s = 0; s < dfa->count; s++)
+        number[s] = number[s] ? kept++ : SHOAL_DFA_NONE;
+    for (size_t s = 0; s < dfa->count; s++) {
+        const shoal_dfa_state old = dfa->states[s];
+        const int32_t end = dfa->states[s + 1].edges;
+        if (number[s] == SHOAL_DFA_NONE)
+            continue;
+        dfa->states[number[s]] = old;
+        dfa->states[number[s]].edges = (int32_t)edges;
+        for (int32_t e = old.edges; e < end; e++) {
+            const shoal_dfa_edge edge = dfa->edges[e];
+            if (number[edge.to] != SHOAL_DFA_NONE)
+                dfa->edges[edges++] = (shoal_dfa_edge){edge.class, number[edge.to]};
+        }
+    }
+    dfa->count = (size_t)kept;
+    dfa->edge_count = edges;
+    dfa->states[kept].edges = (int32_t)edges;
+}
+
+shoal_status shoal_dfa_finish(shoal_dfa *dfa)
+{
+    reverse r = {0};
+    void *number = NULL, *queue = NULL;
+    shoal_status st = SHOAL_OK;
+    if (dfa->count == 0)
+        return SHOAL_OK;
+    dfa->states[dfa->count].edges = (int32_t)dfa->edge_count;
+    SHOAL_TRY(reverse_make(dfa, &r));
+    SHOAL_TRY_GOTO(shoal_alloc_array(SHOAL_MEM_TEXT, dfa->count, sizeof(int32_t), &number), done);
+    SHOAL_TRY_GOTO(shoal_alloc_array(SHOAL_MEM_TEXT, dfa->count, sizeof(int32_t), &queue), done);
+    mark_useful(dfa, &r, number, queue);
+    if (((int32_t *)number)[0])
+        squeeze(dfa, number);
+    else
+        dfa->count = dfa->edge_count = 0;
+done:
+    shoal_free(queue);
+    shoal_free(number);
+    reverse_free(&r);
+    return st;
+}
+
+/* ---- how far to the end ---------------------------------------------------------------------- */
+
+static bool is_short_escape(uint32_t c)
+{
+    return c == '"' || c == '\\' || (c >= '\b' && c <= '\r' && c != '\v');
+}
+
+int32_t shoal_json_char_least(uint32_t first, uint32_t last)
+{
+    for (uint32_t c = first; c <= last && c < 0x80; c++) /* quick: most are found at once */
+        if (c >= ' ' && c != '"' && c != '\\')
+            return 1;
+    for (uint32_t c = first; c <= last && c < 0x80; c++)
+        if (is_short_escape(c))
+            return 2;
+    if (last >= 0x80 && first < 0x800)
+        return 2;
+    if (last >= 0x800 && first < 0x10000)
+        return 3;
+    return last >= 0x10000 ? 4 : 6;
+}
+
+static int32_t plain_char_least(uint32_t first)
+{
+    return first < 0x80 ? 1 : first < 0x800 ? 2 : first < 0x10000 ? 3 : 4;
+}
+
+static void class_costs(const shoal_dfa *dfa, bool json_string, int32_t *costs)
+{
+    for (size_t i = 0; i < dfa->range_count; i++) {
+        const shoal_dfa_range range = dfa->ranges[i];
+        const uint32_t last =
+            i + 1 < dfa->range_count ? dfa->ranges[i + 1].first - 1 : SHOAL_CHAR_MAX;
+        const int32_t cost =
+            json_string ? shoal_json_char_least(range.first, last) : plain_char_least(range.first);
+        if (range.class != SHOAL_DFA_NONE && (costs[range.class] == 0 || cost < costs[range.class]))
+            costs[range.class] = cost;
+    }
+}
+
+/* One round of relaxing every edge; states are about in the order of their distance from the start,
+ * so going backwards most are settled in the first round. */
+static bool relax(shoal_dfa *dfa, const int32_t *costs)
+{
+    bool changed = false;
+    for (size_t s = dfa->count; s-- > 0;)
+        for (int32_t e = dfa->states[s].edges; e < dfa->states[s + 1].edges; e++) {
+            const shoal_dfa_edge edge = dfa->edges[e];
+            const int32_t beyond = dfa->states[edge.to].least;
+            if (beyond < INT32_MAX && beyond + costs[edge.class] < dfa->states[s].least) {
+                dfa->states[s].least = beyond + costs[edge.class];
+                changed = true;
+            }
+        }
+    return changed;
+}
+
+shoal_status shoal_dfa_measure(shoal_dfa *dfa, bool json_string)
+{
+    void *block;
+    SHOAL_TRY(
+        shoal_alloc_array(SHOAL_MEM_TEXT, (uint64_t)dfa->classes + 1, sizeof *dfa->costs, &block));
+    dfa->costs = block;
+    class_costs(dfa, json_string, dfa->costs);
+    for (size_t s = 0; s < dfa->count; s++)
+        dfa->states[s].least = dfa->states[s].accept != SHOAL_DFA_NONE ? 0 : INT32_MAX;
+    while (relax(dfa, dfa->costs))
+        continue;
+    return SHOAL_OK;
+}
+
+/* The same from the start: distances[s] = bytes to state s. */
+static bool relax_forward(const shoal_dfa *dfa, const int32_t *costs, int32_t *distances)
+{
+    bool changed = false;
+    for (size_t s = 0; s < dfa->count; s++)
+        for (int32_t e = dfa->states[s].edges; e < dfa->states[s + 1].edges; e++) {
+            const shoal_dfa_edge edge = dfa->edges[e];
+            if (distances[s] < INT32_MAX && distances[s] + costs[edge.class] < distances[edge.to]) {
+                distances[edge.to] = distances[s] + costs[edge.class];
+                changed = true;
+            }
+        }
+    return changed;
+}
+
+shoal_status shoal_dfa_shortest(const shoal_dfa *dfa, int32_t *bytes)
+{
+    void *costs = NULL, *block = NULL;
+    shoal_status st =
+        shoal_alloc_array(SHOAL_MEM_TEXT, (uint64_t)dfa->classes + 1, sizeof(int32_t), &costs);
+    if (st == SHOAL_OK)
+        st = shoal_alloc_array(SHOAL_MEM_TEXT, dfa->count, sizeof(int32_t), &block);
+    if (st == SHOAL_OK) {
+        int32_t *distances = block;
+        class_costs(dfa, true, costs);
+        for (size_t s = 0; s < dfa->count; s++)
+            distances[s] = s ? INT32_MAX : 0;
+        while (relax_forward(dfa, costs, distances))
+            continue;
+        for (int32_t i = 0; i < shoal_intern_count(&dfa->item_sets); i++)
+            bytes[i] = INT32_MAX;
+        for (size_t s = 0; s < dfa->count; s++) {
+            const int32_t accept = dfa->states[s].accept;
+            if (accept != SHOAL_DFA_NONE && distances[s] < bytes[accept])
+                bytes[accept] = distances[s];
+        }
+    }
+    shoal_free(costs);
+    shoal_free(block);
+    return st;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static size_t range_of(const shoal_dfa *dfa, uint32_t c)
+{
+    size_t low = 0, high = dfa->range_count;
+    while (high - low > 1) {
+        const size_t middle = low + (high - low) / 2;
+        if (dfa->ranges[middle].first <= c)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+int32_t shoal_dfa_follow(const shoal_dfa *dfa, int32_t state, int32_t class)
+{
+    int32_t low = dfa->states[state].edges, high = dfa->states[state + 1].edges;
+    while (low < high) {
+        const int32_t middle = low + (high - low) / 2;
+        if (dfa->edges[middle].class == class)
+            return dfa->edges[middle].to;
+        if (dfa->edges[middle].class < class)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return SHOAL_DFA_NONE;
+}
+
+int32_t shoal_dfa_next(const shoal_dfa *dfa, int32_t state, uint32_t c)
+{
+    return shoal_dfa_follow(dfa, state, dfa->ranges[range_of(dfa, c)].class);
+}
+
+int32_t shoal_dfa_visit(const shoal_dfa *dfa, int32_t state, uint32_t first, uint32_t last,
+                        size_t *cursor)
+{
+    size_t i = *cursor ? *cursor : range_of(dfa, first);
+    for (; i < dfa->range_count && dfa->ranges[i].first <= last; i++) {
+        const int32_t to = shoal_dfa_follow(dfa, state, dfa->ranges[i].class);
+        if (to != SHOAL_DFA_NONE) {
+            *cursor = i + 1;
+            return to;
+        }
+    }
+    *cursor = i;
+    return SHOAL_DFA_NONE;
+}

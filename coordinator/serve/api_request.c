@@ -31,11 +31,13 @@ static bool check_modalities(const shoal_fields *fields)
     return true;
 }
 
-/* Reasoning that the prompt has opened goes on in the answer. */
+/* Reasoning that the prompt has opened goes on in the answer; an answer that has a form is content
+ * from its beginning. */
 static bool read_speech(const shoal_api_context *context, const shoal_api_tools *tools,
                         const shoal_strbuf *prompt, shoal_api_request *out, shoal_api_error *error)
 {
-    const shoal_think_format *think = shoal_chat_template_style(context->chat)->think;
+    const shoal_think_format *think =
+        out->masks ? NULL : shoal_chat_template_style(context->chat)->think;
     out->speech = (shoal_speech_rules){
         .think = think,
         .thinking = shoal_speech_opened(think, prompt->data, prompt->bytes),
@@ -117,6 +119,7 @@ void shoal_api_request_free(shoal_api_request *request)
         shoal_strbuf_free(&request->stops[i]);
     shoal_free(request->prompts);
     shoal_free(request->biases);
+    shoal_strbuf_free(&request->forced);
     shoal_token_masks_release(request->masks);
     *request = (shoal_api_request){0};
 }

@@ -66,8 +66,9 @@ typedef struct {
     int64_t min_tokens;
     int32_t priority;
     shoal_speech_rules speech; /* of a chat: how its answer is read */
-    shoal_token_masks *masks; /* of the form an answer must have, NULL: any text; the form ends the
-                                 text, so ignore_eos and min_tokens mean nothing beside it */
+    shoal_strbuf forced;       /* the function that must be called, ended by U+0000 */
+    shoal_token_masks *masks;  /* of the form an answer must have, NULL: any text; the form ends the
+                                  text, so ignore_eos and min_tokens mean nothing beside it */
 } shoal_api_request;
 
 /* Parse a body. On failure *error is filled, *out is empty, and false is returned. */

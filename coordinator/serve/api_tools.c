@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "coordinator/serve/api_format.h"
+#include "coordinator/serve/call_schema.h"
 #include "coordinator/text/json_fields.h"
 
 /* "tools[127].function." */
@@ -111,20 +113,64 @@ bool shoal_api_read_tools(const shoal_fields *fields, shoal_api_tools *out)
 
 /* ---- the answer ---- */
 
+/* What cannot be enforced is the client's to change. */
+static bool refuse_schema(shoal_status st, shoal_api_error *error)
+{
+    if (st != SHOAL_ERR_DATA)
+        return shoal_api_refuse_status(error, st);
+    return shoal_api_refuse(error, 400, "invalid_json_schema", "tools", "'tools': %s.",
+                            shoal_error_text());
+}
+
+/* The answer is nothing but calls. */
+static bool require_calls(const shoal_api_context *context, const shoal_api_tools *tools,
+                          shoal_api_request *out, shoal_api_error *error)
+{
+    shoal_grammar *grammar = NULL;
+    json_t *schema = tools->mode == SHOAL_TOOLS_FORCED
+                         ? shoal_arguments_schema(tools->function)
+                         : shoal_calls_schema(tools->list, tools->parallel);
+    if (!schema)
+        return shoal_api_refuse_status(error, SHOAL_ERR_TEMPORARY);
+    const shoal_status st = shoal_grammar_from_schema(schema, &grammar);
+    json_decref(schema);
+    if (st != SHOAL_OK)
+        return refuse_schema(st, error);
+    const bool bound = shoal_api_bind(context, "tool_choice", grammar, out, error);
+    shoal_grammar_release(grammar);
+    return bound;
+}
+
+static bool keep_name(const json_t *function, shoal_api_request *out, shoal_api_error *error)
+{
+    const json_t *name = json_object_get(function, "name");
+    const shoal_status st =
+        shoal_strbuf_append(&out->forced, json_string_value(name), json_string_length(name) + 1);
+    out->speech.forced = out->forced.data;
+    return st == SHOAL_OK || shoal_api_refuse_status(error, st);
+}
+
 bool shoal_api_bind_tools(const shoal_api_context *context, const shoal_api_tools *tools,
                           shoal_api_request *out, shoal_api_error *error)
 {
-    const shoal_chat_style *style = shoal_chat_template_style(context->chat);
-    if (!tools->list || tools->mode == SHOAL_TOOLS_NONE)
-        return true;
-    if (tools->mode != SHOAL_TOOLS_AUTO)
-        return shoal_field_refuse(error, SHOAL_CODE_UNSUPPORTED, "tool_choice",
-                                  "is supported in this version only as \"none\" or \"auto\"");
-    if (!style->calls)
-        return shoal_field_refuse(
-            error, SHOAL_CODE_UNSUPPORTED, "tools",
-            "needs 'tool_choice' other than \"auto\": how this model writes calls is not known");
-    out->speech.calls = style->calls;
-    out->speech.single = !tools->parallel;
+    const shoal_call_format *known = shoal_chat_template_style(context->chat)->calls;
+    switch (tools->mode) {
+    case SHOAL_TOOLS_REQUIRED:
+        out->speech = (shoal_speech_rules){.calls = &shoal_calls_required};
+        return require_calls(context, tools, out, error);
+    case SHOAL_TOOLS_FORCED:
+        out->speech = (shoal_speech_rules){.calls = &shoal_calls_forced};
+        return require_calls(context, tools, out, error) && keep_name(tools->function, out, error);
+    case SHOAL_TOOLS_AUTO:
+        if (!tools->list)
+            return true;
+        out->speech.calls = known;
+        out->speech.single = !tools->parallel;
+        return known || shoal_field_refuse(
+                            error, SHOAL_CODE_UNSUPPORTED, "tools",
+                            "needs 'tool_choice' other than \"auto\": how this model writes calls "
+                            "is not known");
+    case SHOAL_TOOLS_NONE: break;
+    }
     return true;
 }

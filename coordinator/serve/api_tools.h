@@ -23,7 +23,7 @@ typedef struct {
 
 bool shoal_api_read_tools(const shoal_fields *fields, shoal_api_tools *out);
 
-/* How the answer is to be read for calls, and the grammar where calls are required. AUTO is refused
+/* How the answer is to be read for calls, and its form where they are required. AUTO is refused
  * when the template has its model write them in an unknown way. */
 bool shoal_api_bind_tools(const shoal_api_context *context, const shoal_api_tools *tools,
                           shoal_api_request *out, shoal_api_error *error);

@@ -978,11 +978,15 @@ static void check_refusal(int number, const shoal_api_error *error, const json_t
         assert_string_equal(error->message, text_or_empty(want, "message"));
 }
 
-/* The two cases whose error depends on the model: a longer text, a template that knows no role. */
+/* Cases whose error depends on the model, or on what a schema may say: a longer text, a keyword
+ * that is enforced here, a template that knows no role. */
 static void set_the_stage(int number, shoal_api_context *c, json_t *body)
 {
-    json_t *message = json_array_get(json_object_get(body, "messages"), 0);
+    json_t *message = json_array_get(json_object_get(body, "messages"), 0), *schema;
     c->context = number == 44 ? 8 : 2048; /* descriptions of tools are long */
+    if (number == 45 && json_unpack(body, "{s:{s:{s:o}}}", "response_format", "json_schema",
+                                    "schema", &schema) == 0)
+        json_object_set_new(schema, "not", json_object());
     if (number == 46)
         json_object_set_new(message, "role", json_string("developer"));
 }
@@ -1002,11 +1006,6 @@ static void check_golden(int number, json_t *golden)
     char *text = raw ? strdup(raw) : json_dumps(body, 0);
     const bool parsed = parse_bytes(&c, chat, text, strlen(text), &r, &error);
     free(text);
-    if (refused_today(number)) {
-        assert_int_equal(error.status, 400);
-        assert_string_equal(error.param, refused_today(number));
-        return;
-    }
     if (status == 200 && !parsed)
         fail_msg("golden %d: %s", number, error.message);
     if (status == 200)

@@ -179,8 +179,9 @@ static bool read_messages(const shoal_fields *fields, json_t *list)
 static json_t *make_variables(const shoal_fields *fields, json_t *tools)
 {
     bool prompt = true;
-    json_t *extra;
+    json_t *extra, *effort;
     if (!shoal_field_bool(fields, "add_generation_prompt", &prompt) ||
+        !shoal_field_value(fields, "reasoning_effort", JSON_STRING, &effort) ||
         !shoal_field_value(fields, "chat_template_kwargs", JSON_OBJECT, &extra))
         return NULL;
     if (json_object_get(extra, "messages") || json_object_get(extra, "tools")) {
@@ -190,7 +191,8 @@ static json_t *make_variables(const shoal_fields *fields, json_t *tools)
     }
     json_t *variables = json_pack("{s:b, s:O?, s:n}", "add_generation_prompt", (int)prompt, "tools",
                                   tools, "documents");
-    if (!variables || (extra && json_object_update(variables, extra) != 0)) {
+    if (!variables || (effort && json_object_set(variables, "reasoning_effort", effort) != 0) ||
+        (extra && json_object_update(variables, extra) != 0)) {
         json_decref(variables);
         no_memory(fields->error);
         return NULL;

@@ -1,6 +1,5 @@
 #include "coordinator/text/json_scan.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -19,11 +18,6 @@ static shoal_json_verdict value_ends(shoal_json_scan *s)
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
-}
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 
 /* ---- brackets ---- */
@@ -134,7 +128,7 @@ static shoal_json_verdict number(shoal_json_scan *s, char c)
     if (!parts[state].end)
         return SHOAL_JSON_BROKEN;
     s->state = SHOAL_JSON_AFTER;
-    return is_blank(c) ? SHOAL_JSON_MORE : behind_value(s, c);
+    return shoal_json_blank(c) ? SHOAL_JSON_MORE : behind_value(s, c);
 }
 
 shoal_json_verdict shoal_json_scan_byte(shoal_json_scan *s, char c)
@@ -153,7 +147,7 @@ shoal_json_verdict shoal_json_scan_byte(shoal_json_scan *s, char c)
     case SHOAL_JSON_EXPONENT: return number(s, c);
     default: break;
     }
-    if (is_blank(c))
+    if (shoal_json_blank(c))
         return SHOAL_JSON_MORE;
     switch (s->state) {
     case SHOAL_JSON_FIRST_VALUE: return c == ']' ? close_bracket(s, c) : begin_value(s, c);

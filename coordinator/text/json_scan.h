@@ -7,6 +7,7 @@
 #ifndef SHOAL_COORDINATOR_TEXT_JSON_SCAN_H
 #define SHOAL_COORDINATOR_TEXT_JSON_SCAN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define SHOAL_JSON_SCAN_DEPTH_MAX 64 /* deeper text is broken */
@@ -47,5 +48,11 @@ typedef enum {
 
 /* Take the next byte. A number by itself is never DONE, because it could go on. */
 shoal_json_verdict shoal_json_scan_byte(shoal_json_scan *scan, char byte);
+
+/* White space between tokens. */
+static inline bool shoal_json_blank(char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
 
 #endif

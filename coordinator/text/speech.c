@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "coordinator/text/json_scan.h"
 #include "coordinator/text/tool_calls.h"
 #include "proto/arena.h"
 
@@ -40,15 +41,10 @@ bool shoal_speech_wants(const shoal_speech_rules *rules, const char *token, size
            (rules->think && shoal_think_format_marks(rules->think, token, bytes));
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
 bool shoal_speech_opened(const shoal_think_format *think, const char *prompt, size_t bytes)
 {
     const size_t mark = think ? strlen(think->open) : 0;
-    while (bytes > 0 && is_blank(prompt[bytes - 1]))
+    while (bytes > 0 && shoal_json_blank(prompt[bytes - 1]))
         bytes--;
     return think && bytes >= mark && memcmp(prompt + bytes - mark, think->open, mark) == 0;
 }
@@ -87,7 +83,7 @@ static shoal_status say(shoal_speech *s, size_t end)
 {
     const shoal_speech_kind kind =
         s->mode == THINKING ? SHOAL_SPEECH_REASONING : SHOAL_SPEECH_CONTENT;
-    while (s->fresh && s->start < end && is_blank(s->held.data[s->start]))
+    while (s->fresh && s->start < end && shoal_json_blank(s->held.data[s->start]))
         s->start++;
     const size_t begin = s->start;
     if (begin >= end)
@@ -177,7 +173,7 @@ static shoal_status listen(shoal_speech *s, bool final, bool *again)
             begin_call(s, s->looked, true);
             return SHOAL_OK;
         }
-        if (!is_blank(s->held.data[s->looked])) {
+        if (!shoal_json_blank(s->held.data[s->looked])) {
             s->solid = s->looked + 1;
             s->spoken = true;
         }
@@ -196,7 +192,7 @@ static shoal_status take_back(shoal_speech *s)
     s->mode = TALKING;
     s->spoken = true;
     s->solid = s->looked = end;
-    while (s->solid > s->start && is_blank(s->held.data[s->solid - 1]))
+    while (s->solid > s->start && shoal_json_blank(s->held.data[s->solid - 1]))
         s->solid--;
     return say(s, s->solid);
 }

@@ -95,6 +95,10 @@ static const shoal_call_format calls[] = {
     },
 };
 
+/* Templates that say this have their model write calls in XML, some of them between the marks of a
+ * row above; that is not read. */
+static const char *const unread[] = {"<parameter=", "<arg_key>"};
+
 /* The closing mark is the sign: every template that knows reasoning drops it from earlier turns. */
 static const shoal_think_format thinks[] = {
     {"<think>", "</think>"},
@@ -125,6 +129,9 @@ static bool says(const char *text, size_t bytes, const char *sign)
 
 const shoal_call_format *shoal_call_format_of(const char *text, size_t bytes)
 {
+    for (size_t i = 0; i < COUNT(unread); i++)
+        if (says(text, bytes, unread[i]))
+            return NULL;
     for (size_t i = 0; i < COUNT(calls); i++)
         if (says(text, bytes, calls[i].sign))
             return &calls[i];

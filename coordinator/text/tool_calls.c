@@ -30,11 +30,6 @@ shoal_call_reader shoal_call_reader_at(const shoal_call_format *format, const ch
         .format = format, .forced = forced, .number = number, .first = first, .at = at};
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
 static bool is_name(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -217,7 +212,7 @@ static shoal_call_verdict begin_arguments(shoal_call_reader *r, showing *in, con
 static bool all_blank(const char *text, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++)
-        if (!is_blank(text[i]))
+        if (!shoal_json_blank(text[i]))
             return false;
     return true;
 }
@@ -337,7 +332,7 @@ static shoal_call_verdict begin_call(shoal_call_reader *r, showing *in)
 static shoal_call_verdict between(shoal_call_reader *r, showing *in)
 {
     for (;;) {
-        while (r->at < in->bytes && is_blank(in->text[r->at]))
+        while (r->at < in->bytes && shoal_json_blank(in->text[r->at]))
             r->at++;
         if (r->at == in->bytes)
             return r->at > SHOAL_CALL_TEXT_MAX ? SHOAL_CALL_BROKEN : SHOAL_CALL_MORE;

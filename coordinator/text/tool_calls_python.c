@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "coordinator/text/json_scan.h"
 #include "coordinator/text/utf8.h"
 
 /* Readers return false when the text is no call, or when memory fails: `status` tells. */
@@ -31,7 +32,7 @@ static bool put_word(reading *r, const char *word)
 /* What comes behind white space; U+0000 at the end. */
 static char peek(reading *r)
 {
-    while (r->at < r->bytes && strchr(" \t\r\n", r->text[r->at]) && r->text[r->at])
+    while (r->at < r->bytes && shoal_json_blank(r->text[r->at]))
         r->at++;
     return r->at < r->bytes ? r->text[r->at] : '\0';
 }

@@ -509,10 +509,10 @@ def _(api):
 
 @behaviour("tools: a schema that cannot be enforced, two forms at once")
 def _(api):
-    hard = function("f", {"x": {"not": {"type": "string"}}})
+    hard = function("f", {"x": {"type": "array", "uniqueItems": True}})
     error = api.refused(api.ask("POST", CHAT, api.chat_request(
         tools=[hard], tool_choice="required")))
-    need("not" in error["message"] and error["param"] == "tools", f"{error}")
+    need("uniqueItems" in error["message"] and error["param"] == "tools", f"{error}")
     api.refused(api.ask("POST", CHAT, api.chat_request(
         tools=TOOLS, tool_choice="required", response_format={"type": "json_object"})))
 

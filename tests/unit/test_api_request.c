@@ -242,6 +242,8 @@ static void test_bounds_beyond(void **state)
         {C, "'chat_template':'x'", "chat_template", "unsupported"},
         {C, "'continue_final_message':true", "continue_final_message", "unsupported"},
         {C, "'add_generation_prompt':1", "add_generation_prompt", "invalid_type"},
+        {C, "'reasoning_effort':1", "reasoning_effort", "invalid_type"},
+        {C, "'include_reasoning':false", "include_reasoning", "unsupported"},
         {C, "'chat_template_kwargs':[]", "chat_template_kwargs", "invalid_type"},
         {C, "'chat_template_kwargs':{'messages':[]}", "chat_template_kwargs", "invalid_value"},
         {C, "'tools':{}", "tools", "invalid_type"},
@@ -986,7 +988,7 @@ static void set_the_stage(int number, shoal_api_context *c, json_t *body)
     c->context = number == 44 ? 8 : 2048; /* descriptions of tools are long */
     if (number == 45 && json_unpack(body, "{s:{s:{s:o}}}", "response_format", "json_schema",
                                     "schema", &schema) == 0)
-        json_object_set_new(schema, "not", json_object());
+        json_object_set_new(schema, "unevaluatedProperties", json_false());
     if (number == 46)
         json_object_set_new(message, "role", json_string("developer"));
 }

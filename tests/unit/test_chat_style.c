@@ -171,6 +171,25 @@ static void test_styles(void **state)
     }
 }
 
+/* Calls that are not understood are not mistaken for some that are. */
+static void test_unknown_calls(void **state)
+{
+    static const char *const names[] = {"qwen3.5-4b", "glm-4.6", "nemotron-3-nano", "gpt-oss-120b",
+                                        "kimi-k2-instruct"};
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        shoal_chat_template *chat = golden(names[i]);
+        if (!chat) {
+            printf("skipped: no golden data\n");
+            skip();
+        }
+        const shoal_chat_style *style = shoal_chat_template_style(chat);
+        if (style->calls || !style->tools)
+            fail_msg("%s: %s", names[i], style->calls ? style->calls->name : "no tools");
+        shoal_chat_template_close(chat);
+    }
+}
+
 /* ---- built-in templates ---------------------------------------------------------------------- */
 
 #define CHAT                                                                                       \
@@ -300,11 +319,9 @@ static void test_plain_description(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_styles),
-        cmocka_unit_test(test_builtin),
-        cmocka_unit_test(test_builtin_golden),
-        cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_plain_description),
+        cmocka_unit_test(test_styles),  cmocka_unit_test(test_unknown_calls),
+        cmocka_unit_test(test_builtin), cmocka_unit_test(test_builtin_golden),
+        cmocka_unit_test(test_plain),   cmocka_unit_test(test_plain_description),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,8 +24,7 @@ for f in "${code[@]}"; do
     case $f in
     *.c)
         folder=$(dirname "$f")
-        until [ -f "$folder/CMakeLists.txt" ]; do folder=$(dirname "$folder"); done
-        grep -qw "$(basename "$f" .c)" "$folder/CMakeLists.txt" ||
+        grep -qsw "$(basename "$f" .c)" "$folder/CMakeLists.txt" "${folder%/*}/CMakeLists.txt" ||
             complain "$f: no CMakeLists.txt names it"
         ;;
     esac

@@ -133,9 +133,9 @@ static void test_sentence(void **state)
     (void)state;
     assert_false(parse(&trie,
                        "'response_format':{'type':'json_schema','json_schema':{'schema':"
-                       "{'type':'object','properties':{'age':{'not':{}}}}}}",
+                       "{'type':'object','properties':{'age':{'uniqueItems':true}}}}}",
                        &r, &error));
-    assert_non_null(strstr(error.message, "'not'"));
+    assert_non_null(strstr(error.message, "'uniqueItems'"));
     assert_non_null(strstr(error.message, "/properties/age"));
 }
 

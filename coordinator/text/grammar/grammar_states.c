@@ -7,7 +7,7 @@
 #include "proto/arena.h"
 #include "proto/bytes.h"
 
-#define UNKNOWN (-2) /* a next state that nobody asked for yet */
+#define UNKNOWN (-2) /* a next state that nobody asked for yet; a need that is not known yet */
 
 /* ---- frames ---------------------------------------------------------------------------------- */
 
@@ -28,9 +28,10 @@ shoal_status shoal_frame_number(shoal_grammar_states *s, const shoal_frame *fram
         return shoal_fail(SHOAL_ERR_DATA, "a text reached more than %d places of a grammar",
                           SHOAL_FRAMES_MAX);
     SHOAL_TRY(shoal_intern_put(&s->frames, frame, sizeof *frame, number, &fresh));
-    if (fresh) {
+    if (fresh)
+        s->needs[*number] = UNKNOWN;
+    if (s->needs[*number] == UNKNOWN) { /* also when memory ran out the first time */
         int64_t need;
-        s->needs[*number] = SHOAL_GRAMMAR_NEVER;
         SHOAL_TRY(shoal_frame_need(s, frame, &need));
         s->needs[*number] = need;
     }
@@ -64,11 +65,18 @@ static bool frame_must_end(const shoal_grammar_states *s, shoal_frame f)
     return state[0].edges == state[1].edges;
 }
 
-static shoal_status note_facts(shoal_grammar_states *s, int32_t state)
+/* Before a state gets a number, so that every number has facts. */
+static shoal_status reserve_facts(shoal_grammar_states *s)
 {
     void *block = s->facts;
-    SHOAL_TRY(shoal_grow(&block, sizeof *s->facts, (size_t)state, 1, &s->facts_capacity));
+    const size_t states = (size_t)shoal_intern_count(&s->states);
+    SHOAL_TRY(shoal_grow(&block, sizeof *s->facts, states, 1, &s->facts_capacity));
     s->facts = block;
+    return SHOAL_OK;
+}
+
+static void note_facts(shoal_grammar_states *s, int32_t state)
+{
     shoal_state_facts facts = {.distance = SHOAL_GRAMMAR_NEVER, .must_end = true};
     for (size_t i = 0; i < s->next.count; i++) {
         const shoal_frame f = shoal_frame_at(s, s->next.data[i]);
@@ -77,7 +85,6 @@ static shoal_status note_facts(shoal_grammar_states *s, int32_t state)
         facts.must_end &= frame_must_end(s, f);
     }
     s->facts[state] = facts;
-    return SHOAL_OK;
 }
 
 static int by_number(const void *a, const void *b)
@@ -106,9 +113,12 @@ static shoal_status state_of_next(shoal_grammar_states *s, int32_t *state)
                           "a text reached more than %d states of a grammar, or %d "
                           "places at once",
                           SHOAL_GRAMMAR_STATES_MAX, SHOAL_GRAMMAR_PLACES_MAX);
+    SHOAL_TRY(reserve_facts(s));
     SHOAL_TRY(
         shoal_intern_put(&s->states, s->next.data, kept * sizeof *s->next.data, state, &fresh));
-    return fresh ? note_facts(s, *state) : SHOAL_OK;
+    if (fresh)
+        note_facts(s, *state);
+    return SHOAL_OK;
 }
 
 static shoal_status find_next(shoal_grammar_states *s, int32_t state, uint8_t byte, int32_t *next)
@@ -239,6 +249,12 @@ bool shoal_grammar_must_end(const shoal_grammar_states *s, int32_t state)
 int64_t shoal_grammar_distance(const shoal_grammar_states *s, int32_t state)
 {
     return s->facts[state].distance;
+}
+
+bool shoal_grammar_states_full(const shoal_grammar_states *s)
+{
+    return shoal_intern_count(&s->states) > SHOAL_GRAMMAR_STATES_MAX ||
+           shoal_intern_count(&s->frames) >= SHOAL_FRAMES_MAX;
 }
 
 int32_t shoal_grammar_state_count(const shoal_grammar_states *s)

@@ -43,6 +43,9 @@ bool shoal_grammar_must_end(const shoal_grammar_states *states, int32_t state);
  * distance above 0 some byte leads to one that is smaller by 1. Not of SHOAL_GRAMMAR_DEAD. */
 int64_t shoal_grammar_distance(const shoal_grammar_states *states, int32_t state);
 
+/* Has the table reached a limit, so that a failed step may succeed in a new one? */
+bool shoal_grammar_states_full(const shoal_grammar_states *states);
+
 /* Number of states so far: they are 0 .. count - 1. */
 int32_t shoal_grammar_state_count(const shoal_grammar_states *states);
 

@@ -150,7 +150,10 @@ static bool is_empty(const shoal_guide *g)
 shoal_status shoal_guide_look(shoal_guide *g, int64_t left)
 {
     SHOAL_TRY(settle(g));
-    SHOAL_TRY(fill(g, left));
+    if (g->must_end)
+        memset(g->words, 0, (size_t)g->word_count * sizeof *g->words);
+    else
+        SHOAL_TRY(fill(g, left));
     set_ends(g);
     if (is_empty(g))
         return shoal_fail(SHOAL_ERR_DATA, "no token goes on behind %zu bytes of text",

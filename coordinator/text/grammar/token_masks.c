@@ -83,7 +83,7 @@ uint32_t shoal_token_masks_edition(const shoal_token_masks *masks)
 
 bool shoal_token_masks_full(const shoal_token_masks *masks)
 {
-    return shoal_grammar_state_count(masks->states) >= SHOAL_GRAMMAR_STATES_MAX;
+    return shoal_grammar_states_full(masks->states);
 }
 
 shoal_status shoal_token_masks_renew(shoal_token_masks *masks)

@@ -4,8 +4,8 @@
     check_api.py SHOAL_BINARY [--url http://HOST:PORT] [--key KEY] [--only WORD]
 
 Starts `shoal serve` on the small model with a key and a body limit, or asks the server at --url.
-Nothing depends on what a model says, except that greedy decoding repeats itself. Forms of answers
-are in test_guided.py, apart from those of calls.
+Nothing depends on what a model says, except that greedy decoding repeats itself. test_guided.py has
+more of forms of answers.
 """
 import json
 import os
@@ -528,6 +528,20 @@ def _(api):
         need(name in f"{error['param']} {error['message']}", f"{error}")
 
 
+# ---- forms of answers
+
+@behaviour("format: json_object is an object, json_schema what the schema says")
+def _(api):
+    choice = api.say(response_format={"type": "json_object"}, max_tokens=200)
+    need(isinstance(json.loads(choice["message"]["content"]), dict), f"{choice}")
+    schema = {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"],
+              "additionalProperties": False}
+    wish = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema, "strict": True}}
+    choice = api.say(response_format=wish, max_tokens=100)
+    need(json.loads(choice["message"]["content"]) in ({"n": 1}, {"n": 2}), f"{choice}")
+    need(choice["finish_reason"] == "stop", f"{choice}")
+
+
 # ---- completions
 
 @behaviour("completions: id, object, one choice, usage")
@@ -635,6 +649,8 @@ REFUSALS = [
     ("top_logprobs 99", {"logprobs": True, "top_logprobs": 99}, "top_logprobs"),
     ("stream_options without stream", {"stream_options": {"include_usage": True}},
      "stream_options"),
+    ("json_schema without a schema",
+     {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}, "schema"),
     ("an unknown response_format", {"response_format": {"type": "no-such-format"}},
      "response_format"),
 ]

@@ -173,6 +173,25 @@ def tool_calls_seeds():
     for i, (name, text) in enumerate(ANSWERS):
         yield bytes([i]) + b"\1" + name.encode() + b"\n" + text.encode()
         yield b"\0\7" + name.encode() + b"\nHm.</think>\n" + text.encode()
+# One schema or expression a line, a tab, a text.
+SCHEMAS = """\
+{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"]}\t{"a": 1, "b": [null]}
+{"enum":["red",1.5,null,{"k":[1]}]}\t{"k": [1.0]}
+{"type":"string","minLength":2,"maxLength":4,"pattern":"^[a-z]+$"}\t"ab\\u0063"
+{"type":"number","minimum":-2.5,"exclusiveMaximum":1e3,"multipleOf":0.5}\t-1.5
+{"oneOf":[{"type":"integer"},{"type":"number","minimum":10}]}\t10.5
+{"allOf":[{"required":["a"]},{"not":{"type":"string"}}],"minProperties":1}\t{"a":"\\ud83e\\udd99"}
+{"anyOf":[{"type":"null"},{"type":"array","items":{"$ref":"#"},"maxItems":2}]}\t[[],[[null]]]
+{"type":"array","prefixItems":[{"format":"date"},{"const":true}],"items":false}\t["2024-02-29",true]
+{"patternProperties":{"^n_":{"type":"null"}},"propertyNames":{"maxLength":3}}\t{"n_x":null}
+r(yes|no)[^a-c\\d]{2,3}\\p{Lu}?\tyes--A
+r^(?:a|b*)+\\u{1F999}?$\tabba
+"""
+
+
+def schema_seeds():
+    for line in SCHEMAS.splitlines():
+        yield line.replace("\t", "\0").encode()
 
 
 SEEDS = {
@@ -182,6 +201,7 @@ SEEDS = {
     "fuzz_http": http_seeds,
     "fuzz_index": index_seeds,
     "fuzz_safetensors": safetensors_seeds,
+    "fuzz_schema": schema_seeds,
     "fuzz_template": template_seeds,
     "fuzz_tool_calls": tool_calls_seeds,
     "fuzz_tokenizer": tokenizer_seeds,

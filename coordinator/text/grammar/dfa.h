@@ -9,7 +9,7 @@
 
 #include "coordinator/text/grammar/nfa.h"
 
-#define SHOAL_DFA_STATES_MAX (1 << 18)
+#define SHOAL_DFA_STATES_MAX (1 << 20)
 #define SHOAL_DFA_EDGES_MAX  (4u << 20)
 #define SHOAL_DFA_NONE       (-1)
 
@@ -68,6 +68,9 @@ int32_t shoal_dfa_next(const shoal_dfa *dfa, int32_t state, uint32_t c);
  * before the first call. SHOAL_DFA_NONE: no more. */
 int32_t shoal_dfa_visit(const shoal_dfa *dfa, int32_t state, uint32_t first, uint32_t last,
                         size_t *cursor);
+
+/* Are all characters of [first, last] of one class? Which. */
+bool shoal_dfa_one_class(const shoal_dfa *dfa, uint32_t first, uint32_t last, int32_t *class);
 
 /* Fewest bytes of a character of [first, last] inside a JSON string. */
 int32_t shoal_json_char_least(uint32_t first, uint32_t last);

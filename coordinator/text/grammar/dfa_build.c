@@ -81,7 +81,7 @@ static shoal_status collect_edges(const shoal_nfa *nfa, edge_of_set **out, size_
             edges[put++] = (edge_of_set){ranges[i].last + 1, s, false};
         }
     }
-    qsort(edges, total, sizeof *edges, by_place);
+    qsort(edges, total, sizeof *edges, by_place); /* the set of all is always there */
     *out = edges;
     *count = total;
     return SHOAL_OK;
@@ -238,9 +238,10 @@ static shoal_status state_of_stack(builder *b, bool at_begin, int32_t *state)
     b->members.count = 0;
     SHOAL_TRY(close_stack(b, at_begin, false));
     absorb(b);
-    qsort(b->members.data, b->members.count, sizeof *b->members.data, by_number);
     if (at_begin)
         SHOAL_TRY(shoal_ids_push(&b->members, -1));
+    if (b->members.count)
+        qsort(b->members.data, b->members.count, sizeof *b->members.data, by_number);
     SHOAL_TRY(shoal_intern_put(&b->subsets, b->members.data,
                                b->members.count * sizeof *b->members.data, state, &fresh));
     if (fresh && *state >= SHOAL_DFA_STATES_MAX)
@@ -287,7 +288,7 @@ static shoal_status build_state(builder *b, int32_t state)
     const bool at_begin = state == 0;
     int32_t accept;
     b->members.count = b->move_count = 0;
-    for (size_t i = 0; i < bytes / sizeof *nodes - at_begin; i++) {
+    for (size_t i = at_begin; i < bytes / sizeof *nodes; i++) {
         const shoal_nfa_node node = b->nfa->nodes[nodes[i]];
         SHOAL_TRY(shoal_ids_push(&b->members, nodes[i]));
         if (node.kind == SHOAL_NFA_READ)

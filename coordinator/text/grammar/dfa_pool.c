@@ -3,7 +3,7 @@
 #include "proto/arena.h"
 
 /* What making an automaton costs whatever its size. */
-#define FIXED_COST 256u
+#define FIXED_COST 1024u
 
 shoal_dfa_pool shoal_dfa_pool_make(void)
 {

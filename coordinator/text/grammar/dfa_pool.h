@@ -9,7 +9,7 @@
 #include "coordinator/text/grammar/dfa.h"
 #include "coordinator/text/grammar/regex.h"
 
-#define SHOAL_DFA_POOL_BUDGET (8u << 20)
+#define SHOAL_DFA_POOL_BUDGET (20u << 20)
 
 typedef struct {
     shoal_dfa *dfas;

@@ -34,6 +34,7 @@ void shoal_grammar_release(shoal_grammar *g)
     shoal_free(g->names);
     shoal_free(g->arrays);
     shoal_ids_free(&g->items);
+    shoal_ids_free(&g->cheap);
     shoal_free(g);
 }
 

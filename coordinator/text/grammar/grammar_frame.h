@@ -79,9 +79,14 @@ SHOAL_MUST_USE shoal_status shoal_frame_need(shoal_grammar_states *s, const shoa
                                              int64_t *need);
 
 /* After a name of entry `e` and its value: fewest bytes to the end of the object, with s->bits =
- * the names that are then there. SHOAL_GRAMMAR_NEVER: the name must not come (again). */
+ * the names that are then there. `missing` is about the object before. SHOAL_GRAMMAR_NEVER: the
+ * name must not come (again). */
 int64_t shoal_frame_rest_with(shoal_grammar_states *s, const shoal_frame *frame,
-                              shoal_grammar_entry e);
+                              shoal_grammar_missing missing, shoal_grammar_entry e);
+
+/* What the object of a frame lacks, and the fewest bytes to its end as it stands. */
+shoal_grammar_missing shoal_frame_missing(const shoal_grammar_states *s, const shoal_frame *frame);
+int64_t shoal_frame_rest(const shoal_grammar_states *s, const shoal_frame *frame);
 
 /* Counts as far as they matter. */
 int32_t shoal_frame_count_object(const shoal_grammar_object *object, int64_t count);

@@ -17,41 +17,42 @@ static bool is_seen(const uint64_t *seen, int32_t name)
     return seen && seen[name / 64] >> name % 64 & 1;
 }
 
-static int64_t name_cost(const shoal_grammar *g, shoal_grammar_name name)
+int64_t shoal_grammar_name_bytes(const shoal_grammar *g, shoal_grammar_name name)
 {
     return name.rule == SHOAL_DFA_NONE ? SHOAL_GRAMMAR_NEVER
                                        : cap(name.bytes + g->rules[name.rule].least);
 }
 
-/* The cheapest optional name that is not there and comes behind (*cost, *last) in the order of cost
- * and number; false when there is none below the cost of an open one. */
-static bool next_cheapest(const shoal_grammar *g, const shoal_grammar_object *object,
-                          const uint64_t *seen, int64_t *cost, int32_t *last)
+shoal_grammar_missing shoal_grammar_object_missing(const shoal_grammar *g,
+                                                   const shoal_grammar_object *object,
+                                                   const uint64_t *seen)
 {
-    int64_t best = object->open_least;
-    int32_t found = SHOAL_DFA_NONE;
-    for (int32_t i = 0; i < object->name_count; i++) {
+    shoal_grammar_missing missing = {0};
+    for (int32_t i = 0; i < object->name_count && missing.count < object->required_count; i++) {
         const shoal_grammar_name name = g->names[object->names + i];
-        const int64_t c = name_cost(g, name);
-        const bool behind = c > *cost || (c == *cost && i > *last);
-        if (!name.required && !is_seen(seen, i) && behind && c < best) {
-            best = c;
-            found = i;
+        if (name.required && !is_seen(seen, i)) {
+            missing.count++;
+            missing.bytes = cap(missing.bytes + shoal_grammar_name_bytes(g, name));
         }
     }
-    *cost = best;
-    *last = found;
-    return found != SHOAL_DFA_NONE;
+    return missing;
 }
 
-/* Bytes of `count` further properties that are not required. */
-static int64_t cheapest(const shoal_grammar *g, const shoal_grammar_object *object,
-                        const uint64_t *seen, int64_t count)
+/* Bytes of `count` further properties: optional names that are not there, cheapest first, and open
+ * ones when those are cheaper. */
+static int64_t further(const shoal_grammar *g, const shoal_grammar_object *object,
+                       const uint64_t *seen, int64_t count)
 {
-    int64_t sum = 0, cost = -1;
-    int32_t last = SHOAL_DFA_NONE;
-    while (count > 0 && next_cheapest(g, object, seen, &cost, &last)) {
-        sum = cap(sum + cost);
+    int64_t sum = 0;
+    for (int32_t i = 0; count > 0 && i < object->name_count; i++) {
+        const int32_t number = g->cheap.data[object->names + i];
+        const shoal_grammar_name name = g->names[object->names + number];
+        const int64_t bytes = shoal_grammar_name_bytes(g, name);
+        if (bytes >= object->open_least)
+            break;
+        if (name.required || is_seen(seen, number))
+            continue;
+        sum = cap(sum + bytes);
         count--;
     }
     if (count > 0 && object->open_least > SHOAL_GRAMMAR_NEVER / count)
@@ -60,23 +61,15 @@ static int64_t cheapest(const shoal_grammar *g, const shoal_grammar_object *obje
 }
 
 int64_t shoal_grammar_object_rest(const shoal_grammar *g, const shoal_grammar_object *object,
-                                  const uint64_t *seen, int64_t count)
+                                  const uint64_t *seen, int64_t count,
+                                  shoal_grammar_missing missing)
 {
-    int64_t missing = 0, sum = 0;
-    for (int32_t i = 0; i < object->name_count; i++) {
-        const shoal_grammar_name name = g->names[object->names + i];
-        if (name.required && !is_seen(seen, i)) {
-            missing++;
-            sum = cap(sum + name_cost(g, name));
-        }
-    }
-    const int64_t optional = shoal_max_i64(object->least_count - count - missing, 0);
-    const int64_t more = missing + optional;
+    const int64_t optional = shoal_max_i64(object->least_count - count - missing.count, 0);
+    const int64_t more = missing.count + optional;
     if (count + more > object->most_count)
         return SHOAL_GRAMMAR_NEVER;
-    sum = cap(sum + cheapest(g, object, seen, optional));
     const int64_t commas = count || !more ? more : more - 1;
-    return cap(sum + commas + 1);
+    return cap(missing.bytes + further(g, object, seen, optional) + commas + 1);
 }
 
 int32_t shoal_grammar_array_rule(const shoal_grammar *g, const shoal_grammar_array *array,
@@ -89,6 +82,8 @@ int64_t shoal_grammar_array_rest(const shoal_grammar *g, const shoal_grammar_arr
                                  int64_t count)
 {
     int64_t sum = 0, at = count;
+    if (shoal_max_i64(array->least_count, count) > array->most_count)
+        return SHOAL_GRAMMAR_NEVER;
     for (; at < array->least_count && at < array->item_count; at++) {
         const int32_t rule = shoal_grammar_array_rule(g, array, at);
         sum = cap(sum + (rule == SHOAL_DFA_NONE ? SHOAL_GRAMMAR_NEVER : g->rules[rule].least));
@@ -103,9 +98,24 @@ int64_t shoal_grammar_array_rest(const shoal_grammar *g, const shoal_grammar_arr
     return cap(sum + (count || !added ? added : added - 1) + 1);
 }
 
+/* Fill `cheap` for one object; insertion, since between rounds little changes. */
+static void sort_names(shoal_grammar *g, const shoal_grammar_object *object)
+{
+    const shoal_grammar_name *names = g->names + object->names;
+    int32_t *cheap = g->cheap.data + object->names;
+    for (int32_t i = 1; i < object->name_count; i++) {
+        const int32_t moved = cheap[i];
+        const int64_t bytes = shoal_grammar_name_bytes(g, names[moved]);
+        int32_t at = i;
+        for (; at > 0 && shoal_grammar_name_bytes(g, names[cheap[at - 1]]) > bytes; at--)
+            cheap[at] = cheap[at - 1];
+        cheap[at] = moved;
+    }
+}
+
 /* ---- rules ----------------------------------------------------------------------------------- */
 
-static int64_t least_of_object(const shoal_grammar *g, shoal_grammar_object *object)
+static int64_t least_of_object(shoal_grammar *g, shoal_grammar_object *object)
 {
     object->open_least = SHOAL_GRAMMAR_NEVER;
     const int32_t sets = shoal_intern_count(&g->dfas[object->names_dfa].item_sets);
@@ -115,7 +125,9 @@ static int64_t least_of_object(const shoal_grammar *g, shoal_grammar_object *obj
             object->open_least =
                 shoal_min_i64(object->open_least, cap(e.bytes + g->rules[e.rule].least));
     }
-    return cap(1 + shoal_grammar_object_rest(g, object, NULL, 0));
+    sort_names(g, object);
+    return cap(1 + shoal_grammar_object_rest(g, object, NULL, 0,
+                                             shoal_grammar_object_missing(g, object, NULL)));
 }
 
 static int64_t least_of_rule(shoal_grammar *g, const shoal_grammar_rule *rule)
@@ -153,12 +165,23 @@ static bool settle(shoal_grammar *g)
     return changed;
 }
 
+/* Before it is sorted `cheap` holds the names of each object in their order. */
+static shoal_status number_names(shoal_grammar *g)
+{
+    SHOAL_TRY(shoal_ids_reserve(&g->cheap, g->names_count));
+    for (size_t o = 0; o < g->objects_count; o++)
+        for (int32_t i = 0; i < g->objects[o].name_count; i++)
+            SHOAL_TRY(shoal_ids_push(&g->cheap, i));
+    return SHOAL_OK;
+}
+
 shoal_status shoal_grammar_measure(shoal_grammar *g)
 {
     for (size_t i = 0; i < g->dfas_count; i++)
         SHOAL_TRY(shoal_dfa_measure(&g->dfas[i], g->text == SHOAL_DFA_NONE));
     for (size_t i = 0; i < g->rules_count; i++)
         g->rules[i].least = SHOAL_GRAMMAR_NEVER;
+    SHOAL_TRY(number_names(g));
     int rounds = 0;
     while (settle(g))
         if (++rounds > ROUNDS_MAX)

@@ -40,30 +40,55 @@ int32_t shoal_frame_count_array(const shoal_grammar_array *array, int64_t count)
     return (int32_t)(array->most_count < INT32_MAX ? count : shoal_min_i64(count, enough));
 }
 
+static const uint64_t *seen_of(const shoal_grammar_states *s, const shoal_frame *frame,
+                               size_t *bytes)
+{
+    return shoal_intern_key(&s->seen, frame->seen, bytes);
+}
+
+shoal_grammar_missing shoal_frame_missing(const shoal_grammar_states *s, const shoal_frame *frame)
+{
+    size_t bytes;
+    return shoal_grammar_object_missing(s->grammar, &s->grammar->objects[frame->part],
+                                        seen_of(s, frame, &bytes));
+}
+
+int64_t shoal_frame_rest(const shoal_grammar_states *s, const shoal_frame *frame)
+{
+    size_t bytes;
+    return shoal_grammar_object_rest(s->grammar, &s->grammar->objects[frame->part],
+                                     seen_of(s, frame, &bytes), frame->count,
+                                     shoal_frame_missing(s, frame));
+}
+
 int64_t shoal_frame_rest_with(shoal_grammar_states *s, const shoal_frame *frame,
-                              shoal_grammar_entry e)
+                              shoal_grammar_missing missing, shoal_grammar_entry e)
 {
     const shoal_grammar *g = s->grammar;
     const shoal_grammar_object *object = &g->objects[frame->part];
     size_t bytes;
+    const uint64_t *seen = seen_of(s, frame, &bytes);
     if (e.rule == SHOAL_DFA_NONE || g->rules[e.rule].least >= SHOAL_GRAMMAR_NEVER)
         return SHOAL_GRAMMAR_NEVER;
-    const void *seen = shoal_intern_key(&s->seen, frame->seen, &bytes);
     memcpy(s->bits, seen, bytes);
     if (e.name != SHOAL_DFA_NONE) {
         const uint64_t bit = UINT64_C(1) << e.name % 64;
+        const shoal_grammar_name name = g->names[object->names + e.name];
         if (s->bits[e.name / 64] & bit)
             return SHOAL_GRAMMAR_NEVER;
         s->bits[e.name / 64] |= bit;
+        missing.count -= name.required;
+        missing.bytes -= name.required ? shoal_grammar_name_bytes(g, name) : 0;
     }
     return shoal_grammar_object_rest(g, object, s->bits,
-                                     shoal_frame_count_object(object, frame->count + 1));
+                                     shoal_frame_count_object(object, frame->count + 1), missing);
 }
 
 /* The search for the cheapest name goes through the automaton of names in the order of distance. */
 typedef struct {
     shoal_grammar_states *s;
     const shoal_dfa *dfa;
+    shoal_grammar_missing missing;
     size_t waiting; /* states in the buckets */
 } search;
 
@@ -105,7 +130,7 @@ static shoal_status leave(search *r, const shoal_frame *frame, int32_t state, in
     const shoal_dfa_state *at = &r->dfa->states[state];
     if (at->accept != SHOAL_DFA_NONE) {
         const shoal_grammar_entry e = g->entries[g->objects[frame->part].entries + at->accept];
-        const int64_t rest = shoal_frame_rest_with(r->s, frame, e);
+        const int64_t rest = shoal_frame_rest_with(r->s, frame, r->missing, e);
         if (rest < SHOAL_GRAMMAR_NEVER) /* a quote, a colon, the value, what is left */
             *best = shoal_min_i64(*best, distance + 2 + g->rules[e.rule].least + rest);
     }
@@ -120,7 +145,7 @@ static shoal_status leave(search *r, const shoal_frame *frame, int32_t state, in
 static shoal_status need_of_name(shoal_grammar_states *s, const shoal_frame *frame, int64_t *need)
 {
     const shoal_dfa *dfa = &s->grammar->dfas[s->grammar->objects[frame->part].names_dfa];
-    search r = {.s = s, .dfa = dfa};
+    search r = {.s = s, .dfa = dfa, .missing = shoal_frame_missing(s, frame)};
     for (size_t i = 0; i < dfa->count; i++)
         s->distances[i] = INT32_MAX;
     for (size_t i = 0; i < BUCKETS; i++)
@@ -146,12 +171,6 @@ const char *shoal_frame_literal(int32_t bit)
     return bit == SHOAL_JSON_NULL ? "null" : bit == SHOAL_JSON_FALSE ? "false" : "true";
 }
 
-static const uint64_t *seen_of(const shoal_grammar_states *s, const shoal_frame *frame)
-{
-    size_t bytes;
-    return shoal_intern_key(&s->seen, frame->seen, &bytes);
-}
-
 /* Up to the end of the value that the frame is in, or of the object or array it belongs to. */
 static shoal_status need_inside(shoal_grammar_states *s, const shoal_frame *f, int64_t *need)
 {
@@ -169,14 +188,9 @@ static shoal_status need_inside(shoal_grammar_states *s, const shoal_frame *f, i
         break;
     case SHOAL_FRAME_NAME:
     case SHOAL_FRAME_IN_NAME: return need_of_name(s, f, need);
-    case SHOAL_FRAME_COLON:
-        *need = 1 + g->rules[f->state].least +
-                shoal_grammar_object_rest(g, &g->objects[f->part], seen_of(s, f), f->count);
-        break;
+    case SHOAL_FRAME_COLON: *need = 1 + g->rules[f->state].least + shoal_frame_rest(s, f); break;
     case SHOAL_FRAME_FIRST_NAME:
-    case SHOAL_FRAME_OBJECT:
-        *need = shoal_grammar_object_rest(g, &g->objects[f->part], seen_of(s, f), f->count);
-        break;
+    case SHOAL_FRAME_OBJECT: *need = shoal_frame_rest(s, f); break;
     case SHOAL_FRAME_EMPTY_ARRAY: *need = 1; break;
     case SHOAL_FRAME_ARRAY:
         *need = shoal_grammar_array_rest(g, &g->arrays[f->part], f->count);

@@ -72,6 +72,7 @@ struct shoal_grammar {
     SHOAL_GRAMMAR_VECTOR(shoal_grammar_name, names);
     SHOAL_GRAMMAR_VECTOR(shoal_grammar_array, arrays);
     shoal_ids items;
+    shoal_ids cheap; /* by name: the names of its object again, cheapest first */
 };
 
 SHOAL_MUST_USE shoal_status shoal_grammar_create(shoal_grammar **out);
@@ -86,11 +87,25 @@ SHOAL_MUST_USE shoal_status shoal_grammar_add_array(shoal_grammar *g, shoal_gram
 /* Measure the automata, then fill all `least` of rules, objects and arrays. */
 SHOAL_MUST_USE shoal_status shoal_grammar_measure(shoal_grammar *g);
 
-/* Fewest bytes that end an object in which the names of the bits `seen` (NULL: none) and `count`
- * properties in all stand: the missing properties and the brace, with a comma before each property
- * but the first of all. SHOAL_GRAMMAR_NEVER when it cannot be done. */
+/* The required properties that an object still lacks: how many, and their bytes without commas. */
+typedef struct {
+    int64_t count, bytes;
+} shoal_grammar_missing;
+
+/* In an object with the names of the bits `seen` (NULL: none). */
+shoal_grammar_missing shoal_grammar_object_missing(const shoal_grammar *g,
+                                                   const shoal_grammar_object *object,
+                                                   const uint64_t *seen);
+
+/* Bytes of a named property without comma; SHOAL_GRAMMAR_NEVER when it must not be there. */
+int64_t shoal_grammar_name_bytes(const shoal_grammar *g, shoal_grammar_name name);
+
+/* Fewest bytes that end an object with the names `seen` and `count` properties in all: the missing
+ * and further properties, a comma before each but the first of all, and the brace.
+ * SHOAL_GRAMMAR_NEVER when it cannot be done. */
 int64_t shoal_grammar_object_rest(const shoal_grammar *g, const shoal_grammar_object *object,
-                                  const uint64_t *seen, int64_t count);
+                                  const uint64_t *seen, int64_t count,
+                                  shoal_grammar_missing missing);
 
 /* The same for an array with `count` elements. */
 int64_t shoal_grammar_array_rest(const shoal_grammar *g, const shoal_grammar_array *array,

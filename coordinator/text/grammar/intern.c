@@ -39,7 +39,7 @@ static size_t slot_of(const shoal_intern *table, const void *key, size_t bytes)
     while (table->slots[slot]) {
         size_t have;
         const void *other = shoal_intern_key(table, table->slots[slot] - 1, &have);
-        if (have == bytes && memcmp(other, key, bytes) == 0)
+        if (have == bytes && (bytes == 0 || memcmp(other, key, bytes) == 0))
             break;
         slot = (slot + 1) & (table->slot_count - 1);
     }

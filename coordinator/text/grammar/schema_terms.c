@@ -202,8 +202,9 @@ static shoal_status take_way(shoal_schema_compiler *c, shoal_schema_term *term, 
     size_t i;
     json_t *other;
     SHOAL_TRY(push_demand(c, term, json_array_get(list, at), SHOAL_DEMAND_SCHEMA));
-    json_array_foreach(list, i, other) if (only_one && i != at)
-        SHOAL_TRY(push_demand(c, term, other, SHOAL_DEMAND_NOT_SCALAR));
+    if (only_one)
+        json_array_foreach(list, i, other) if (i != at)
+            SHOAL_TRY(push_demand(c, term, other, SHOAL_DEMAND_NOT_SCALAR));
     return SHOAL_OK;
 }
 

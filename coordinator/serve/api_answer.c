@@ -5,6 +5,7 @@
 
 #include "coordinator/serve/json_write.h"
 #include "coordinator/text/utf8.h"
+#include "proto/digest.h"
 
 /* ---- parts of all answers ---- */
 
@@ -43,6 +44,7 @@ static void write_finish(shoal_json_writer *w, shoal_finish finish)
     case SHOAL_FINISH_STOP: shoal_write_word(w, "stop"); break;
     case SHOAL_FINISH_LENGTH: shoal_write_word(w, "length"); break;
     case SHOAL_FINISH_ERROR: shoal_write_word(w, "error"); break;
+    case SHOAL_FINISH_TOOL_CALLS: shoal_write_word(w, "tool_calls"); break;
     }
 }
 
@@ -221,7 +223,77 @@ static void write_logprobs(shoal_json_writer *w, const shoal_answer_head *head,
         (head->chat ? write_chat_logprobs : write_completion_logprobs)(w, head, choice);
 }
 
+/* ---- calls ---- */
+
+#define CALL_ID_BYTES 9
+
+/* Nine letters and digits: templates of Mistral take nothing else. The same answer has the same
+ * ids. */
+static void write_call_id(shoal_json_writer *w, const shoal_answer_head *head, int index, int call)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    char from[96], id[CALL_ID_BYTES + 1] = {0};
+    uint8_t hash[SHOAL_XXH128_BYTES];
+    uint64_t number;
+    (void)snprintf(from, sizeof from, "%d %d %.64s", index, call, head->id);
+    shoal_xxh128(from, strlen(from), hash);
+    memcpy(&number, hash, sizeof number);
+    for (int i = 0; i < CALL_ID_BYTES; i++, number /= sizeof letters - 1)
+        id[i] = letters[number % (sizeof letters - 1)];
+    shoal_write_key_word(w, "id", id);
+}
+
+/* The beginning of a call's object, up to its arguments. */
+static void open_call(shoal_json_writer *w, const shoal_answer_head *head, int index, int call,
+                      const char *name, size_t bytes)
+{
+    write_call_id(w, head, index, call);
+    shoal_write_key_word(w, "type", "function");
+    shoal_write_key_open(w, "function", '{');
+    shoal_write_key(w, "name");
+    shoal_write_text(w, name, bytes);
+    shoal_write_key(w, "arguments");
+}
+
+static void write_calls(shoal_json_writer *w, const shoal_answer_head *head, int index,
+                        const shoal_speech_message *message)
+{
+    shoal_write_key_open(w, "tool_calls", '[');
+    for (size_t i = 0; i < message->call_count; i++) {
+        const shoal_speech_call *call = &message->calls[i];
+        shoal_write_open(w, '{');
+        open_call(w, head, index, call->number, call->name.data, call->name.bytes);
+        shoal_write_text(w, call->arguments.data, call->arguments.bytes);
+        shoal_write_close(w, '}');
+        shoal_write_close(w, '}');
+    }
+    shoal_write_close(w, ']');
+}
+
 /* ---- whole answers ---- */
+
+/* Content is null when the answer says something else instead. */
+static void write_message(shoal_json_writer *w, const shoal_answer_head *head,
+                          const shoal_answer_choice *choice)
+{
+    const shoal_speech_message *m = choice->message;
+    const bool reasons = m && m->reasoning.bytes > 0, calls = m && m->call_count > 0;
+    shoal_write_key_open(w, "message", '{');
+    shoal_write_key_word(w, "role", "assistant");
+    if (reasons) {
+        shoal_write_key(w, "reasoning_content");
+        shoal_write_text(w, m->reasoning.data, m->reasoning.bytes);
+    }
+    shoal_write_key(w, "content");
+    if (choice->bytes == 0 && (reasons || calls))
+        shoal_write_literal(w, "null");
+    else
+        shoal_write_text(w, choice->text, choice->bytes);
+    shoal_write_key_null(w, "refusal");
+    if (calls)
+        write_calls(w, head, choice->index, m);
+    shoal_write_close(w, '}');
+}
 
 static void write_choice(shoal_json_writer *w, const shoal_answer_head *head,
                          const shoal_answer_choice *choice)
@@ -229,12 +301,7 @@ static void write_choice(shoal_json_writer *w, const shoal_answer_head *head,
     shoal_write_open(w, '{');
     shoal_write_key_int(w, "index", choice->index);
     if (head->chat) {
-        shoal_write_key_open(w, "message", '{');
-        shoal_write_key_word(w, "role", "assistant");
-        shoal_write_key(w, "content");
-        shoal_write_text(w, choice->text, choice->bytes);
-        shoal_write_key_null(w, "refusal");
-        shoal_write_close(w, '}');
+        write_message(w, head, choice);
     } else {
         shoal_write_key(w, "text");
         shoal_write_text(w, choice->text, choice->bytes);
@@ -295,7 +362,8 @@ shoal_status shoal_answer_first(const shoal_answer_head *head, int index, bool u
     shoal_write_key_int(&w, "index", index);
     shoal_write_key_open(&w, "delta", '{');
     shoal_write_key_word(&w, "role", "assistant");
-    shoal_write_key_word(&w, "content", "");
+    shoal_write_key(&w, "content");
+    shoal_write_literal(&w, head->calls ? "null" : "\"\"");
     shoal_write_close(&w, '}');
     shoal_write_key_null(&w, "logprobs");
     write_finish(&w, SHOAL_FINISH_NONE);
@@ -303,20 +371,51 @@ shoal_status shoal_answer_first(const shoal_answer_head *head, int index, bool u
     return end_chunk(&w, usage_null);
 }
 
-/* The text of a piece; none in the one that ends the choice. */
-static void write_piece_text(shoal_json_writer *w, bool chat, const shoal_answer_choice *piece)
+/* The call that begins, or more of its arguments. */
+static void write_call_delta(shoal_json_writer *w, const shoal_answer_head *head,
+                             const shoal_answer_choice *piece)
+{
+    shoal_write_key_open(w, "tool_calls", '[');
+    shoal_write_open(w, '{');
+    shoal_write_key_int(w, "index", piece->call);
+    if (piece->kind == SHOAL_SPEECH_CALL) {
+        open_call(w, head, piece->index, piece->call, piece->text, piece->bytes);
+        shoal_write_word(w, "");
+    } else {
+        shoal_write_key_open(w, "function", '{');
+        shoal_write_key(w, "arguments");
+        shoal_write_text(w, piece->text, piece->bytes);
+    }
+    shoal_write_close(w, '}');
+    shoal_write_close(w, '}');
+    shoal_write_close(w, ']');
+}
+
+static void write_delta(shoal_json_writer *w, const shoal_answer_head *head,
+                        const shoal_answer_choice *piece)
+{
+    const bool reasons = piece->kind == SHOAL_SPEECH_REASONING;
+    if (piece->kind == SHOAL_SPEECH_CALL || piece->kind == SHOAL_SPEECH_ARGUMENTS) {
+        write_call_delta(w, head, piece);
+    } else {
+        shoal_write_key(w, reasons ? "reasoning_content" : "content");
+        shoal_write_text(w, piece->text, piece->bytes);
+    }
+}
+
+/* What a piece says; nothing in the one that ends the choice. */
+static void write_piece(shoal_json_writer *w, const shoal_answer_head *head,
+                        const shoal_answer_choice *piece)
 {
     const bool last = piece->finish != SHOAL_FINISH_NONE;
-    shoal_write_key(w, chat ? "delta" : "text");
-    if (!chat) {
+    shoal_write_key(w, head->chat ? "delta" : "text");
+    if (!head->chat) {
         shoal_write_text(w, piece->text, last ? 0 : piece->bytes);
         return;
     }
     shoal_write_open(w, '{');
-    if (!last) {
-        shoal_write_key(w, "content");
-        shoal_write_text(w, piece->text, piece->bytes);
-    }
+    if (!last)
+        write_delta(w, head, piece);
     shoal_write_close(w, '}');
 }
 
@@ -324,10 +423,12 @@ shoal_status shoal_answer_piece(const shoal_answer_head *head, const shoal_answe
                                 bool usage_null, shoal_strbuf *out)
 {
     shoal_json_writer w = shoal_write_begin(out);
+    if (piece->kind == SHOAL_SPEECH_NO_CALL)
+        return SHOAL_OK;
     begin_chunk(&w, head);
     shoal_write_open(&w, '{');
     shoal_write_key_int(&w, "index", piece->index);
-    write_piece_text(&w, head->chat, piece);
+    write_piece(&w, head, piece);
     if (piece->finish == SHOAL_FINISH_NONE)
         write_logprobs(&w, head, piece);
     else

@@ -11,6 +11,7 @@
 #include "coordinator/serve/api_error.h"
 #include "coordinator/serve/choice.h"
 #include "coordinator/text/growable.h"
+#include "coordinator/text/speech_message.h"
 
 /* What all parts of one answer share. */
 typedef struct {
@@ -19,6 +20,7 @@ typedef struct {
     const char *fingerprint; /* "fp_..." */
     int64_t created;         /* seconds since 1970 */
     bool chat;
+    bool calls;                       /* the answer may call functions */
     const shoal_tokenizer *tokenizer; /* for the text of tokens in logprobs; may be NULL */
 } shoal_answer_head;
 
@@ -26,11 +28,14 @@ typedef struct {
     int64_t prompt_tokens, completion_tokens, cached_tokens;
 } shoal_usage;
 
-/* A choice as collected for a whole answer. */
+/* A choice as collected for a whole answer, or a piece of one for a stream. */
 typedef struct {
     int index;
-    const char *text;
+    const char *text; /* content; of a piece, what its kind says */
     size_t bytes;
+    const shoal_speech_message *message; /* of a whole chat: reasoning and calls; may be NULL */
+    shoal_speech_kind kind;              /* of a piece, and which call it is about */
+    int call;
     const shoal_choice_token *tokens; /* for logprobs; NULL: they were not asked for */
     int token_count;
     int top_logprobs;
@@ -41,8 +46,9 @@ SHOAL_MUST_USE shoal_status shoal_answer_whole(const shoal_answer_head *head,
                                                const shoal_answer_choice *choices, int count,
                                                const shoal_usage *usage, shoal_strbuf *out);
 
-/* One SSE event, "data: {...}\n\n". `first` (chat): the role, with empty content. Otherwise a
- * piece of text; `finish` other than NONE makes the empty delta that ends the choice. With
+/* One SSE event, "data: {...}\n\n". `first` (chat): the role, with empty content (null when it may
+ * be a call instead). Otherwise a piece; `finish` other than NONE makes the empty delta that ends
+ * the choice. A piece that takes a call back has no event: a client cannot unread. With
  * `usage_null` every chunk carries "usage": null (include_usage was asked for). */
 SHOAL_MUST_USE shoal_status shoal_answer_first(const shoal_answer_head *head, int index,
                                                bool usage_null, shoal_strbuf *out);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "coordinator/text/json_fields.h"
+#include "coordinator/text/plain_tools.h"
 
 /* "messages[4095]." and "messages[4095].tool_calls[12]." */
 #define INSIDE_MAX 48
@@ -172,58 +173,15 @@ static bool read_messages(const shoal_fields *fields, json_t *list)
     return true;
 }
 
-/* ---- tools ---- */
-
-bool shoal_api_read_tools(const shoal_fields *fields, json_t **tools)
-{
-    char inside[INSIDE_MAX], deeper[INSIDE_MAX + 16];
-    json_t *function, *name;
-    if (!shoal_field_value(fields, "tools", JSON_ARRAY, tools))
-        return false;
-    for (size_t i = 0; i < json_array_size(*tools); i++) {
-        snprintf(inside, sizeof inside, "tools[%zu].", i);
-        snprintf(deeper, sizeof deeper, "%sfunction.", inside);
-        const shoal_fields tool = {json_array_get(*tools, i), inside, fields->error};
-        if (!shoal_field_required(&tool, "function", JSON_OBJECT, &function))
-            return false;
-        const shoal_fields inner = {function, deeper, fields->error};
-        if (!shoal_field_required(&inner, "name", JSON_STRING, &name))
-            return false;
-    }
-    if (json_array_size(*tools) == 0)
-        *tools = NULL;
-    return true;
-}
-
-bool shoal_api_check_tool_choice(const shoal_fields *fields, const json_t *tools)
-{
-    static const char *const words[] = {"none", "auto", "required"};
-    const json_t *choice = shoal_json_member(fields->object, "tool_choice");
-    const bool word = json_is_string(choice);
-    if (choice && !json_is_object(choice) && !word)
-        return shoal_field_refuse(fields->error, SHOAL_CODE_TYPE, "tool_choice",
-                                  "must be a string or an object");
-    if (word && !is_one_of(choice, words, sizeof words / sizeof words[0]))
-        return shoal_field_refuse(fields->error, SHOAL_CODE_VALUE, "tool_choice",
-                                  "must be one of none, auto, required, or name a function");
-    const bool none = word && is_one_of(choice, words, 1);
-    const bool insists = choice && !(word && is_one_of(choice, words, 2));
-    if (insists && !tools)
-        return shoal_field_refuse(fields->error, SHOAL_CODE_VALUE, "tool_choice", "needs 'tools'");
-    if (tools && !none)
-        return shoal_field_refuse(fields->error, SHOAL_CODE_UNSUPPORTED, "tools",
-                                  "is supported in this version only with 'tool_choice' \"none\"");
-    return true;
-}
-
 /* ---- the template ---- */
 
 /* What the template sees, apart from the messages; NULL with the error filled. */
 static json_t *make_variables(const shoal_fields *fields, json_t *tools)
 {
     bool prompt = true;
-    json_t *extra;
+    json_t *extra, *effort;
     if (!shoal_field_bool(fields, "add_generation_prompt", &prompt) ||
+        !shoal_field_value(fields, "reasoning_effort", JSON_STRING, &effort) ||
         !shoal_field_value(fields, "chat_template_kwargs", JSON_OBJECT, &extra))
         return NULL;
     if (json_object_get(extra, "messages") || json_object_get(extra, "tools")) {
@@ -233,7 +191,8 @@ static json_t *make_variables(const shoal_fields *fields, json_t *tools)
     }
     json_t *variables = json_pack("{s:b, s:O?, s:n}", "add_generation_prompt", (int)prompt, "tools",
                                   tools, "documents");
-    if (!variables || (extra && json_object_update(variables, extra) != 0)) {
+    if (!variables || (effort && json_object_set(variables, "reasoning_effort", effort) != 0) ||
+        (extra && json_object_update(variables, extra) != 0)) {
         json_decref(variables);
         no_memory(fields->error);
         return NULL;
@@ -251,21 +210,30 @@ static bool render(const shoal_api_context *context, const json_t *variables, sh
     return st == SHOAL_OK || shoal_api_refuse_status(error, st);
 }
 
+static bool make_plain(json_t *messages, const shoal_api_tools *tools, shoal_api_error *error)
+{
+    const json_t *described = tools->mode == SHOAL_TOOLS_NONE ? NULL : tools->list;
+    const shoal_status st = shoal_plain_tools(messages, described);
+    return st == SHOAL_OK || shoal_api_refuse_status(error, st);
+}
+
 bool shoal_api_render_chat(const shoal_api_context *context, const shoal_fields *fields,
-                           json_t *tools, shoal_strbuf *text)
+                           const shoal_api_tools *tools, shoal_strbuf *text)
 {
     if (!context->chat)
         return shoal_field_refuse(fields->error, SHOAL_CODE_UNSUPPORTED, "messages",
                                   "needs a chat template, and this model has none");
-    json_t *variables = make_variables(fields, tools);
+    json_t *variables = make_variables(fields, tools->list);
     if (!variables)
         return false;
     json_t *messages = json_array();
     bool done = messages && json_object_set_new(variables, "messages", messages) == 0;
     if (!done)
         no_memory(fields->error);
-    done =
-        done && read_messages(fields, messages) && render(context, variables, text, fields->error);
+    done = done && read_messages(fields, messages) &&
+           (shoal_chat_template_style(context->chat)->tools ||
+            make_plain(messages, tools, fields->error)) &&
+           render(context, variables, text, fields->error);
     json_decref(variables);
     return done;
 }

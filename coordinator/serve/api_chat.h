@@ -5,15 +5,12 @@
 
 #include "coordinator/serve/api_fields.h"
 #include "coordinator/serve/api_request.h"
+#include "coordinator/serve/api_tools.h"
 
-/* "tools" (checked for shape; NULL when there are none) and what "tool_choice" makes of them: this
- * version cannot read calls from an answer, so tools that might be called are refused. */
-bool shoal_api_read_tools(const shoal_fields *fields, json_t **tools);
-bool shoal_api_check_tool_choice(const shoal_fields *fields, const json_t *tools);
-
-/* Append the rendered chat: "messages", `tools` (may be NULL), "add_generation_prompt",
- * "chat_template_kwargs". */
+/* Append the rendered chat: "messages", the tools, "add_generation_prompt", "reasoning_effort",
+ * "chat_template_kwargs". For a template that does not speak of tools these become ordinary text
+ * first. */
 bool shoal_api_render_chat(const shoal_api_context *context, const shoal_fields *fields,
-                           json_t *tools, shoal_strbuf *text);
+                           const shoal_api_tools *tools, shoal_strbuf *text);
 
 #endif

@@ -8,6 +8,7 @@
 #include "coordinator/serve/api_ids.h"
 #include "coordinator/serve/api_prompt.h"
 #include "coordinator/serve/api_settings.h"
+#include "coordinator/serve/api_tools.h"
 #include "coordinator/serve/known_fields.h"
 #include "coordinator/text/json_fields.h"
 #include "proto/arena.h"
@@ -30,14 +31,28 @@ static bool check_modalities(const shoal_fields *fields)
     return true;
 }
 
+/* Reasoning that the prompt has opened goes on in the answer; an answer that has a form is content
+ * from its beginning. */
+static bool read_speech(const shoal_api_context *context, const shoal_api_tools *tools,
+                        const shoal_strbuf *prompt, shoal_api_request *out, shoal_api_error *error)
+{
+    const shoal_think_format *think =
+        out->masks ? NULL : shoal_chat_template_style(context->chat)->think;
+    out->speech = (shoal_speech_rules){
+        .think = think,
+        .thinking = shoal_speech_opened(think, prompt->data, prompt->bytes),
+    };
+    return shoal_api_bind_tools(context, tools, out, error);
+}
+
 static bool read_chat(const shoal_api_context *context, const shoal_fields *fields,
                       shoal_api_request *out)
 {
     shoal_strbuf text = {0};
-    json_t *tools;
+    shoal_api_tools tools;
     void *block;
     if (!shoal_api_read_settings(context, fields, out) || !check_modalities(fields) ||
-        !shoal_api_read_tools(fields, &tools) || !shoal_api_check_tool_choice(fields, tools))
+        !shoal_api_read_tools(fields, &tools))
         return false;
     const shoal_status st = shoal_alloc(SHOAL_MEM_TEXT, sizeof(shoal_api_prompt), &block);
     if (st != SHOAL_OK)
@@ -46,7 +61,8 @@ static bool read_chat(const shoal_api_context *context, const shoal_fields *fiel
     out->prompt_count = 1;
     /* The template writes the special tokens, so none are added. */
     const bool read =
-        shoal_api_render_chat(context, fields, tools, &text) &&
+        shoal_api_render_chat(context, fields, &tools, &text) &&
+        read_speech(context, &tools, &text, out, fields->error) &&
         shoal_api_encode(context, &text, 0, "messages", &out->prompts[0].ids, fields->error);
     shoal_strbuf_free(&text);
     if (read && out->prompts[0].ids.count == 0)
@@ -103,6 +119,7 @@ void shoal_api_request_free(shoal_api_request *request)
         shoal_strbuf_free(&request->stops[i]);
     shoal_free(request->prompts);
     shoal_free(request->biases);
+    shoal_strbuf_free(&request->forced);
     shoal_token_masks_release(request->masks);
     *request = (shoal_api_request){0};
 }

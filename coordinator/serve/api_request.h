@@ -15,6 +15,7 @@
 #include "coordinator/serve/api_error.h"
 #include "coordinator/text/chat_template.h"
 #include "coordinator/text/grammar/token_masks.h"
+#include "coordinator/text/speech.h"
 #include "coordinator/text/tokenizer.h"
 #include "worker/step.h"
 
@@ -27,6 +28,7 @@
 #define SHOAL_API_SEQUENCES_MAX  256
 #define SHOAL_API_BIASES_MAX     1024
 #define SHOAL_API_MESSAGES_MAX   4096
+#define SHOAL_API_TOOLS_MAX      512
 #define SHOAL_API_DETOKENIZE_MAX 65536 /* ids: their text may be hundreds of times longer */
 
 /* What requests are checked against; borrowed by nobody for longer than a call. */
@@ -63,8 +65,10 @@ typedef struct {
                            legal for completions with echo only */
     int64_t min_tokens;
     int32_t priority;
-    shoal_token_masks *masks; /* of the form an answer must have, NULL: any text; the form ends the
-                                 text, so ignore_eos and min_tokens mean nothing beside it */
+    shoal_speech_rules speech; /* of a chat: how its answer is read */
+    shoal_strbuf forced;       /* the function that must be called, ended by U+0000 */
+    shoal_token_masks *masks;  /* of the form an answer must have, NULL: any text; the form ends the
+                                  text, so ignore_eos and min_tokens mean nothing beside it */
 } shoal_api_request;
 
 /* Parse a body. On failure *error is filled, *out is empty, and false is returned. */

@@ -33,7 +33,8 @@ static bool find_text(const shoal_fields *fields, json_t **text, bool *add_speci
 static bool tokenize(const shoal_api_context *context, const shoal_fields *fields, shoal_ids *ids)
 {
     shoal_strbuf text = {0};
-    json_t *given, *tools;
+    shoal_api_tools tools;
+    json_t *given;
     bool add_special = false, read;
     if (!find_text(fields, &given, &add_special))
         return false;
@@ -43,7 +44,7 @@ static bool tokenize(const shoal_api_context *context, const shoal_fields *field
         read = st == SHOAL_OK || shoal_api_refuse_status(fields->error, st);
     } else if (shoal_json_member(fields->object, "messages")) {
         read = shoal_api_read_tools(fields, &tools) &&
-               shoal_api_render_chat(context, fields, tools, &text);
+               shoal_api_render_chat(context, fields, &tools, &text);
     } else {
         return shoal_field_refuse(fields->error, SHOAL_CODE_MISSING, "prompt", "is required");
     }

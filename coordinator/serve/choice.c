@@ -14,6 +14,7 @@ typedef struct {
 /* Positions count bytes of the whole text; the buffer holds those that were not taken. */
 struct shoal_choice {
     const shoal_api_request *request;
+    const shoal_tokenizer *tokenizer;
     shoal_detok *detok; /* NULL: no text */
     shoal_stop_search search;
     int index;
@@ -51,11 +52,12 @@ shoal_status shoal_choice_create(const shoal_api_request *request, const shoal_t
     SHOAL_TRY(shoal_alloc(SHOAL_MEM_TEXT, sizeof(shoal_choice), &block));
     shoal_choice *c = block;
     c->request = request;
+    c->tokenizer = tokenizer;
     c->index = index;
     c->chars = prompt_text_chars;
     shoal_stop_search_init(&c->search, request->stops, request->stop_count);
     if (tokenizer)
-        SHOAL_TRY_GOTO(shoal_detok_create(tokenizer, true, &c->detok), fail);
+        SHOAL_TRY_GOTO(shoal_detok_create(tokenizer, false, &c->detok), fail);
     /* An address also for no bytes and no tokens. */
     SHOAL_TRY_GOTO(shoal_strbuf_reserve(&c->text, 1), fail);
     if (request->logprobs)
@@ -116,6 +118,16 @@ static void keep_token(shoal_choice *c, const shoal_choice_token *token, int64_t
 
 /* ---- text ---- */
 
+/* Special tokens have no text, except marks that tell content from calls and reasoning. */
+static bool has_text(const shoal_choice *c, int32_t token)
+{
+    size_t bytes;
+    if (!c->detok || !shoal_tokenizer_is_special(c->tokenizer, token))
+        return c->detok != NULL;
+    const char *piece = shoal_tokenizer_piece(c->tokenizer, token, &bytes);
+    return shoal_speech_wants(&c->request->speech, piece, bytes);
+}
+
 static int64_t count_chars(const char *text, size_t bytes)
 {
     int64_t chars = 0;
@@ -164,7 +176,7 @@ shoal_status shoal_choice_push(shoal_choice *c, const shoal_choice_token *token,
     if (!hidden) {
         if (c->request->logprobs)
             SHOAL_TRY(reserve_token(c));
-        if (c->detok)
+        if (has_text(c, token->token))
             SHOAL_TRY(shoal_detok_push(c->detok, token->token, &text, &bytes));
         SHOAL_TRY(shoal_strbuf_append(&c->text, text, bytes));
         c->chars += count_chars(text, bytes);

@@ -1,8 +1,9 @@
 /* coordinator/serve/choice.h - one choice of an answer: from tokens to text that may be sent.
  *
- * Feeds tokens to the incremental detokenizer, holds back what could be the beginning of a stop
- * string, and cuts at the earliest match. Log-probabilities stay with their tokens and are let go
- * with the text of the token. Belongs to one thread. */
+ * What the text means (content, reasoning, calls) is found out behind it:
+ * coordinator/text/speech.h. Feeds tokens to the incremental detokenizer, holds back what could be
+ * the beginning of a stop string, and cuts at the earliest match. Log-probabilities stay with their
+ * tokens and are let go with the text of the token. Belongs to one thread. */
 #ifndef SHOAL_COORDINATOR_SERVE_CHOICE_H
 #define SHOAL_COORDINATOR_SERVE_CHOICE_H
 
@@ -17,7 +18,8 @@ typedef enum {
     SHOAL_FINISH_NONE,
     SHOAL_FINISH_STOP,   /* a stop token or a stop string */
     SHOAL_FINISH_LENGTH, /* max_tokens, or the context */
-    SHOAL_FINISH_ERROR
+    SHOAL_FINISH_ERROR,
+    SHOAL_FINISH_TOOL_CALLS /* only of answers: STOP, and functions were called */
 } shoal_finish;
 
 /* A token and what is known of its probability. */

@@ -47,7 +47,8 @@ void shoal_reply_destroy(shoal_reply *r)
         return;
     for (int i = 0; i < r->part_count; i++) {
         shoal_choice_destroy(r->parts[i].choice);
-        shoal_strbuf_free(&r->parts[i].text);
+        shoal_speech_destroy(r->parts[i].speech);
+        shoal_speech_message_free(&r->parts[i].message);
         shoal_free(r->parts[i].tokens);
     }
     shoal_free(r->parts);
@@ -98,6 +99,8 @@ shoal_status shoal_reply_prepare(shoal_reply *r, shoal_api_request *request)
         if (r->request.logprobs && i % r->request.best_of == 0) /* megabytes: once a prompt */
             chars = characters(&prompt_of(r, i)->text);
         SHOAL_TRY(shoal_choice_create(&r->request, r->context->tokenizer, i, chars, &part->choice));
+        if (shoal_speech_needed(&r->request.speech))
+            SHOAL_TRY(shoal_speech_create(&r->request.speech, &part->speech));
     }
     return SHOAL_OK;
 }
@@ -137,6 +140,7 @@ static shoal_answer_head head_of(const shoal_reply *r)
         .fingerprint = r->context->fingerprint,
         .created = r->created,
         .chat = r->request.chat,
+        .calls = r->request.speech.calls != NULL,
         .tokenizer = r->context->tokenizer,
     };
 }
@@ -175,6 +179,46 @@ void shoal_reply_refuse(shoal_reply *r, const shoal_api_error *error)
         shoal_http_reply_error(x, error);
     }
     r->exchange = NULL;
+}
+
+/* ---- listening ------------------------------------------------------------------------------- */
+
+/* What a part has to say since the last time; borrowed from its choice and speech. */
+typedef struct {
+    const char *text; /* of the pieces */
+    const shoal_speech_piece *pieces;
+    size_t count;
+    shoal_speech_piece all; /* the only piece, where nothing has to be told apart */
+    const shoal_choice_token *tokens;
+    int token_count;
+} heard;
+
+static shoal_status listen(shoal_reply_part *part, heard *out)
+{
+    const shoal_speech_pieces *pieces;
+    const bool final = shoal_choice_finished(part->choice) != SHOAL_FINISH_NONE;
+    size_t bytes;
+    shoal_choice_take(part->choice, &out->text, &bytes, &out->tokens, &out->token_count);
+    if (!part->reply->request.logprobs)
+        out->token_count = 0;
+    out->all = (shoal_speech_piece){SHOAL_SPEECH_CONTENT, 0, 0, bytes};
+    out->pieces = &out->all;
+    out->count = bytes > 0;
+    if (!part->speech)
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_speech_push(part->speech, out->text, bytes, final, &pieces));
+    out->all.bytes = 0;
+    out->text = pieces->text.data;
+    out->pieces = pieces->data;
+    out->count = pieces->count;
+    return SHOAL_OK;
+}
+
+static shoal_finish finish_of(const shoal_reply_part *part)
+{
+    const shoal_finish finish = shoal_choice_finished(part->choice);
+    const bool calls = part->speech && shoal_speech_calls(part->speech) > 0;
+    return finish == SHOAL_FINISH_STOP && calls ? SHOAL_FINISH_TOOL_CALLS : finish;
 }
 
 /* ---- streams --------------------------------------------------------------------------------- */
@@ -217,27 +261,29 @@ void shoal_reply_begin(shoal_reply *r)
     flush(r);
 }
 
-static shoal_status stream_part(shoal_reply_part *part)
+/* Tokens go with the first piece, or alone where their text says nothing yet. */
+static shoal_status stream_part(shoal_reply_part *part, const heard *news)
 {
     shoal_reply *r = part->reply;
     const shoal_answer_head head = head_of(r);
-    const shoal_choice_token *tokens;
-    const char *text;
-    size_t bytes;
-    int count;
-    shoal_choice_take(part->choice, &text, &bytes, &tokens, &count);
-    shoal_answer_choice piece = piece_of(part, text, bytes);
-    if (r->request.logprobs && count > 0) {
-        piece.tokens = tokens;
-        piece.token_count = count;
+    const bool usage_null = r->request.include_usage, tokens = news->token_count > 0;
+    const size_t count = news->count == 0 && tokens ? 1 : news->count;
+    for (size_t i = 0; i < count; i++) {
+        const shoal_speech_piece *said = &(news->count ? news->pieces : &news->all)[i];
+        shoal_answer_choice piece = piece_of(part, news->text + said->begin, said->bytes);
+        piece.kind = said->kind;
+        piece.call = said->call;
+        if (tokens && i == 0) {
+            piece.tokens = news->tokens;
+            piece.token_count = news->token_count;
+        }
+        SHOAL_TRY(shoal_answer_piece(&head, &piece, usage_null, &r->out));
     }
-    if (bytes > 0 || piece.tokens)
-        SHOAL_TRY(shoal_answer_piece(&head, &piece, r->request.include_usage, &r->out));
     if (shoal_choice_finished(part->choice) == SHOAL_FINISH_NONE)
         return SHOAL_OK;
     shoal_answer_choice last = piece_of(part, "", 0);
-    last.finish = shoal_choice_finished(part->choice);
-    return shoal_answer_piece(&head, &last, r->request.include_usage, &r->out);
+    last.finish = finish_of(part);
+    return shoal_answer_piece(&head, &last, usage_null, &r->out);
 }
 
 void shoal_reply_ping(shoal_reply *r)
@@ -267,16 +313,11 @@ static shoal_status collect_tokens(shoal_reply_part *part, const shoal_choice_to
     return SHOAL_OK;
 }
 
-static shoal_status collect_part(shoal_reply_part *part)
+static shoal_status collect_part(shoal_reply_part *part, const heard *news)
 {
-    const shoal_choice_token *tokens;
-    const char *text;
-    size_t bytes;
-    int count;
-    shoal_choice_take(part->choice, &text, &bytes, &tokens, &count);
-    if (part->reply->request.logprobs && count > 0)
-        SHOAL_TRY(collect_tokens(part, tokens, count));
-    return shoal_strbuf_append(&part->text, text, bytes);
+    if (news->token_count > 0)
+        SHOAL_TRY(collect_tokens(part, news->tokens, news->token_count));
+    return shoal_speech_collect(&part->message, news->text, news->pieces, news->count);
 }
 
 /* What is no number is worst, so that scores have an order and n of them are chosen. */
@@ -302,12 +343,12 @@ static bool is_chosen(const shoal_reply *r, int which)
 static shoal_status echo_prompt(shoal_reply_part *part)
 {
     const shoal_strbuf *prompt = &prompt_of(part->reply, part->index)->text;
-    shoal_strbuf whole = {0};
+    shoal_strbuf *text = &part->message.content, whole = {0};
     shoal_status st = shoal_strbuf_append(&whole, prompt->data, prompt->bytes);
     if (st == SHOAL_OK)
-        st = shoal_strbuf_append(&whole, part->text.data, part->text.bytes);
-    shoal_strbuf_free(&part->text);
-    part->text = whole;
+        st = shoal_strbuf_append(&whole, text->data, text->bytes);
+    shoal_strbuf_free(text);
+    *text = whole;
     return st;
 }
 
@@ -320,9 +361,10 @@ static shoal_status fill_choices(shoal_reply *r, shoal_answer_choice *choices)
             continue;
         if (r->request.echo)
             SHOAL_TRY(echo_prompt(part));
-        choices[count] = piece_of(part, part->text.data, part->text.bytes);
+        choices[count] = piece_of(part, part->message.content.data, part->message.content.bytes);
         choices[count].index = count;
-        choices[count].finish = shoal_choice_finished(part->choice);
+        choices[count].message = &part->message;
+        choices[count].finish = finish_of(part);
         if (r->request.logprobs) {
             choices[count].tokens = part->tokens;
             choices[count].token_count = part->token_count;
@@ -412,12 +454,18 @@ static void explain(shoal_cause cause, shoal_api_error *error)
 
 static shoal_status feed(shoal_reply_part *part, const shoal_driver_event *event, bool *stopped)
 {
+    heard news;
     *stopped = false;
     if (event->has_token)
         SHOAL_TRY(shoal_choice_push(part->choice, &event->token, event->hidden, stopped));
     if (event->finish != SHOAL_FINISH_NONE && !*stopped)
         SHOAL_TRY(shoal_choice_finish(part->choice, event->finish));
-    return part->reply->request.stream ? stream_part(part) : collect_part(part);
+    SHOAL_TRY(listen(part, &news));
+    if (part->speech && shoal_speech_over(part->speech)) {
+        SHOAL_TRY(shoal_choice_finish(part->choice, SHOAL_FINISH_STOP));
+        *stopped = true;
+    }
+    return (part->reply->request.stream ? stream_part : collect_part)(part, &news);
 }
 
 void shoal_reply_take(shoal_reply_part *part, const shoal_driver_event *event, bool *cancel)

@@ -31,7 +31,8 @@ typedef struct {
     uint64_t sequence;
     bool ended;
     shoal_choice *choice;
-    shoal_strbuf text; /* collected, unless streamed */
+    shoal_speech *speech;         /* NULL: all text is content */
+    shoal_speech_message message; /* collected, unless streamed */
     shoal_choice_token *tokens;
     int token_count, token_room;
 } shoal_reply_part;

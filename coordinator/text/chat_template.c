@@ -4,8 +4,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "coordinator/text/builtin_templates.h"
 #include "coordinator/text/gguf_template.h"
 #include "coordinator/text/json_fields.h"
+#include "coordinator/text/plain_tools.h"
 #include "coordinator/text/template.h"
 #include "coordinator/text/text_file.h"
 #include "coordinator/text/tokenizer.h"
@@ -18,11 +20,22 @@
 struct shoal_chat_template {
     shoal_template *program;
     json_t *tokens; /* bos_token and its like; an object */
+    shoal_chat_style style;
     struct tm now;
     bool now_is_fixed;
 };
 
 /* ---- opening --------------------------------------------------------------------------------- */
+
+static shoal_chat_style style_of(const char *text, size_t bytes)
+{
+    const bool tools = memmem(text, bytes, "tool", 4) != NULL;
+    return (shoal_chat_style){
+        .tools = tools,
+        .calls = tools ? shoal_call_format_of(text, bytes) : shoal_plain_calls(),
+        .think = shoal_think_format_of(text, bytes),
+    };
+}
 
 static shoal_status make(const char *text, size_t bytes, const char *name, json_t *tokens,
                          shoal_chat_template **out)
@@ -33,6 +46,7 @@ static shoal_status make(const char *text, size_t bytes, const char *name, json_
     shoal_chat_template *chat = block;
     SHOAL_TRY_GOTO(shoal_template_parse(name, text, bytes, &chat->program), free_block);
     chat->tokens = json_incref(tokens);
+    chat->style = style_of(text, bytes);
     *out = chat;
     return SHOAL_OK;
 
@@ -60,26 +74,25 @@ static shoal_status read_file(const char *folder, const char *name, size_t most,
     return st == SHOAL_ERR_NOTFOUND ? SHOAL_OK : st;
 }
 
-/* tokenizer_config.json, or an empty object when there is none. */
-static shoal_status read_config(const char *folder, json_t **out)
+/* A JSON file of the folder, or an empty object when there is none. */
+static shoal_status read_object(const char *folder, const char *name, json_t **out)
 {
-    static const char name[] = "tokenizer_config.json";
     shoal_strbuf text = {0};
     json_error_t error = {0};
     bool found;
     const shoal_status st = read_file(folder, name, CONFIG_FILE_MAX, &text, &found);
-    json_t *config =
+    json_t *object =
         found ? json_loadb(text.data, text.bytes, JSON_ALLOW_NUL, &error) : json_object();
     shoal_strbuf_free(&text);
-    if (st == SHOAL_OK && json_is_object(config)) {
-        *out = config;
+    if (st == SHOAL_OK && json_is_object(object)) {
+        *out = object;
         return SHOAL_OK;
     }
-    json_decref(config);
+    json_decref(object);
     if (st != SHOAL_OK)
         return st;
-    return shoal_fail(SHOAL_ERR_DATA, "%s: line %d: %s", name, config ? 1 : error.line,
-                      config ? "not an object" : error.text);
+    return shoal_fail(SHOAL_ERR_DATA, "%s: line %d: %s", name, object ? 1 : error.line,
+                      object ? "not an object" : error.text);
 }
 
 /* Special tokens stand in the file as strings, or as objects with "content". */
@@ -117,12 +130,30 @@ static const json_t *template_in(const json_t *config)
     return NULL;
 }
 
+/* The model carries none; its family may have one form. */
+static shoal_status open_builtin(const char *folder, json_t *tokens, shoal_chat_template **out)
+{
+    json_t *config;
+    SHOAL_TRY(read_object(folder, "config.json", &config));
+    const char *family = json_string_value(json_object_get(config, "model_type"));
+    const json_int_t vocab = json_integer_value(json_object_get(config, "vocab_size"));
+    const char *text = family ? shoal_builtin_template(family, vocab) : NULL;
+    const shoal_status st =
+        text ? make(text, strlen(text), "the chat template of this family", tokens, out)
+             : shoal_fail(SHOAL_ERR_NOTFOUND,
+                          "%s: the model has no chat template; put one into the folder as "
+                          "chat_template.jinja",
+                          folder);
+    json_decref(config);
+    return st;
+}
+
 static shoal_status open_from_config(const char *folder, const json_t *config, json_t *tokens,
                                      shoal_chat_template **out)
 {
     const json_t *text = template_in(config);
     if (!text)
-        return shoal_fail(SHOAL_ERR_NOTFOUND, "%s: the model has no chat template", folder);
+        return open_builtin(folder, tokens, out);
     if (!json_is_string(text))
         return shoal_fail(SHOAL_ERR_DATA, "tokenizer_config.json: the chat template is no string");
     return make(json_string_value(text), json_string_length(text),
@@ -146,7 +177,7 @@ static shoal_status open_from_folder(const char *folder, shoal_chat_template **o
 {
     shoal_status st = SHOAL_OK;
     json_t *config = NULL, *tokens = NULL;
-    SHOAL_TRY(read_config(folder, &config));
+    SHOAL_TRY(read_object(folder, "tokenizer_config.json", &config));
     SHOAL_TRY_GOTO(tokens_of(config, &tokens), free_config);
     st = open_with(folder, config, tokens, out);
     json_decref(tokens);
@@ -185,6 +216,11 @@ void shoal_chat_template_close(shoal_chat_template *chat)
     json_decref(chat->tokens);
     shoal_template_close(chat->program);
     shoal_free(chat);
+}
+
+const shoal_chat_style *shoal_chat_template_style(const shoal_chat_template *chat)
+{
+    return &chat->style;
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */

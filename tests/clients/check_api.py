@@ -4,8 +4,8 @@
     check_api.py SHOAL_BINARY [--url http://HOST:PORT] [--key KEY] [--only WORD]
 
 Starts `shoal serve` on the small model with a key and a body limit, or asks the server at --url.
-Nothing depends on what a model says, except that greedy decoding repeats itself. Tools and
-constrained formats are left out.
+Nothing depends on what a model says, except that greedy decoding repeats itself. test_guided.py has
+more of forms of answers.
 """
 import json
 import os
@@ -411,6 +411,137 @@ def _(api):
     api.chat(max_tokens=2)
 
 
+# ---- tools
+
+def function(name, properties):
+    return {"type": "function", "function": {"name": name, "parameters": {
+        "type": "object", "properties": properties, "required": sorted(properties),
+        "additionalProperties": False}}}
+
+
+TOOLS = [function("set_lamp", {"on": {"type": "boolean"}}),
+         function("set_volume", {"level": {"enum": [1, 2, 3]}})]
+
+
+@behaviour("tools: no call when tool_choice is none")
+def _(api):
+    choice = api.say(tools=TOOLS, tool_choice="none")
+    need("tool_calls" not in choice["message"], f"{choice}")
+    need(choice["finish_reason"] in ("stop", "length"), f"{choice}")
+
+
+@behaviour("tools: left to the model, an answer is content or calls")
+def _(api):
+    choice = api.say(tools=TOOLS)
+    message = choice["message"]
+    need(isinstance(message["content"], str) or message["tool_calls"], f"{choice}")
+
+
+@behaviour("tools: the prompt holds them, and results of calls")
+def _(api):
+    def tokens(**more):
+        return api.chat(max_tokens=1, **more)["usage"]["prompt_tokens"]
+    call = {"id": "c1", "type": "function",
+            "function": {"name": "set_lamp", "arguments": '{"on": true}'}}
+    history = [{"role": "user", "content": "Lamp on."},
+               {"role": "assistant", "content": None, "tool_calls": [call]},
+               {"role": "tool", "tool_call_id": "c1", "content": "done"}]
+    need(tokens(tools=TOOLS) > tokens(), "the prompt is not longer")
+    need(tokens(messages=history) > tokens(messages=history[:1]), "the prompt is not longer")
+
+
+def forced(name):
+    return {"type": "function", "function": {"name": name}}
+
+
+def check_call(call, names=("set_lamp", "set_volume")):
+    """A call of one of the functions, with arguments that its schema accepts."""
+    need(call["type"] == "function" and len(call["id"]) == 9, f"{call}")
+    name, arguments = call["function"]["name"], json.loads(call["function"]["arguments"])
+    need(name in names, f"{call}")
+    if name == "set_lamp":
+        need(set(arguments) == {"on"} and arguments["on"] in (True, False), f"{arguments}")
+    else:
+        need(set(arguments) == {"level"} and arguments["level"] in (1, 2, 3), f"{arguments}")
+
+
+@behaviour("tools: a forced function is called once, whatever the model would say")
+def _(api):
+    for name in ("set_lamp", "set_volume"):
+        choice = api.say(tools=TOOLS, tool_choice=forced(name), max_tokens=100, temperature=1.0)
+        message = choice["message"]
+        need(message["content"] is None and len(message["tool_calls"]) == 1, f"{choice}")
+        check_call(message["tool_calls"][0], (name,))
+        need(choice["finish_reason"] == "tool_calls", f"{choice}")
+
+
+@behaviour("tools: required calls are of the functions there are; one, if not parallel")
+def _(api):
+    for parallel in (True, False):
+        answer = api.chat(tools=TOOLS, tool_choice="required", parallel_tool_calls=parallel,
+                          max_tokens=200, temperature=1.0, n=4)
+        ids = set()
+        for choice in answer["choices"]:
+            calls = choice["message"]["tool_calls"]
+            need(len(calls) == 1 or parallel, f"{choice}")
+            for call in calls:
+                check_call(call)
+                ids.add(call["id"])
+        need(len(ids) == sum(len(c["message"]["tool_calls"]) for c in answer["choices"]),
+             f"an id twice: {answer}")
+
+
+@behaviour("tools: a streamed call has its name first, then arguments in pieces")
+def _(api):
+    stream = api.stream(tools=TOOLS, tool_choice=forced("set_lamp"), max_tokens=100)
+    deltas = [choice["delta"] for choice in chunks(stream)]
+    need(deltas[0] == {"role": "assistant", "content": None}, f"{deltas[0]}")
+    calls = [call for delta in deltas for call in delta.get("tool_calls", [])]
+    need(all(call["index"] == 0 for call in calls) and len(calls) > 2, f"{calls}")
+    first = dict(calls[0], function=dict(
+        calls[0]["function"],
+        arguments="".join(call["function"]["arguments"] for call in calls)))
+    need(calls[0]["function"]["arguments"] == "", f"{calls[0]}")
+    need(all(set(call) == {"index", "function"} for call in calls[1:]), f"{calls[1:]}")
+    check_call(first, ("set_lamp",))
+    need(chunks(stream)[-1]["finish_reason"] == "tool_calls", f"{chunks(stream)[-1]}")
+
+
+@behaviour("tools: a schema that cannot be enforced, two forms at once")
+def _(api):
+    hard = function("f", {"x": {"type": "array", "uniqueItems": True}})
+    error = api.refused(api.ask("POST", CHAT, api.chat_request(
+        tools=[hard], tool_choice="required")))
+    need("uniqueItems" in error["message"] and error["param"] == "tools", f"{error}")
+    api.refused(api.ask("POST", CHAT, api.chat_request(
+        tools=TOOLS, tool_choice="required", response_format={"type": "json_object"})))
+
+
+@behaviour("tools: a function without a name, a choice that does not exist")
+def _(api):
+    for fields, name in (({"tools": [{"type": "function", "function": {}}]}, "name"),
+                         ({"tools": TOOLS, "tool_choice": "perhaps"}, "tool_choice"),
+                         ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {
+                             "name": "no_such"}}}, "tool_choice"),
+                         ({"tool_choice": "required"}, "tool_choice")):
+        error = api.refused(api.ask("POST", CHAT, api.chat_request(**fields)))
+        need(name in f"{error['param']} {error['message']}", f"{error}")
+
+
+# ---- forms of answers
+
+@behaviour("format: json_object is an object, json_schema what the schema says")
+def _(api):
+    choice = api.say(response_format={"type": "json_object"}, max_tokens=200)
+    need(isinstance(json.loads(choice["message"]["content"]), dict), f"{choice}")
+    schema = {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"],
+              "additionalProperties": False}
+    wish = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema, "strict": True}}
+    choice = api.say(response_format=wish, max_tokens=100)
+    need(json.loads(choice["message"]["content"]) in ({"n": 1}, {"n": 2}), f"{choice}")
+    need(choice["finish_reason"] == "stop", f"{choice}")
+
+
 # ---- completions
 
 @behaviour("completions: id, object, one choice, usage")
@@ -518,6 +649,8 @@ REFUSALS = [
     ("top_logprobs 99", {"logprobs": True, "top_logprobs": 99}, "top_logprobs"),
     ("stream_options without stream", {"stream_options": {"include_usage": True}},
      "stream_options"),
+    ("json_schema without a schema",
+     {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}, "schema"),
     ("an unknown response_format", {"response_format": {"type": "no-such-format"}},
      "response_format"),
 ]

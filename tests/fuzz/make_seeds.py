@@ -195,6 +195,30 @@ def vocabulary_seeds():
         at += 2 + whole[at + 1]
     yield whole[:at]
     yield whole[:at] + bytes([0x12, 5, 0x18, 1, 0x98, 2, 1])  # unigram, byte fallback
+# One answer a format: name, text.
+ANSWERS = [
+    ("hermes", 'So.\n<tool_call>\n{"name": "f", "arguments": {"a": [1, "b"]}}\n</tool_call>\n'
+               '<tool_call>{"name": "g", "arguments": "{}"}'),
+    ("llama-json", '{"name": "f", "parameters": {"a": null}}; {"name": "g", "parameters": {}}'),
+    ("llama-json", '<|python_tag|>{"name": "f", "parameters": {}}'),
+    ("llama-python", '[f(a=1, b="x"), g(c={\'k\': [True, None]})]'),
+    ("mistral", '[TOOL_CALLS][{"name": "f", "arguments": {}, "id": "abc"}]'),
+    ("mistral", '[TOOL_CALLS]f[ARGS]{"a": 1}[TOOL_CALLS]g[CALL_ID]x[ARGS]{}'),
+    ("deepseek", "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n"
+                 '{"a": 1}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>'),
+    ("deepseek", "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{}<｜tool▁call▁end｜>"
+                 "<｜tool▁calls▁end｜>"),
+    ("granite", '<|tool_call|>[{"name": "f", "arguments": {}}]'),
+    ("required", '[{"name": "f", "arguments": {"a": 1}}]'),
+    ("forced", '{"a": {"b": 1.5e3}}'),
+    ("none", "<think>Hm.\n</think>\n\nYes."),
+]
+
+
+def tool_calls_seeds():
+    for i, (name, text) in enumerate(ANSWERS):
+        yield bytes([i]) + b"\1" + name.encode() + b"\n" + text.encode()
+        yield b"\0\7" + name.encode() + b"\nHm.</think>\n" + text.encode()
 # One schema or expression a line, a tab, a text.
 SCHEMAS = """\
 {"type":"object","properties":{"a":{"type":"integer"}},"required":["a"]}\t{"a": 1, "b": [null]}
@@ -226,6 +250,7 @@ SEEDS = {
     "fuzz_safetensors": safetensors_seeds,
     "fuzz_schema": schema_seeds,
     "fuzz_template": template_seeds,
+    "fuzz_tool_calls": tool_calls_seeds,
     "fuzz_tokenizer": tokenizer_seeds,
     "fuzz_vocabulary": vocabulary_seeds,
 }

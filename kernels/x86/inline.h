@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define NEVER_INLINE  __attribute__((noinline))
 
 #if defined(__clang__)
 #define UNROLL       _Pragma("clang loop unroll(full)")

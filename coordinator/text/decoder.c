@@ -71,6 +71,17 @@ shoal_status shoal_decoder_add(shoal_decoder *decoder, const shoal_decode_step *
     return SHOAL_OK;
 }
 
+bool shoal_decoder_separates(const shoal_decoder *decoder)
+{
+    for (int i = 0; i < decoder->count; i++) {
+        const shoal_decode_kind kind = decoder->steps[i].kind;
+        if (kind == SHOAL_DECODE_SPACE || kind == SHOAL_DECODE_SPACE_UNLESS ||
+            kind == SHOAL_DECODE_WORD_END)
+            return true;
+    }
+    return false;
+}
+
 void shoal_decoder_free(shoal_decoder *decoder)
 {
     for (int i = 0; i < decoder->count; i++)

@@ -51,6 +51,10 @@ SHOAL_MUST_USE shoal_status shoal_decoder_add(shoal_decoder *decoder,
                                               const shoal_decode_step *step);
 void shoal_decoder_free(shoal_decoder *decoder);
 
+/* Does a step put something between tokens, or take something from where two meet? Then a text is
+ * not its tokens' bytes one after another. */
+bool shoal_decoder_separates(const shoal_decoder *decoder);
+
 /* Append the bytes that one piece stands for in the middle of a text; they need not be UTF-8. */
 SHOAL_MUST_USE shoal_status shoal_decoder_piece(const shoal_decoder *decoder, const char *piece,
                                                 size_t bytes, shoal_strbuf *out);

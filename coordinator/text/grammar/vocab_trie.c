@@ -206,7 +206,7 @@ shoal_status shoal_vocab_trie_build(const shoal_tokenizer *tokenizer, int64_t vo
     shoal_status st = SHOAL_OK;
     word_list list = {0};
     shoal_vocab_trie trie = {.tokenizer = tokenizer, .vocab = vocab};
-    if (tokenizer->decoder == SHOAL_DECODER_JOIN)
+    if (shoal_decoder_separates(&tokenizer->decoder))
         return shoal_fail(SHOAL_ERR_USAGE, "this tokenizer puts blanks between its tokens");
     const int64_t ids = shoal_min_i64((int64_t)shoal_tokenizer_size(tokenizer), vocab);
     SHOAL_TRY_GOTO(collect(tokenizer, ids, &list), done);

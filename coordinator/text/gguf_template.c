@@ -1,7 +1,10 @@
 #include "coordinator/text/gguf_template.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "coordinator/text/builtin_templates.h"
+#include "proto/bytes.h"
 #include "shard/gguf.h"
 
 static const struct {
@@ -39,15 +42,30 @@ static shoal_status add_tokens(const shoal_gguf *gguf, json_t *tokens)
     return SHOAL_OK;
 }
 
+/* The file carries none; its family may have one form. */
+static shoal_status append_builtin(const shoal_gguf *gguf, const char *name, shoal_strbuf *text)
+{
+    shoal_gguf_text architecture = {"", 0};
+    const shoal_gguf_entry *tokens = NULL;
+    char family[64];
+    SHOAL_TRY(shoal_gguf_string(gguf, "general.architecture", &architecture));
+    SHOAL_TRY(shoal_gguf_strings(gguf, "tokenizer.ggml.tokens", &tokens));
+    snprintf(family, sizeof family, "%.*s",
+             (int)shoal_min_i64((int64_t)architecture.bytes, sizeof family - 1), architecture.data);
+    const char *known = shoal_builtin_template(family, tokens ? (int64_t)tokens->count : 0);
+    if (!known)
+        return shoal_fail(SHOAL_ERR_NOTFOUND, "%s: the model has no chat template", name);
+    return shoal_strbuf_append(text, known, strlen(known));
+}
+
 static shoal_status read_template(const shoal_gguf *gguf, const char *name, shoal_strbuf *text,
                                   json_t *tokens)
 {
     shoal_gguf_text found = {NULL, 0};
     SHOAL_TRY(shoal_gguf_string(gguf, "tokenizer.chat_template", &found));
-    if (!found.data)
-        return shoal_fail(SHOAL_ERR_NOTFOUND, "%s: the model has no chat template", name);
     SHOAL_TRY(add_tokens(gguf, tokens));
-    return shoal_strbuf_append(text, found.data, found.bytes);
+    return found.data ? shoal_strbuf_append(text, found.data, found.bytes)
+                      : append_builtin(gguf, name, text);
 }
 
 shoal_status shoal_gguf_chat_template(const void *data, size_t bytes, const char *name,

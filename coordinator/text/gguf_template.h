@@ -7,9 +7,9 @@
 
 #include "coordinator/text/growable.h"
 
-/* Append "tokenizer.chat_template" to *text; *tokens becomes an object with "bos_token" and its
- * like as far as the file names them. `name` stands for the file. SHOAL_ERR_NOTFOUND when the file
- * has no template or is no GGUF file. */
+/* Append "tokenizer.chat_template", or the built-in template of "general.architecture", to *text;
+ * *tokens becomes an object with "bos_token" and its like as far as the file names them. `name`
+ * stands for the file. SHOAL_ERR_NOTFOUND when neither is there, or the file is no GGUF file. */
 SHOAL_MUST_USE shoal_status shoal_gguf_chat_template(const void *data, size_t bytes,
                                                      const char *name, shoal_strbuf *text,
                                                      json_t **tokens);

@@ -157,7 +157,7 @@ SCHEMAS = """\
 {"type":"number","minimum":-2.5,"exclusiveMaximum":1e3,"multipleOf":0.5}\t-1.5
 {"oneOf":[{"type":"integer"},{"type":"number","minimum":10}]}\t10.5
 {"allOf":[{"required":["a"]},{"not":{"type":"string"}}],"minProperties":1}\t{"a":"\\ud83e\\udd99"}
-{"$ref":"#/$defs/n","$defs":{"n":{"type":"array","items":{"$ref":"#/$defs/n"},"maxItems":2}}}\t[[],[[]]]
+{"anyOf":[{"type":"null"},{"type":"array","items":{"$ref":"#"},"maxItems":2}]}\t[[],[[null]]]
 {"type":"array","prefixItems":[{"format":"date"},{"const":true}],"items":false}\t["2024-02-29",true]
 {"patternProperties":{"^n_":{"type":"null"}},"propertyNames":{"maxLength":3}}\t{"n_x":null}
 r(yes|no)[^a-c\\d]{2,3}\\p{Lu}?\tyes--A

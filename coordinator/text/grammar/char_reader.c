@@ -121,6 +121,22 @@ size_t shoal_char_outlooks(uint32_t part, shoal_char_outlook out[SHOAL_CHAR_OUTL
     return 0;
 }
 
+uint32_t shoal_char_stand_in(uint32_t part)
+{
+    /* By size and bytes to come: U+0080, U+1000, U+0800, U+40000, U+10000 and again U+10000 begin.
+     */
+    static const uint32_t bits[5][4] = {
+        [2] = {0, 0x2}, [3] = {0, 0x20, 0x1}, [4] = {0, 0x400, 0x10, 0x1}};
+    const uint32_t size = value_of(part) >> SIZE_AT, more = count_of(part);
+    shoal_char_outlook outlook[SHOAL_CHAR_OUTLOOKS];
+    if (part == 0 || kind_of(part) != UTF8)
+        return 0;
+    const size_t n = shoal_char_outlooks(part, outlook);
+    if (n != 1 || outlook[0].last - outlook[0].first + 1 != 1u << 6 * more)
+        return 0; /* not all of the bytes to come are possible */
+    return part_of(UTF8, more, size << SIZE_AT | bits[size][more]);
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static shoal_char_progress whole(uint32_t c, uint32_t *result)

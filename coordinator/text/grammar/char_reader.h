@@ -29,4 +29,9 @@ typedef struct {
 /* For a part that is not 0; they cover all possible characters. Returns how many. */
 size_t shoal_char_outlooks(uint32_t part, shoal_char_outlook out[SHOAL_CHAR_OUTLOOKS]);
 
+/* For a part of a character in UTF-8: another part with as many bytes to come, all of which may
+ * come, the same for as many parts as possible. 0 when there is none. Who does not care which of
+ * the characters comes can go on with that one. */
+uint32_t shoal_char_stand_in(uint32_t part);
+
 #endif

@@ -319,3 +319,10 @@ int32_t shoal_dfa_visit(const shoal_dfa *dfa, int32_t state, uint32_t first, uin
     *cursor = i;
     return SHOAL_DFA_NONE;
 }
+
+bool shoal_dfa_one_class(const shoal_dfa *dfa, uint32_t first, uint32_t last, int32_t *class)
+{
+    const size_t range = range_of(dfa, first);
+    *class = dfa->ranges[range].class;
+    return range + 1 == dfa->range_count || dfa->ranges[range + 1].first > last;
+}

@@ -69,6 +69,9 @@ int32_t shoal_dfa_next(const shoal_dfa *dfa, int32_t state, uint32_t c);
 int32_t shoal_dfa_visit(const shoal_dfa *dfa, int32_t state, uint32_t first, uint32_t last,
                         size_t *cursor);
 
+/* Are all characters of [first, last] of one class? Which. */
+bool shoal_dfa_one_class(const shoal_dfa *dfa, uint32_t first, uint32_t last, int32_t *class);
+
 /* Fewest bytes of a character of [first, last] inside a JSON string. */
 int32_t shoal_json_char_least(uint32_t first, uint32_t last);
 

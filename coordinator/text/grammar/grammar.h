@@ -3,8 +3,8 @@
  * Compiled from a JSON Schema (draft 2020-12, and "definitions" of older ones), from "any JSON
  * object", from a regular expression (RE2-like: no look-around, no back-references; matched in
  * linear time) or from a list of choices. The automaton has rules that call each other (recursion
- * through $ref needs a stack) and inside a rule edges labelled with ranges of bytes. Text is UTF-8:
- * lengths count characters, strings are escaped as RFC 8259 allows.
+ * through $ref needs a stack) and automata over characters for strings, names and numbers. Text is
+ * UTF-8: lengths count characters, strings are escaped as RFC 8259 allows.
  *
  * A keyword that this cannot enforce exactly is refused by name and place, never ignored. Compiling
  * is bounded in time and memory by the limits below. Immutable once compiled; counted references,
@@ -17,16 +17,19 @@
 
 #include "proto/status.h"
 
-#define SHOAL_GRAMMAR_NODES_MAX   (1u << 20)  /* states of the automaton          */
-#define SHOAL_GRAMMAR_SCHEMA_MAX  (1u << 20)  /* bytes of a schema's JSON text    */
+#define SHOAL_GRAMMAR_NODES_MAX   (1u << 20)  /* parts of a kind: rules, names, ... */
+#define SHOAL_GRAMMAR_SCHEMA_MAX  (1u << 20)  /* bytes of a schema's JSON text; for callers */
 #define SHOAL_GRAMMAR_REGEX_MAX   (16u << 10) /* bytes of a regular expression   */
 #define SHOAL_GRAMMAR_CHOICES_MAX 4096
-#define SHOAL_GRAMMAR_REPEAT_MAX  4096 /* the greatest bound of a repetition or length */
+#define SHOAL_GRAMMAR_REPEAT_MAX  4096 /* the greatest bound of a repetition in a regex */
 
 typedef struct shoal_grammar shoal_grammar;
 
 /* JSON text that the schema accepts. SHOAL_ERR_DATA: the sentence names the keyword and its place
- * ("#/properties/age: 'not' is not supported"). Properties come in any order, each once. */
+ * ("#/properties/age: 'contains' is not supported"). Properties come in any order; names that the
+ * schema mentions come once (open ones are not remembered). With bounds a number is written plainly
+ * or with one digit before the point and an exponent; with multipleOf, not and oneOf plainly.
+ * Formats are enforced; unknown formats and keywords are refused. */
 SHOAL_MUST_USE shoal_status shoal_grammar_from_schema(const json_t *schema, shoal_grammar **out);
 
 /* Any JSON object. */

@@ -101,6 +101,8 @@ int64_t shoal_grammar_array_rest(const shoal_grammar *g, const shoal_grammar_arr
 /* Fill `cheap` for one object; insertion, since between rounds little changes. */
 static void sort_names(shoal_grammar *g, const shoal_grammar_object *object)
 {
+    if (object->name_count == 0)
+        return;
     const shoal_grammar_name *names = g->names + object->names;
     int32_t *cheap = g->cheap.data + object->names;
     for (int32_t i = 1; i < object->name_count; i++) {

@@ -118,6 +118,23 @@ static shoal_status step_literal(shoal_grammar_states *s, shoal_frame f, uint8_t
     return push(s, &f);
 }
 
+/* Where all that may come of a part is one to the automaton, the part may as well be another: else
+ * a string would have a state for every beginning of every character. */
+static uint32_t simplify(const shoal_dfa *dfa, uint32_t part)
+{
+    shoal_char_outlook ours[SHOAL_CHAR_OUTLOOKS], others[SHOAL_CHAR_OUTLOOKS];
+    const uint32_t other = shoal_char_stand_in(part);
+    int32_t our_class, other_class;
+    if (!other)
+        return part;
+    (void)shoal_char_outlooks(part, ours);
+    (void)shoal_char_outlooks(other, others);
+    const bool same = shoal_dfa_one_class(dfa, ours[0].first, ours[0].last, &our_class) &&
+                      shoal_dfa_one_class(dfa, others[0].first, others[0].last, &other_class) &&
+                      our_class == other_class;
+    return same ? other : part;
+}
+
 /* One more byte of a character of plain text, a string or a name. */
 static shoal_status step_character(shoal_grammar_states *s, shoal_frame f, const shoal_dfa *dfa,
                                    uint8_t byte)
@@ -125,7 +142,7 @@ static shoal_status step_character(shoal_grammar_states *s, shoal_frame f, const
     uint32_t result;
     switch (shoal_char_read(f.kind != SHOAL_FRAME_TEXT, f.character, byte, &result)) {
     case SHOAL_CHAR_BROKEN: return SHOAL_OK;
-    case SHOAL_CHAR_PART: f.character = result; return push(s, &f);
+    case SHOAL_CHAR_PART: f.character = simplify(dfa, result); return push(s, &f);
     case SHOAL_CHAR_WHOLE:
         f.character = 0;
         f.state = shoal_dfa_next(dfa, f.state, result);

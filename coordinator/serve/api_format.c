@@ -153,6 +153,10 @@ static bool compile_schema(const form *f, shoal_grammar **out, shoal_api_error *
     json_t *schema = open_schema(f, error);
     if (!schema)
         return false;
+    if (json_dumpb(schema, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY) > SHOAL_GRAMMAR_SCHEMA_MAX) {
+        json_decref(schema);
+        return shoal_field_refuse(error, SHOAL_CODE_VALUE, f->name, "is too large a schema");
+    }
     const shoal_status st = shoal_grammar_from_schema(schema, out);
     json_decref(schema);
     return st == SHOAL_OK || refuse_grammar(f, st, error);

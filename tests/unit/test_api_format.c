@@ -32,11 +32,13 @@ static int close_all(void **state)
 static bool parse(const shoal_vocab_trie *by, const char *field, shoal_api_request *out,
                   shoal_api_error *error)
 {
-    char text[2048];
+    const size_t room = strlen(field) + 32;
+    char *text = malloc(room);
     const shoal_api_context context = {
         .model_name = "m", .tokenizer = tokenizer, .vocab = MADE_SIZE, .context = 100, .trie = by};
-    (void)snprintf(text, sizeof text, "{'prompt':'Hi',%s}", field);
+    (void)snprintf(text, room, "{'prompt':'Hi',%s}", field);
     char *body = api_body(text);
+    free(text);
     *error = (shoal_api_error){0};
     const bool parsed = shoal_api_parse_completion(&context, body, strlen(body), out, error);
     free(body);
@@ -138,6 +140,23 @@ static void test_sentence(void **state)
     assert_non_null(strstr(error.message, "/properties/age"));
 }
 
+static void test_large_schema(void **state)
+{
+    shoal_api_request r;
+    shoal_api_error error;
+    const int most = (int)SHOAL_GRAMMAR_SCHEMA_MAX;
+    char *field = malloc((size_t)most + 100);
+    (void)state;
+    for (int more = 0; more <= 1; more++) { /* {"title":"..."} has 12 bytes beside the text */
+        (void)sprintf(field, "'guided_json':{'title':'%0*d'}", most - 12 + more, 0);
+        assert_int_equal(parse(&trie, field, &r, &error), more == 0);
+        if (more == 0)
+            shoal_api_request_free(&r);
+    }
+    assert_string_equal(error.code, "invalid_value");
+    free(field);
+}
+
 /* A tokenizer whose tokens do not make up the text. */
 static void test_no_trie(void **state)
 {
@@ -173,9 +192,9 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_taken),     cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_sentence),  cmocka_unit_test(test_no_trie),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_taken),        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_sentence),     cmocka_unit_test(test_no_trie),
+        cmocka_unit_test(test_large_schema), cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

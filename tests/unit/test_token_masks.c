@@ -278,7 +278,7 @@ static void test_many_states(void **state)
     shoal_guide *guides[2] = {guide_of(&s), guide_of(&s)};
     for (int i = 0; i < 120000; i++) {
         const uint32_t bit = draw(2);
-        const int which = i / 4000 % 2;
+        const int which = i / 12000 % 2;
         if (i % 1000 == 0)
             assert_int_equal(shoal_guide_look(guides[which], NO_LIMIT), SHOAL_OK);
         assert_int_equal(shoal_guide_take(guides[which], bit ? 'a' : 'b'), SHOAL_OK);

@@ -123,14 +123,18 @@ static void take(const shoal_vocab_trie *trie, uint32_t first, uint32_t end, int
         w->words[trie->ids[i] / 32] |= 1u << (trie->ids[i] % 32);
 }
 
-/* A byte that a limit forbids is one that cannot be stepped over, unless the table is full. */
-static shoal_status step(const shoal_token_masks *m, int32_t state, uint8_t byte, int32_t *next)
+/* What a limit forbids is what cannot be stepped over, unless the table is full. */
+static shoal_status forgive(const shoal_token_masks *m, shoal_status st, int32_t *next)
 {
-    const shoal_status st = shoal_grammar_step(m->states, state, byte, next);
     if (st != SHOAL_ERR_DATA || shoal_token_masks_full(m))
         return st;
     *next = SHOAL_GRAMMAR_DEAD;
     return SHOAL_OK;
+}
+
+static shoal_status step(const shoal_token_masks *m, int32_t state, uint8_t byte, int32_t *next)
+{
+    return forgive(m, shoal_grammar_step(m->states, state, byte, next), next);
 }
 
 /* A run of states: from each, every character of some classes leads to the next, and the end is
@@ -143,15 +147,15 @@ typedef struct {
 } run;
 
 /* The state behind all characters of a class; DEAD when there is no such one. */
-static shoal_status step_class(const shoal_token_masks *m, int32_t state, int class, int32_t *out)
+static shoal_status step_class(const shoal_token_masks *m, int32_t state, int kind, int32_t *out)
 {
     int32_t next;
     bool first = true;
     *out = SHOAL_GRAMMAR_DEAD;
-    if (class == SHOAL_TRIE_BEYOND_ASCII)
-        return shoal_grammar_step_beyond_ascii(m->states, state, out);
+    if (kind == SHOAL_TRIE_BEYOND_ASCII)
+        return forgive(m, shoal_grammar_step_beyond_ascii(m->states, state, out), out);
     for (uint8_t byte = 0; byte < 0x80; byte++) {
-        if (shoal_trie_class(byte) != class)
+        if (shoal_trie_class(byte) != kind)
             continue;
         SHOAL_TRY(step(m, state, byte, &next));
         if (!first && next != *out) {
@@ -170,12 +174,12 @@ static shoal_status step_alike(const shoal_token_masks *m, int32_t state, unsign
 {
     *classes = 0;
     *out = SHOAL_GRAMMAR_DEAD;
-    for (int class = 0; class < SHOAL_TRIE_BROKEN; class ++) {
+    for (int kind = 0; kind < SHOAL_TRIE_BROKEN; kind++) {
         int32_t next;
-        SHOAL_TRY(step_class(m, state, class, &next));
+        SHOAL_TRY(step_class(m, state, kind, &next));
         if (next == SHOAL_GRAMMAR_DEAD || (*classes && next != *out))
             continue;
-        *classes |= 1u << class;
+        *classes |= 1u << kind;
         *out = next;
     }
     return SHOAL_OK;

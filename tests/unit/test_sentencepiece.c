@@ -187,7 +187,7 @@ static void test_folder(void **state)
                                  "\"added_tokens_decoder\": {\"7\": {\"content\": \"<x>\", "
                                  "\"rstrip\": true, \"special\": true}}}";
     static const char added[] = "{\"<y>\": 6}";
-    char folder[] = "sentencepiece_XXXXXX", path[PATH_BYTES];
+    char folder[] = "/tmp/shoal-sentencepiece-XXXXXX", path[PATH_BYTES];
     shoal_tokenizer *t;
     (void)state;
     assert_int_equal(shoal_tokenizer_open_memory(model, sizeof model - 1, "model", &t), SHOAL_OK);

@@ -5,7 +5,7 @@
  * step, of all sequences together. Every operation obeys docs/arithmetic.md to the bit, so two
  * fillings of the table for the same arithmetic id give the same bytes.
  *
- *   embed      x = embedding rows
+ *   embed      x = embedding rows · scale
  *   norm       x += [norm of](sum of parts + bias); normed x → acts           (rule 6, 2)
  *   whole      y = W·act + bias for several linears (q, k, v; o by columns; lm_head)
  *   attention  q/k norm, rope, append to the pages, attention → acts of o     (rule 5)
@@ -62,7 +62,8 @@ typedef struct {
     int64_t first, count;  /* ids this rank holds */
     const int32_t *tokens; /* [rows] */
     int64_t rows, hidden;
-    float *out; /* [rows][hidden]; rows of tokens this rank does not hold are left alone         */
+    float scale; /* every element is multiplied by it */
+    float *out;  /* [rows][hidden]; rows of tokens this rank does not hold are left alone         */
 } shoal_embed_args;
 
 typedef struct {

@@ -48,12 +48,8 @@ static void run(shoal_backend_cpu *cpu, shoal_pool_task task, const void *args, 
 
 /* ---- embed, rope ---------------------------------------------------------------------------- */
 
-static void embed_row(const shoal_embed_args *a, int64_t row)
+static void widen_row(const shoal_embed_args *a, int64_t id, float *out)
 {
-    const int64_t id = a->tokens[row] - a->first;
-    float *out = a->out + row * a->hidden;
-    if (id < 0 || id >= a->count)
-        return;
     if (a->table) {
         const uint64_t bytes = (uint64_t)a->hidden * shoal_dtype_bytes(a->dtype);
         shoal_widen_f32(a->table + (uint64_t)id * bytes, a->dtype, (size_t)a->hidden, out);
@@ -63,6 +59,17 @@ static void embed_row(const shoal_embed_args *a, int64_t row)
     const size_t column = (size_t)(id % SHOAL_PANEL);
     for (int64_t k = 0; k < a->hidden; k++)
         out[k] = shoal_load_f32(panel, a->tied->spec.dtype, (size_t)k * SHOAL_PANEL + column);
+}
+
+static void embed_row(const shoal_embed_args *a, int64_t row)
+{
+    const int64_t id = a->tokens[row] - a->first;
+    float *out = a->out + row * a->hidden;
+    if (id < 0 || id >= a->count)
+        return;
+    widen_row(a, id, out);
+    for (int64_t k = 0; k < a->hidden && a->scale != 1.0f; k++)
+        out[k] *= a->scale;
 }
 
 static void embed_task(void *context, int thread, int threads)

@@ -22,13 +22,9 @@ static void hold(tally *sum, uint64_t bytes)
 }
 
 /* `count` elements of a vector, held as fp32. */
-static void add_vector(const shoal_tensor *tensor, const shoal_range *range, const int32_t *columns,
-                       tally *sum)
+static void hold_vector(tally *sum, int64_t count)
 {
-    if (!tensor || shoal_range_size(*range) <= 0)
-        return;
-    sum->read += shoal_vector_read_bytes(tensor, range->begin, range->end, columns);
-    hold(sum, (uint64_t)shoal_range_size(*range) * sizeof(float));
+    hold(sum, (uint64_t)count * sizeof(float));
 }
 
 /* A linear's slice with its bias and permutation. */
@@ -47,9 +43,11 @@ static shoal_status add_linear(const shoal_slicing *slicing, int rank, int layer
     SHOAL_TRY(shoal_linear_measure(&spec, &size));
     sum->read += shoal_slice_read_bytes(slicing, rank, layer, role);
     hold(sum, size.bytes);
-    const bool permuted = shoal_slice_in_down_order(slicing->manifest, layer, role);
-    add_vector(weight->bias, &(shoal_range){rect.n_begin, rect.n_end},
-               permuted ? &some_order : NULL, sum);
+    if (shoal_slice_in_down_order(slicing->manifest, layer, role))
+        rect.columns = &some_order;
+    sum->read += shoal_weight_bias_bytes(weight, &rect);
+    if (weight->bias && rect.n_end > rect.n_begin)
+        hold_vector(sum, rect.n_end - rect.n_begin);
     const uint64_t order_bytes = (uint64_t)weight->k * sizeof(int32_t);
     if (shoal_slice_reads_order(slicing, rank, layer, role))
         sum->read += order_bytes;
@@ -62,8 +60,10 @@ static void add_norm(const shoal_manifest *manifest, int layer, shoal_role role,
 {
     const shoal_weight *weight = shoal_manifest_weight(manifest, layer, role);
 
-    if (weight->present)
-        add_vector(weight->parts[0], &(shoal_range){0, weight->parts[0]->shape[0]}, NULL, sum);
+    if (!weight->present)
+        return;
+    sum->read += shoal_vector_read_bytes(weight->parts[0], 0, weight->n, NULL);
+    hold_vector(sum, weight->n);
 }
 
 static void add_embedding(const shoal_slicing *slicing, int rank, tally *sum)

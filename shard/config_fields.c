@@ -64,6 +64,13 @@ shoal_status shoal_config_real(const shoal_config *config, const char *key, doub
     return SHOAL_OK;
 }
 
+shoal_status shoal_config_soft_cap(const shoal_config *config, const char *key, double absent,
+                                   double *out)
+{
+    *out = shoal_config_is_null(config, key) ? 0 : absent;
+    return shoal_config_real(config, key, 1e-3, 1e6, out);
+}
+
 shoal_status shoal_config_bool(const shoal_config *config, const char *key, bool *out)
 {
     const json_t *value = member(config, key);

@@ -31,6 +31,9 @@ SHOAL_MUST_USE shoal_status shoal_config_int(const shoal_config *config, const c
                                              int64_t low, int64_t high, int64_t *out);
 SHOAL_MUST_USE shoal_status shoal_config_real(const shoal_config *config, const char *key,
                                               double low, double high, double *out);
+/* A soft cap; null: none, 0. */
+SHOAL_MUST_USE shoal_status shoal_config_soft_cap(const shoal_config *config, const char *key,
+                                                  double absent, double *out);
 SHOAL_MUST_USE shoal_status shoal_config_bool(const shoal_config *config, const char *key,
                                               bool *out);
 

@@ -65,19 +65,20 @@ static shoal_status read_order(const shoal_manifest *manifest, const shoal_weigh
     return st;
 }
 
-static shoal_status walk(const shoal_manifest *manifest, const shoal_weight *weight,
-                         strip_visitor visit, void *context)
+/* Outputs [first, end) of a weight, strip by strip. */
+static shoal_status walk(const shoal_manifest *manifest, const shoal_weight *weight, int64_t first,
+                         int64_t end, strip_visitor visit, void *context)
 {
     shoal_status st = SHOAL_OK;
     void *order, *values;
-    const int64_t step = shoal_min_i64(weight->n, shoal_max_i64(1, STRIP_ELEMENTS / weight->k));
+    const int64_t step = shoal_min_i64(end - first, shoal_max_i64(1, STRIP_ELEMENTS / weight->k));
     SHOAL_TRY(read_order(manifest, weight, &order));
     SHOAL_TRY_GOTO(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)(step * weight->k),
                                      sizeof(float), &values),
                    free_order);
-    for (int64_t n = 0; st == SHOAL_OK && n < weight->n; n += step) {
+    for (int64_t n = first; st == SHOAL_OK && n < end; n += step) {
         const shoal_rect rect = {.n_begin = n,
-                                 .n_end = shoal_min_i64(n + step, weight->n),
+                                 .n_end = shoal_min_i64(n + step, end),
                                  .k_end = weight->k,
                                  .order = order};
         st = visit_strip(manifest, weight, &rect, values, visit, context);
@@ -91,7 +92,7 @@ free_order:
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
-/* One tensor of the output. Roles stacked in one module follow each other and join. */
+/* One tensor of the output. Roles stacked in one module join as they lie there. */
 typedef struct {
     const shoal_weight *weights[SHOAL_ROLE_LAYER_LINEARS];
     int count;
@@ -189,29 +190,38 @@ static shoal_status emit_strip(void *context, const shoal_canonical *block, cons
     return emit(context, values, (uint64_t)(block->n * block->k));
 }
 
-static shoal_status emit_vector(output *o, const shoal_weight *weight, const shoal_tensor *tensor)
+/* `count` elements that follow each other in the tensor. */
+static shoal_status emit_vector(output *o, const shoal_tensor *tensor, int64_t first, int64_t count)
 {
     void *values;
-    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)weight->n, sizeof(float), &values));
-    shoal_status st = shoal_vector_read(o->manifest, tensor, weight->row_offset,
-                                        weight->row_offset + weight->n, NULL, values);
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)count, sizeof(float), &values));
+    shoal_status st = shoal_vector_read(o->manifest, tensor, first, first + count, NULL, values);
     if (st == SHOAL_OK)
-        st = emit(o, values, (uint64_t)weight->n);
+        st = emit(o, values, (uint64_t)count);
     shoal_free(values);
     return st;
 }
 
+/* Outputs [first, first + count): a run, or all. */
+static shoal_status emit_rows(output *o, const output_part *part, const shoal_weight *weight,
+                              int64_t first, int64_t count)
+{
+    if (is_matrix(weight) && !part->is_bias)
+        return walk(o->manifest, weight, first, first + count, emit_strip, o);
+    return emit_vector(o, part->is_bias ? weight->bias : weight->parts[0],
+                       shoal_weight_row(weight, first), count);
+}
+
 static shoal_status emit_part(output *o, const output_part *part)
 {
-    for (int i = 0; i < part->count; i++) {
-        const shoal_weight *weight = part->weights[i];
-        if (part->is_bias)
-            SHOAL_TRY(emit_vector(o, weight, weight->bias));
-        else if (is_matrix(weight))
-            SHOAL_TRY(walk(o->manifest, weight, emit_strip, o));
-        else
-            SHOAL_TRY(emit_vector(o, weight, weight->parts[0]));
-    }
+    const shoal_weight *any = part->weights[0];
+    const int64_t runs = any->run ? any->n / any->run : 1;
+    for (int64_t r = 0; r < runs; r++)
+        for (int i = 0; i < part->count; i++) {
+            const shoal_weight *weight = part->weights[i];
+            const int64_t count = weight->n / runs;
+            SHOAL_TRY(emit_rows(o, part, weight, r * count, count));
+        }
     return SHOAL_OK;
 }
 
@@ -310,7 +320,7 @@ shoal_status shoal_weight_summarize(const shoal_manifest *manifest, const shoal_
                                     shoal_weight_summary *out)
 {
     shoal_weight_summary s = {0};
-    SHOAL_TRY(walk(manifest, weight, summarize_strip, &s));
+    SHOAL_TRY(walk(manifest, weight, 0, weight->n, summarize_strip, &s));
     finish_summary(&s);
     *out = s;
     return SHOAL_OK;

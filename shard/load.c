@@ -16,19 +16,20 @@ static shoal_status check_spec(const shoal_weight *weight, const shoal_rect *rec
                       (long long)spec->k, (long long)n, (long long)k);
 }
 
-/* The bias of the rectangle's columns; rows of a fused tensor lie row_offset further. */
+/* The bias of the rectangle's columns, from where their rows lie in the module. */
 static shoal_status read_bias(const shoal_manifest *manifest, const shoal_weight *weight,
                               const shoal_rect *rect, float *bias)
 {
     const int64_t n = rect->n_end - rect->n_begin;
     const int64_t first = weight->row_offset + rect->n_begin;
     void *block = NULL;
-    if (!rect->columns)
+    if (!rect->columns && weight->run == 0)
         return shoal_vector_read(manifest, weight->bias, first, first + n, NULL, bias);
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)n, sizeof(int32_t), &block));
     int32_t *rows = block;
     for (int64_t i = 0; i < n; i++)
-        rows[i] = rect->columns[i] + (int32_t)weight->row_offset;
+        rows[i] =
+            (int32_t)shoal_weight_row(weight, rect->columns ? rect->columns[i] : rect->n_begin + i);
     const shoal_status st = shoal_vector_read(manifest, weight->bias, 0, n, rows, bias);
     shoal_free(block);
     return st;

@@ -78,7 +78,7 @@ static cut cut_task(const shoal_load_task *task)
         c.n_step = shoal_max_i64(ROWS_BYTES / row, 1);
         return c;
     }
-    const bool plain = !rect->columns && task->linear->pack != &shoal_pack_ref;
+    const bool plain = !rect->columns && weight->run == 0 && task->linear->pack != &shoal_pack_ref;
     if (plain && weight->dialect->storable && weight->dialect->storable(weight, rect)) {
         cut_stored(weight, &c);
         return c;

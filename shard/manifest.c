@@ -117,28 +117,22 @@ static shoal_status check_vector(const shoal_tensor *tensor, int64_t count)
     return shoal_dialect_expect_float(tensor);
 }
 
-/* The module of a role: its name in `name`, n over all roles stacked in it, and the first row of
- * this role among them. */
+/* The module of a role: its name in `name`, n over all roles stacked in it. */
 static shoal_status module_of(const builder *b, int layer, shoal_role role, char *name, size_t room,
-                              shoal_module *module, int64_t *row_offset)
+                              shoal_module *module)
 {
     const shoal_manifest *manifest = b->manifest;
     const shape size = shape_of(manifest->model, layer, role);
     const char *pattern = b->roles->module[role];
-    int64_t n = 0, before = 0;
+    int64_t n = 0;
     if (!pattern)
         return shoal_fail(SHOAL_ERR_DATA, "family %s has no name for %s", manifest->model->family,
                           shoal_role_name(role));
     if (!shoal_roles_module(b->roles, role, layer, name, room))
         return shoal_fail(SHOAL_ERR_INTERNAL, "the name of %s is too long", shoal_role_name(role));
-    for (int r = 0; r < SHOAL_ROLE_LAYER_LINEARS; r++) {
-        if (!b->roles->module[r] || strcmp(b->roles->module[r], pattern) != 0)
-            continue;
-        const int64_t rows = shape_of(manifest->model, layer, (shoal_role)r).n;
-        n += rows;
-        if (r < (int)role)
-            before += rows;
-    }
+    for (int r = 0; r < SHOAL_ROLE_LAYER_LINEARS; r++)
+        if (shoal_roles_stacked(b->roles, role, (shoal_role)r))
+            n += shape_of(manifest->model, layer, (shoal_role)r).n;
     *module = (shoal_module){
         .checkpoint = manifest->checkpoint,
         .quantization = &b->quantization,
@@ -146,8 +140,21 @@ static shoal_status module_of(const builder *b, int layer, shoal_role role, char
         .n = n ? n : size.n,
         .k = size.k,
     };
-    *row_offset = before;
     return SHOAL_OK;
+}
+
+/* Where the rows of a linear lie among those of its module, which has `rows`. */
+static void place_rows(const builder *b, int64_t rows, shoal_weight *weight)
+{
+    const shoal_model *model = b->manifest->model;
+    for (int r = 0; r < (int)weight->role; r++)
+        if (shoal_roles_stacked(b->roles, weight->role, (shoal_role)r))
+            weight->row_offset += shape_of(model, weight->layer, (shoal_role)r).n;
+    if (weight->role > SHOAL_ROLE_V || !b->roles->by_kv_head)
+        return;
+    weight->row_offset /= model->kv_heads;
+    weight->run = weight->n / model->kv_heads;
+    weight->period = rows / model->kv_heads;
 }
 
 /* MODULE.bias is taken wherever it is found, and missed where the family says it must be. */
@@ -202,7 +209,8 @@ static shoal_status add_linear(builder *b, int layer, shoal_role role)
     const shoal_dialect *dialect;
     char name[SHOAL_TENSOR_NAME_MAX];
     shoal_module module;
-    SHOAL_TRY(module_of(b, layer, role, name, sizeof name, &module, &weight.row_offset));
+    SHOAL_TRY(module_of(b, layer, role, name, sizeof name, &module));
+    place_rows(b, module.n, &weight);
     SHOAL_TRY(shoal_dialect_find(&module, &dialect));
     SHOAL_TRY(describe(b, &module, dialect, &weight));
     SHOAL_TRY(add_bias(b, &module, &weight));
@@ -218,7 +226,7 @@ static shoal_status add_vector(builder *b, int layer, shoal_role role)
     shoal_weight weight = {.role = role, .layer = layer, .present = true, .n = size.n};
     char name[SHOAL_TENSOR_NAME_MAX];
     shoal_module module;
-    SHOAL_TRY(module_of(b, layer, role, name, sizeof name, &module, &weight.row_offset));
+    SHOAL_TRY(module_of(b, layer, role, name, sizeof name, &module));
     const shoal_tensor *tensor = shoal_module_tensor(&module, "weight");
     if (!tensor)
         return shoal_fail(SHOAL_ERR_DATA, "tensor %s.weight is missing", name);
@@ -240,8 +248,7 @@ static shoal_status add_embedding(builder *b)
         .role = SHOAL_ROLE_EMBEDDING, .layer = -1, .present = true, .n = size.n, .k = size.k};
     char name[SHOAL_TENSOR_NAME_MAX];
     shoal_module module;
-    SHOAL_TRY(
-        module_of(b, -1, SHOAL_ROLE_EMBEDDING, name, sizeof name, &module, &weight.row_offset));
+    SHOAL_TRY(module_of(b, -1, SHOAL_ROLE_EMBEDDING, name, sizeof name, &module));
     SHOAL_TRY(describe(b, &module, &shoal_dialect_dense, &weight));
     *slot(b->manifest, -1, SHOAL_ROLE_EMBEDDING) = weight;
     return SHOAL_OK;
@@ -254,7 +261,7 @@ static shoal_status add_tied_lm_head(builder *b)
     char name[SHOAL_TENSOR_NAME_MAX];
     shoal_module module;
     weight.role = SHOAL_ROLE_LM_HEAD;
-    SHOAL_TRY(module_of(b, -1, SHOAL_ROLE_LM_HEAD, name, sizeof name, &module, &weight.row_offset));
+    SHOAL_TRY(module_of(b, -1, SHOAL_ROLE_LM_HEAD, name, sizeof name, &module));
     const shoal_tensor *other = shoal_module_tensor(&module, "weight");
     if (other) {
         shoal_log(SHOAL_LOG_INFO, "model",
@@ -269,13 +276,16 @@ static shoal_status add_tied_lm_head(builder *b)
 
 static shoal_status add_lm_head(builder *b)
 {
-    const shoal_checkpoint *checkpoint = b->manifest->checkpoint;
+    char name[SHOAL_TENSOR_NAME_MAX];
+    shoal_module module;
     if (b->manifest->model->tied)
         return add_tied_lm_head(b);
-    if (!shoal_checkpoint_find(checkpoint, "lm_head.weight") &&
-        !shoal_checkpoint_find(checkpoint, "lm_head.qweight"))
-        return shoal_fail(SHOAL_ERR_DATA, "tensor lm_head.weight is missing and "
-                                          "tie_word_embeddings of config.json is false");
+    SHOAL_TRY(module_of(b, -1, SHOAL_ROLE_LM_HEAD, name, sizeof name, &module));
+    if (!shoal_module_tensor(&module, "weight") && !shoal_module_tensor(&module, "qweight"))
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "tensor %s.weight is missing and tie_word_embeddings of config.json is "
+                          "false",
+                          name);
     return add_linear(b, -1, SHOAL_ROLE_LM_HEAD);
 }
 

@@ -56,7 +56,8 @@ typedef struct {
     const shoal_tensor *parts[SHOAL_PARTS_MAX]; /* meaning: the dialect's                     */
     const shoal_tensor *bias;                   /* NULL: none                                 */
     int64_t n, k;
-    int64_t row_offset;     /* first row inside a fused tensor (Phi-3), else 0                */
+    int64_t row_offset;     /* first row inside a stacked module, else 0                      */
+    int64_t run, period;    /* its rows come in runs, one every `period` rows; 0: all at once */
     shoal_weight_kind kind; /* after quantize-at-load                                         */
     shoal_dtype dtype;      /* elements (float) or scales (integers) as they are stored packed */
     int64_t group;          /* weight group along k; k itself for per channel                 */
@@ -93,6 +94,14 @@ void shoal_manifest_destroy(shoal_manifest *manifest);
 /* A weight; `layer` is ignored for global roles. Never NULL; see `present`. */
 const shoal_weight *shoal_manifest_weight(const shoal_manifest *manifest, int layer,
                                           shoal_role role);
+
+/* The row of the module that holds output `n`. */
+static inline int64_t shoal_weight_row(const shoal_weight *weight, int64_t n)
+{
+    if (weight->run == 0)
+        return weight->row_offset + n;
+    return weight->row_offset + n / weight->run * weight->period + n % weight->run;
+}
 
 /* Full module or tensor name of a weight ("model.layers.3.mlp.down_proj"). Into `out`. */
 void shoal_weight_name(const shoal_manifest *manifest, const shoal_weight *weight, char *out,
@@ -139,5 +148,9 @@ SHOAL_MUST_USE shoal_status shoal_vector_read(const shoal_manifest *manifest,
                                               int64_t end, const int32_t *columns, float *out);
 uint64_t shoal_vector_read_bytes(const shoal_tensor *tensor, int64_t begin, int64_t end,
                                  const int32_t *columns);
+
+/* The same of the bias of a rectangle's columns, whose rows may not follow each other; 0 where
+ * there is none. */
+uint64_t shoal_weight_bias_bytes(const shoal_weight *weight, const shoal_rect *rect);
 
 #endif

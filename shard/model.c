@@ -35,10 +35,13 @@ static shoal_status find_family(const shoal_config *config, const shoal_family *
                       shoal_family_list());
 }
 
-static shoal_status required_int(const shoal_config *config, const char *key, int64_t high,
-                                 int64_t *out)
+/* `absent` 0: the config must say it. */
+static shoal_status read_count(const shoal_config *config, const char *key, int64_t high,
+                               int64_t absent, int64_t *out)
 {
-    SHOAL_TRY(shoal_config_require(config, key));
+    *out = absent;
+    if (absent == 0)
+        SHOAL_TRY(shoal_config_require(config, key));
     return shoal_config_int(config, key, 1, high, out);
 }
 
@@ -73,15 +76,10 @@ static shoal_status read_heads(const shoal_config *config, const shoal_family *f
 static shoal_status read_dimensions(const shoal_config *config, const shoal_family *family,
                                     shoal_model *m)
 {
-    SHOAL_TRY(required_int(config, "hidden_size", SHOAL_HIDDEN_MAX, &m->hidden));
-    SHOAL_TRY(required_int(config, "num_hidden_layers", SHOAL_LAYERS_MAX, &m->layer_count));
-    if (!family->gemma || shoal_config_has(config, "vocab_size"))
-        SHOAL_TRY(required_int(config, "vocab_size", SHOAL_VOCAB_MAX, &m->vocab));
-    else
-        m->vocab = strcmp(family->roles, "gemma2") == 0 ? 256000 : 262208;
-    m->heads = 8;
-    if (!family->gemma || shoal_config_has(config, "num_attention_heads"))
-        SHOAL_TRY(required_int(config, "num_attention_heads", SHOAL_HEADS_MAX, &m->heads));
+    SHOAL_TRY(read_count(config, "hidden_size", SHOAL_HIDDEN_MAX, 0, &m->hidden));
+    SHOAL_TRY(read_count(config, "num_hidden_layers", SHOAL_LAYERS_MAX, 0, &m->layer_count));
+    SHOAL_TRY(read_count(config, "vocab_size", SHOAL_VOCAB_MAX, family->vocab, &m->vocab));
+    SHOAL_TRY(read_count(config, "num_attention_heads", SHOAL_HEADS_MAX, family->heads, &m->heads));
     m->context = family->context;
     SHOAL_TRY(
         shoal_config_int(config, "max_position_embeddings", 1, SHOAL_CONTEXT_MAX, &m->context));
@@ -124,22 +122,18 @@ static shoal_status read_dtype(const shoal_config *config, shoal_dtype *out)
 static shoal_status read_scalars(const shoal_config *config, const shoal_config *root,
                                  const shoal_family *family, shoal_model *m)
 {
-    static const char tied_key[] = "tie_word_embeddings", cap_key[] = "final_logit_softcapping";
-    double eps = family->norm_eps, cap = family->logits_cap;
+    static const char tied_key[] = "tie_word_embeddings";
+    double eps = family->norm_eps, cap = 0;
     SHOAL_TRY(shoal_config_real(config, "rms_norm_eps", 1e-30, 1, &eps));
     m->norm_eps = (float)eps;
     m->tied = family->tied;
     SHOAL_TRY(shoal_config_bool(speaker(config, root, tied_key), tied_key, &m->tied));
-    m->embedding_scale = 1;
-    if (family->gemma) {
-        if (shoal_config_is_null(config, cap_key))
-            cap = 0;
-        SHOAL_TRY(shoal_config_real(config, cap_key, 1e-3, 1e6, &cap));
-        m->logits_soft_cap = (float)cap;
-        m->norm_weight_offset = 1;
-        m->embedding_scale = (float)sqrt((double)m->hidden);
-    }
-    m->fused_qkv = m->fused_gate_up = family->fused;
+    if (family->soft_caps)
+        SHOAL_TRY(
+            shoal_config_soft_cap(config, "final_logit_softcapping", family->logits_cap, &cap));
+    m->logits_soft_cap = (float)cap;
+    m->norm_weight_offset = family->norms_less_one ? 1 : 0;
+    m->embedding_scale = family->scaled_embedding ? (float)sqrt((double)m->hidden) : 1;
     const bool inner = shoal_config_has(config, "dtype") || shoal_config_has(config, "torch_dtype");
     return read_dtype(inner ? config : root, &m->dtype);
 }
@@ -403,14 +397,6 @@ shoal_status shoal_model_check_supported(const shoal_model *model)
         const shoal_layer *layer = &model->layers[i];
         if (layer->mlp == SHOAL_MLP_EXPERTS)
             return unsupported(model, "has layers of experts");
-        if (layer->norm_after_attention || layer->norm_after_mlp)
-            return unsupported(model, "norms the outputs of attention and MLP");
-        if (layer->activation != SHOAL_ACTIVATION_SILU)
-            return unsupported(model, "has gelu as its activation");
     }
-    if (model->fused_qkv || model->fused_gate_up)
-        return unsupported(model, "stores q, k, v and gate, up as one tensor each");
-    if (model->embedding_scale != 1)
-        return unsupported(model, "scales its embeddings");
     return SHOAL_OK;
 }

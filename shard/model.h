@@ -60,7 +60,7 @@ typedef struct {
     bool qk_norm;             /* rmsnorm over head_dim of q and k, before rope              */
     float attention_scale;    /* score multiplier: 1/sqrt(head_dim) unless the family differs */
     float attention_soft_cap; /* 0: none                                                    */
-    /* norms: input and before the MLP always; these only in Gemma */
+    /* norms: input and before the MLP always; these only from Gemma 2 on */
     bool norm_after_attention, norm_after_mlp;
     /* MLP */
     shoal_mlp_kind mlp;
@@ -80,12 +80,11 @@ typedef struct {
     shoal_rope ropes[SHOAL_ROPES_MAX];
     int rope_count;
     float norm_eps;
-    float norm_weight_offset;      /* 1 where the family stores w - 1 (Gemma), else 0           */
-    float embedding_scale;         /* 1 unless the family multiplies (Gemma)                    */
-    float logits_soft_cap;         /* 0: none                                                   */
-    bool tied;                     /* lm_head is the embedding                                  */
-    bool fused_qkv, fused_gate_up; /* Phi-3 stores them as one tensor                       */
-    shoal_dtype dtype;             /* the checkpoint's own float type                           */
+    float norm_weight_offset; /* 1 where the family stores w - 1 (Gemma), else 0           */
+    float embedding_scale;    /* 1 unless the family multiplies (Gemma)                    */
+    float logits_soft_cap;    /* 0: none                                                   */
+    bool tied;                /* lm_head is the embedding                                  */
+    shoal_dtype dtype;        /* the checkpoint's own float type                           */
     int32_t bos, eos[SHOAL_EOS_MAX];
     int eos_count;           /* bos is -1 when there is none */
     char *quantization_json; /* text of quantization_config or quantize_config.json; or NULL */

@@ -22,7 +22,7 @@ typedef enum {
 typedef enum {
     SHOAL_BIAS_NONE,
     SHOAL_BIAS_QKV,   /* q, k, v always                        */
-    SHOAL_BIAS_CONFIG /* q, k, v and o where attention_bias is */
+    SHOAL_BIAS_CONFIG /* q, k, v and o where the config says so */
 } shoal_bias_rule;
 
 typedef struct {
@@ -30,22 +30,33 @@ typedef struct {
     const char *roles; /* the row of roles.c */
 
     /* What holds where the config has no such member. */
-    int64_t kv_heads; /* 0: as many as heads              */
-    int64_t head_dim; /* 0: hidden / heads                */
+    int64_t vocab, heads; /* 0: the config must say it        */
+    int64_t kv_heads;     /* 0: as many as heads              */
+    int64_t head_dim;     /* 0: hidden / heads                */
     int64_t context;
     int64_t window; /* 0: none */
     double norm_eps, theta;
-    double attention_cap, logits_cap; /* 0: none */
+    double query_scalar;              /* scores are divided by its root; 0: by that of head_dim */
+    double attention_cap, logits_cap; /* 0: none                                                */
+    const char *activation;           /* NULL: silu                                             */
     bool tied;
 
+    /* What the config is asked. */
+    const char *activation_key; /* NULL: hidden_act                                 */
+    bool soft_caps;             /* attn_logit_softcapping, final_logit_softcapping  */
+    bool mlp_bias;
+    bool experts;
     shoal_window_rule windows;
-    bool layer_types_decide; /* else they may only repeat what the rule says */
+    bool layer_types_decide; /* else they may only repeat what the rule says     */
     shoal_bias_rule bias;
-    bool mlp_bias; /* the config may say so */
-    bool qk_norm;
-    bool gemma;   /* norms of w + 1, norms after, scaled embedding, gelu, soft caps */
-    bool fused;   /* qkv and gate, up as one tensor                                 */
-    bool experts; /* read the members about experts                                 */
+    const char *bias_key; /* NULL: attention_bias                             */
+    bool bias_absent;     /* what holds where the config has no such member   */
+
+    /* What no config says. */
+    bool qk_norm;          /* q and k are normed per head, before rope                      */
+    bool norms_after;      /* attention and MLP are normed once more before they join       */
+    bool norms_less_one;   /* norms are stored as w - 1                                     */
+    bool scaled_embedding; /* by the root of hidden_size                                    */
 } shoal_family;
 
 /* NULL when unknown. */

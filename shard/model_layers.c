@@ -114,8 +114,8 @@ static shoal_status read_activation(const shoal_config *config, const shoal_fami
         {"gelu", SHOAL_ACTIVATION_GELU},          {"gelu_pytorch_tanh", SHOAL_ACTIVATION_GELU_TANH},
         {"gelu_new", SHOAL_ACTIVATION_GELU_TANH},
     };
-    const char *key = family->gemma ? "hidden_activation" : "hidden_act";
-    const char *text = family->gemma ? "gelu_pytorch_tanh" : "silu";
+    const char *key = family->activation_key ? family->activation_key : "hidden_act";
+    const char *text = family->activation ? family->activation : "silu";
     char quoted[SHOAL_QUOTED_ROOM];
     SHOAL_TRY(shoal_config_text(config, key, &text));
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -132,7 +132,9 @@ static shoal_status read_biases(const shoal_config *config, const shoal_family *
 {
     layer->qkv_bias = family->bias == SHOAL_BIAS_QKV;
     if (family->bias == SHOAL_BIAS_CONFIG) {
-        SHOAL_TRY(shoal_config_bool(config, "attention_bias", &layer->qkv_bias));
+        const char *key = family->bias_key ? family->bias_key : "attention_bias";
+        layer->qkv_bias = family->bias_absent;
+        SHOAL_TRY(shoal_config_bool(config, key, &layer->qkv_bias));
         layer->o_bias = layer->qkv_bias;
     }
     if (family->mlp_bias)
@@ -140,24 +142,31 @@ static shoal_status read_biases(const shoal_config *config, const shoal_family *
     return SHOAL_OK;
 }
 
-/* A number that is absent has the family's default; null means none. */
-static shoal_status read_gemma(const shoal_config *config, const shoal_family *family,
-                               shoal_layer *layer)
+/* What is done to scores: divided, and capped. */
+static shoal_status read_scores(const shoal_config *config, const shoal_family *family,
+                                const shoal_model *model, shoal_layer *layer)
 {
-    static const char cap_key[] = "attn_logit_softcapping";
-    double scalar = 256, cap = shoal_config_is_null(config, cap_key) ? 0 : family->attention_cap;
+    double divisor = family->query_scalar, cap = 0;
+    if (divisor > 0)
+        SHOAL_TRY(shoal_config_real(config, "query_pre_attn_scalar", 1e-3, 1e6, &divisor));
+    else
+        divisor = (double)model->head_dim;
+    if (family->soft_caps)
+        SHOAL_TRY(
+            shoal_config_soft_cap(config, "attn_logit_softcapping", family->attention_cap, &cap));
+    layer->attention_scale = (float)(1 / sqrt(divisor));
+    layer->attention_soft_cap = (float)cap;
+    return SHOAL_OK;
+}
+
+static shoal_status check_causal(const shoal_config *config)
+{
     bool both_ways = false;
-    SHOAL_TRY(shoal_config_real(config, "query_pre_attn_scalar", 1e-3, 1e6, &scalar));
-    SHOAL_TRY(shoal_config_real(config, cap_key, 1e-3, 1e6, &cap));
     SHOAL_TRY(shoal_config_bool(config, "use_bidirectional_attention", &both_ways));
     if (both_ways)
         return shoal_fail(SHOAL_ERR_DATA,
                           "%s: use_bidirectional_attention is true; only causal models are known",
                           config->where);
-    layer->attention_scale = (float)(1 / sqrt(scalar));
-    layer->attention_soft_cap = (float)cap;
-    layer->norm_after_attention = true;
-    layer->norm_after_mlp = true;
     return SHOAL_OK;
 }
 
@@ -169,9 +178,10 @@ static shoal_status read_common(const shoal_config *config, const shoal_family *
                                &layer->intermediate));
     SHOAL_TRY(read_activation(config, family, &layer->activation));
     SHOAL_TRY(read_biases(config, family, layer));
+    SHOAL_TRY(read_scores(config, family, model, layer));
     layer->qk_norm = family->qk_norm;
-    layer->attention_scale = (float)(1 / sqrt((double)model->head_dim));
-    return family->gemma ? read_gemma(config, family, layer) : SHOAL_OK;
+    layer->norm_after_attention = layer->norm_after_mlp = family->norms_after;
+    return check_causal(config);
 }
 
 /* ---- experts ---- */

@@ -25,7 +25,7 @@
         ATTENTION, GATE_UP, OUTPUTS, INPUT_NORMS, MLP_NORM, OUTSIDE                                \
     }
 
-/* Gemma norms both the input and the output of attention and MLP. */
+/* From its second version on, Gemma norms both the input and the output of attention and MLP. */
 #define GEMMA_LIKE                                                                                 \
     {                                                                                              \
         ATTENTION, GATE_UP, OUTPUTS,                                                               \
@@ -42,6 +42,18 @@
         [SHOAL_ROLE_UP] = LAYER "mlp.gate_up_proj", OUTPUTS, INPUT_NORMS, MLP_NORM, OUTSIDE        \
     }
 
+/* InternLM2 has names of its own. */
+#define INTERNLM2                                                                                  \
+    {                                                                                              \
+        [SHOAL_ROLE_Q] = LAYER "attention.wqkv", [SHOAL_ROLE_K] = LAYER "attention.wqkv",          \
+        [SHOAL_ROLE_V] = LAYER "attention.wqkv", [SHOAL_ROLE_O] = LAYER "attention.wo",            \
+        [SHOAL_ROLE_GATE] = LAYER "feed_forward.w1", [SHOAL_ROLE_UP] = LAYER "feed_forward.w3",    \
+        [SHOAL_ROLE_DOWN] = LAYER "feed_forward.w2",                                               \
+        [SHOAL_ROLE_INPUT_NORM] = LAYER "attention_norm",                                          \
+        [SHOAL_ROLE_MLP_NORM] = LAYER "ffn_norm", [SHOAL_ROLE_EMBEDDING] = "model.tok_embeddings", \
+        [SHOAL_ROLE_FINAL_NORM] = "model.norm", [SHOAL_ROLE_LM_HEAD] = "output"                    \
+    }
+
 /* Experts have no roles of their own yet; what surrounds them is named here. */
 #define EXPERTS                                                                                    \
     {                                                                                              \
@@ -49,9 +61,17 @@
     }
 
 static const shoal_family_roles families[] = {
-    {"llama", LLAMA_LIKE}, {"mistral", LLAMA_LIKE}, {"qwen2", LLAMA_LIKE},
-    {"qwen3", LLAMA_LIKE}, {"gemma2", GEMMA_LIKE},  {"gemma3_text", GEMMA_LIKE},
-    {"phi3", PHI3},        {"mixtral", EXPERTS},    {"qwen3_moe", EXPERTS},
+    {.family = "llama", .module = LLAMA_LIKE},
+    {.family = "mistral", .module = LLAMA_LIKE},
+    {.family = "qwen2", .module = LLAMA_LIKE},
+    {.family = "qwen3", .module = LLAMA_LIKE},
+    {.family = "gemma", .module = LLAMA_LIKE},
+    {.family = "gemma2", .module = GEMMA_LIKE},
+    {.family = "gemma3_text", .module = GEMMA_LIKE},
+    {.family = "phi3", .module = PHI3},
+    {.family = "internlm2", .module = INTERNLM2, .by_kv_head = true},
+    {.family = "mixtral", .module = EXPERTS},
+    {.family = "qwen3_moe", .module = EXPERTS},
 };
 
 const shoal_family_roles *shoal_roles_find(const char *family)
@@ -76,6 +96,12 @@ bool shoal_roles_module(const shoal_family_roles *roles, shoal_role role, int la
     else
         length = snprintf(out, room, "%s", pattern);
     return length >= 0 && (size_t)length < room;
+}
+
+bool shoal_roles_stacked(const shoal_family_roles *roles, shoal_role role, shoal_role other)
+{
+    const char *a = roles->module[role], *b = roles->module[other];
+    return a && b && strcmp(a, b) == 0;
 }
 
 /* Does `name` end in whole path components equal to `tail`? */

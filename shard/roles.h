@@ -14,8 +14,10 @@
 typedef struct {
     const char *family;
     /* NULL: the family has no such weight. Linears of one name are stacked along n in one tensor,
-     * in the order of the roles (Phi-3). */
+     * in the order of the roles. */
     const char *module[SHOAL_ROLE_COUNT];
+    /* Stacked q, k and v are dealt by kv head: its q heads, itself, its v; then the next. */
+    bool by_kv_head;
 } shoal_family_roles;
 
 /* The row of a family; NULL when there is none. */
@@ -25,6 +27,9 @@ const shoal_family_roles *shoal_roles_find(const char *family);
  * `room` is too small. */
 bool shoal_roles_module(const shoal_family_roles *roles, shoal_role role, int layer, char *out,
                         size_t room);
+
+/* Does `other` lie in the tensor that holds `role`? A linear lies in its own. */
+bool shoal_roles_stacked(const shoal_family_roles *roles, shoal_role role, shoal_role other);
 
 /* May this tensor be left unread: a cache that old checkpoints stored beside the weights? */
 bool shoal_roles_ignorable(const char *tensor);

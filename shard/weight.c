@@ -38,33 +38,48 @@ shoal_status shoal_weight_check(const shoal_weight *weight, const shoal_rect *re
     return SHOAL_OK;
 }
 
+static int64_t first_column(const shoal_rect *rect)
+{
+    return rect->columns ? 0 : rect->n_begin;
+}
+
 /* Rectangles are read in strips of columns, so that what lies between stored and canonical form
- * stays small. A permuted slice walks the strips of the whole weight and keeps what it wants.
- * *strip becomes the strip that begins at column `begin`; false at the end. */
+ * stays small, and that a strip lies together in the file: it ends with a run. A permuted slice
+ * walks the strips of the whole weight and keeps what it wants. *strip becomes the strip that
+ * begins at column `begin`; false at the end. */
 static bool next_strip(const shoal_weight *weight, const shoal_rect *rect, int64_t begin,
                        shoal_rect *strip)
 {
     const int64_t end = rect->columns ? weight->n : rect->n_end;
+    const int64_t step = shoal_rect_staging_columns(weight, rect), first = first_column(rect);
     if (shoal_rect_empty(rect) || begin >= end)
         return false;
     *strip = *rect;
     strip->columns = NULL;
     strip->n_begin = begin;
-    strip->n_end = shoal_min_i64(begin + shoal_rect_staging_columns(weight, rect), end);
+    strip->n_end = shoal_min_i64(first + ((begin - first) / step + 1) * step, end);
+    if (weight->run)
+        strip->n_end = shoal_min_i64(strip->n_end, (begin / weight->run + 1) * weight->run);
     return true;
 }
 
-static int64_t first_column(const shoal_rect *rect)
+/* The weight as a dialect sees it in a strip: rows that follow each other. */
+static shoal_weight in_strip(const shoal_weight *weight, const shoal_rect *strip)
 {
-    return rect->columns ? 0 : rect->n_begin;
+    shoal_weight plain = *weight;
+    plain.row_offset = shoal_weight_row(weight, strip->n_begin) - strip->n_begin;
+    plain.run = plain.period = 0;
+    return plain;
 }
 
 uint64_t shoal_weight_read_bytes(const shoal_weight *weight, const shoal_rect *rect)
 {
     shoal_rect strip;
     uint64_t bytes = 0;
-    for (int64_t n = first_column(rect); next_strip(weight, rect, n, &strip); n = strip.n_end)
-        bytes += weight->dialect->read_bytes(weight, &strip);
+    for (int64_t n = first_column(rect); next_strip(weight, rect, n, &strip); n = strip.n_end) {
+        const shoal_weight plain = in_strip(weight, &strip);
+        bytes += weight->dialect->read_bytes(&plain, &strip);
+    }
     return bytes;
 }
 
@@ -142,8 +157,10 @@ shoal_status shoal_weight_read(const shoal_manifest *manifest, const shoal_weigh
     SHOAL_TRY(shoal_weight_check(weight, rect));
     shoal_fp_reset();
     SHOAL_TRY(shoal_dialect_allocate(weight, rect, arena, &block));
-    for (int64_t n = first_column(rect); next_strip(weight, rect, n, &strip); n = strip.n_end)
-        SHOAL_TRY(read_strip(manifest, weight, rect, &strip, &block));
+    for (int64_t n = first_column(rect); next_strip(weight, rect, n, &strip); n = strip.n_end) {
+        const shoal_weight plain = in_strip(weight, &strip);
+        SHOAL_TRY(read_strip(manifest, &plain, rect, &strip, &block));
+    }
     *out = block;
     return SHOAL_OK;
 }
@@ -164,6 +181,16 @@ uint64_t shoal_vector_read_bytes(const shoal_tensor *tensor, int64_t begin, int6
         return 0;
     const int64_t count = columns ? tensor->shape[0] : end - begin;
     return (uint64_t)count * shoal_dtype_bytes(tensor->dtype);
+}
+
+uint64_t shoal_weight_bias_bytes(const shoal_weight *weight, const shoal_rect *rect)
+{
+    static const int32_t anywhere = 0; /* which rows does not change what is read */
+    const bool scattered = rect->columns || weight->run;
+    if (!weight->bias)
+        return 0;
+    return shoal_vector_read_bytes(weight->bias, rect->n_begin, rect->n_end,
+                                   scattered ? &anywhere : NULL);
 }
 
 shoal_status shoal_vector_read(const shoal_manifest *manifest, const shoal_tensor *tensor,

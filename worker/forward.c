@@ -104,6 +104,7 @@ static shoal_status embed(const shoal_forward *f, const shoal_step_view *view)
         .tokens = view->tokens,
         .rows = rows,
         .hidden = hidden,
+        .scale = f->model->embedding_scale,
         .out = out,
     };
     SHOAL_TRY(f->backend->ops->embed(f->backend, &args));

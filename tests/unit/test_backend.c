@@ -29,7 +29,7 @@ static shoal_backend *open_cpu(int threads, shoal_cpu_level cap)
 #define IDS    130
 #define HIDDEN 72
 
-static void embed_with(shoal_dtype dtype)
+static void embed_with(shoal_dtype dtype, float scale)
 {
     static const int32_t tokens[] = {40, 169, 41, 39, 170, 104, -1, 103, 40};
     enum { ROWS = sizeof tokens / sizeof tokens[0] };
@@ -51,6 +51,7 @@ static void embed_with(shoal_dtype dtype)
                           .tokens = tokens,
                           .rows = ROWS,
                           .hidden = HIDDEN,
+                          .scale = scale,
                           .out = held[0]};
     assert_int_equal(b->ops->embed(b, &a), SHOAL_OK);
     a.table = NULL;
@@ -64,7 +65,7 @@ static void embed_with(shoal_dtype dtype)
             float want;
             memset(&want, 0x55, sizeof want); /* not this rank's: left alone */
             if (id >= 0 && id < IDS)
-                want = shoal_load_f32(t->block.dense, dtype, (size_t)(id * HIDDEN + d));
+                want = shoal_load_f32(t->block.dense, dtype, (size_t)(id * HIDDEN + d)) * scale;
             assert_memory_equal(&held[r][d], &want, sizeof want);
         }
     }
@@ -75,9 +76,10 @@ static void embed_with(shoal_dtype dtype)
 static void test_embed(void **state)
 {
     (void)state;
-    embed_with(SHOAL_F32);
-    embed_with(SHOAL_F16);
-    embed_with(SHOAL_BF16);
+    embed_with(SHOAL_F32, 1);
+    embed_with(SHOAL_F16, 1);
+    embed_with(SHOAL_BF16, 1);
+    embed_with(SHOAL_BF16, 11.313708f);
 }
 
 static void test_rope(void **state)

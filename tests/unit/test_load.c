@@ -107,9 +107,7 @@ static void check_threads(const loaded *l, const shoal_weight *w, const shoal_re
         shoal_pool *pool;
         const uint64_t before = shoal_checkpoint_bytes_read(l->checkpoint);
         uint64_t predicted = shoal_weight_read_bytes(w, rect);
-        if (w->bias)
-            predicted +=
-                shoal_vector_read_bytes(w->bias, rect->n_begin, rect->n_end, rect->columns);
+        predicted += shoal_weight_bias_bytes(w, rect);
         assert_int_equal(shoal_arena_create(SHOAL_MEM_WEIGHTS, &arena), SHOAL_OK);
         assert_int_equal(shoal_pool_create(threads, true, &pool), SHOAL_OK);
         if (shoal_load_linear(l->manifest, w, rect, spec, shoal_cpu_best(), arena, pool, &got) !=
@@ -142,8 +140,7 @@ static void check_slice(const loaded *l, const shoal_weight *w, const shoal_rect
     if (shoal_load_linear(l->manifest, w, rect, &spec, SHOAL_CPU_REF, arena, NULL, &linear) !=
         SHOAL_OK)
         fail_msg("%s", shoal_error_text());
-    if (w->bias)
-        predicted += shoal_vector_read_bytes(w->bias, rect->n_begin, rect->n_end, rect->columns);
+    predicted += shoal_weight_bias_bytes(w, rect);
     assert_int_equal(shoal_checkpoint_bytes_read(l->checkpoint) - before, predicted);
     assert_int_equal(shoal_linear_measure(&spec, &size), SHOAL_OK);
     assert_int_equal(shoal_arena_bytes(arena),

@@ -5,6 +5,7 @@
 
 #include "proto/arena.h"
 #include "proto/bytes.h"
+#include "shard/dialect.h"
 
 #define ARENA_STEP 64
 
@@ -74,10 +75,9 @@ static void add_embedding(const shoal_slicing *slicing, int rank, tally *sum)
     if (!shoal_slice_rect(slicing, rank, -1, SHOAL_ROLE_EMBEDDING, &rect) ||
         shoal_rect_empty(&rect))
         return;
-    const uint64_t bytes = (uint64_t)(rect.n_end - rect.n_begin) * (uint64_t)rect.k_end *
-                           shoal_dtype_bytes(weight->parts[0]->dtype);
-    sum->read += bytes;
-    hold(sum, bytes);
+    sum->read += weight->dialect->read_bytes(weight, &rect);
+    hold(sum, (uint64_t)(rect.n_end - rect.n_begin) * (uint64_t)rect.k_end *
+                  shoal_dtype_bytes(weight->dtype));
 }
 
 shoal_status shoal_budget_weights(const shoal_slicing *slicing, int rank, uint64_t *read_bytes,

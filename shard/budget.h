@@ -8,7 +8,7 @@
  *     biases             fp32, the slice's columns
  *     norms              fp32, whole
  *     kept permutations  int32 [k] (shoal_slice_keeps_order)
- *     embedding          the rank's rows as stored, unless shared with lm_head
+ *     embedding          the rank's rows in the weight's dtype, unless shared with lm_head
  *
  * Scratch and reduce slots depend on how steps are run; whoever runs them states their bytes. */
 #ifndef SHOAL_SHARD_BUDGET_H

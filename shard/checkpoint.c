@@ -1,44 +1,18 @@
 #include "shard/checkpoint.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/arena.h"
-#include "proto/bytes.h"
 #include "proto/log.h"
+#include "shard/checkpoint_gguf.h"
+#include "shard/checkpoint_state.h"
 #include "shard/index.h"
 #include "shard/model_folder.h"
 #include "shard/quoted.h"
-#include "shard/regular_file.h"
-#include "shard/safetensors.h"
-
-/* Rows are read through a buffer of at most this size where runs lie close. */
-#define STAGING_MAX (1u << 20)
-
-/* A gap below a page costs the disk nothing and the copy less than another system call. A longer
- * one is left out, but as long as it is no longer than the runs the disk does better to read it. */
-#define GAP_FREE 4096u
-
-typedef struct {
-    char *path;
-    char *header; /* holds the names of its tensors */
-    shoal_regular_file file;
-} shard_file;
-
-struct shoal_checkpoint {
-    shard_file *files;
-    int file_count, opened; /* files[0 .. opened) are open */
-    shoal_tensor_list tensors;
-    uint64_t bytes;
-    shoal_read_source source;
-    void *source_context;
-    atomic_uint_fast64_t *bytes_read; /* a block of its own: readers hold a const checkpoint */
-};
 
 /* ---- opening ---- */
 
-static shoal_status read_header(shard_file *shard, int index, shoal_tensor_list *list)
+static shoal_status read_header(shoal_shard_file *shard, int index, shoal_tensor_list *list)
 {
     uint8_t prefix[SHOAL_SAFETENSORS_PREFIX] = {0};
     uint64_t bytes;
@@ -60,7 +34,7 @@ static shoal_status create(int files, shoal_checkpoint **out)
     SHOAL_TRY_GOTO(shoal_alloc(SHOAL_MEM_CHECKPOINT, sizeof(atomic_uint_fast64_t), &counter),
                    free_block);
     SHOAL_TRY_GOTO(
-        shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)files, sizeof(shard_file), &table),
+        shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)files, sizeof(shoal_shard_file), &table),
         free_counter);
     shoal_checkpoint *checkpoint = block;
     checkpoint->files = table;
@@ -88,6 +62,8 @@ void shoal_checkpoint_close(shoal_checkpoint *checkpoint)
         shoal_free(checkpoint->files[i].header);
     }
     shoal_tensor_list_free(&checkpoint->tensors);
+    shoal_gguf_header_free(&checkpoint->gguf);
+    shoal_arena_destroy(checkpoint->names);
     shoal_free(checkpoint->files);
     shoal_free(checkpoint->bytes_read);
     shoal_free(checkpoint);
@@ -95,7 +71,7 @@ void shoal_checkpoint_close(shoal_checkpoint *checkpoint)
 
 static shoal_status open_next(shoal_checkpoint *checkpoint)
 {
-    shard_file *shard = &checkpoint->files[checkpoint->opened];
+    shoal_shard_file *shard = &checkpoint->files[checkpoint->opened];
     SHOAL_TRY(shoal_regular_open(shard->path, &shard->file));
     checkpoint->opened++;
     checkpoint->bytes += shard->file.bytes;
@@ -260,13 +236,70 @@ close_index:
     return st;
 }
 
+/* ---- opening GGUF ---- */
+
+/* Open part `index` and list its tensors; the first part's header is kept. */
+static shoal_status open_part(shoal_checkpoint *checkpoint, const char *first, int index)
+{
+    shoal_shard_file *shard = &checkpoint->files[index];
+    shoal_gguf_header header = {0};
+    SHOAL_TRY(shoal_gguf_part_path(first, index, checkpoint->file_count, &shard->path));
+    SHOAL_TRY(open_next(checkpoint));
+    SHOAL_TRY(shoal_gguf_header_read(&shard->file, shard->path, &header));
+    if (index == 0)
+        checkpoint->gguf = header;
+    shoal_status st =
+        shoal_gguf_check_part(shard->path, header.gguf, index, checkpoint->file_count);
+    if (st == SHOAL_OK)
+        st = shoal_gguf_list(shard->path, checkpoint->gguf.gguf, header.gguf, index,
+                             checkpoint->names, &checkpoint->tensors);
+    if (index != 0)
+        shoal_gguf_header_free(&header);
+    return st;
+}
+
+static shoal_status open_parts(shoal_checkpoint *checkpoint, const char *first)
+{
+    SHOAL_TRY(shoal_arena_create(SHOAL_MEM_CHECKPOINT, &checkpoint->names));
+    SHOAL_TRY(shoal_gguf_parts_present(first, checkpoint->file_count));
+    for (int i = 0; i < checkpoint->file_count; i++)
+        SHOAL_TRY(open_part(checkpoint, first, i));
+    sort_tensors(checkpoint);
+    return shoal_gguf_check_list(first, checkpoint->gguf.gguf, &checkpoint->tensors);
+}
+
+static shoal_status open_gguf(const char *first, shoal_checkpoint **out)
+{
+    shoal_checkpoint *checkpoint;
+    int parts;
+    SHOAL_TRY(shoal_gguf_parts(first, &parts));
+    SHOAL_TRY(create(parts, &checkpoint));
+    const shoal_status st = open_parts(checkpoint, first);
+    if (st == SHOAL_OK)
+        *out = checkpoint;
+    else
+        shoal_checkpoint_close(checkpoint);
+    return st;
+}
+
+const shoal_gguf *shoal_checkpoint_gguf(const shoal_checkpoint *checkpoint)
+{
+    return checkpoint->gguf.gguf;
+}
+
+/* ---- opening whatever there is ---- */
+
 shoal_status shoal_checkpoint_open(const char *path, shoal_checkpoint **out)
 {
     shoal_weights_kind kind;
+    shoal_status st = SHOAL_OK;
     char *file;
     SHOAL_TRY(shoal_folder_weights(path, &kind, &file));
-    const shoal_status st =
-        kind == SHOAL_WEIGHTS_INDEX ? open_index(path, file, out) : open_single(file, out);
+    switch (kind) {
+    case SHOAL_WEIGHTS_INDEX: st = open_index(path, file, out); break;
+    case SHOAL_WEIGHTS_FILE: st = open_single(file, out); break;
+    case SHOAL_WEIGHTS_GGUF: st = open_gguf(file, out); break;
+    }
     shoal_free(file);
     return st;
 }
@@ -337,124 +370,4 @@ shoal_status shoal_checkpoint_verify_unchanged(const shoal_checkpoint *checkpoin
     for (int i = 0; i < checkpoint->file_count; i++)
         SHOAL_TRY(shoal_regular_unchanged(&checkpoint->files[i].file, checkpoint->files[i].path));
     return SHOAL_OK;
-}
-
-/* ---- reading ---- */
-
-typedef struct {
-    uint64_t offset, bytes, stride, rows;
-} row_runs;
-
-/* Do all runs lie in [0, total), apart from each other? Then rows * bytes is at most total. */
-static bool runs_inside(const row_runs *runs, uint64_t total)
-{
-    uint64_t reach;
-    if (runs->rows == 0 || runs->bytes == 0)
-        return true;
-    if (runs->rows > 1 && runs->stride < runs->bytes)
-        return false;
-    return shoal_mul_u64(runs->rows - 1, runs->stride, &reach) &&
-           shoal_add_u64(reach, runs->bytes, &reach) &&
-           shoal_range_inside(runs->offset, reach, total);
-}
-
-static shoal_status read_each(const shard_file *shard, const row_runs *runs, char *out)
-{
-    for (uint64_t row = 0; row < runs->rows; row++)
-        SHOAL_TRY(shoal_regular_read(&shard->file, shard->path, runs->offset + row * runs->stride,
-                                     runs->bytes, out + row * runs->bytes));
-    return SHOAL_OK;
-}
-
-/* Read `together` rows with the gaps between them, then pick. */
-static shoal_status read_staged(const shard_file *shard, const row_runs *runs, uint64_t together,
-                                char *out)
-{
-    void *block;
-    shoal_status st = SHOAL_OK;
-    SHOAL_TRY(
-        shoal_alloc(SHOAL_MEM_CHECKPOINT, (together - 1) * runs->stride + runs->bytes, &block));
-    const char *staging = block;
-    for (uint64_t row = 0; row < runs->rows && st == SHOAL_OK; row += together) {
-        const uint64_t count = runs->rows - row < together ? runs->rows - row : together;
-        st = shoal_regular_read(&shard->file, shard->path, runs->offset + row * runs->stride,
-                                (count - 1) * runs->stride + runs->bytes, block);
-        for (uint64_t i = 0; i < count && st == SHOAL_OK; i++)
-            memcpy(out + (row + i) * runs->bytes, staging + i * runs->stride, runs->bytes);
-    }
-    shoal_free(block);
-    return st;
-}
-
-static shoal_status read_runs(const shard_file *shard, const row_runs *runs, char *out)
-{
-    if (runs->rows == 0 || runs->bytes == 0)
-        return SHOAL_OK;
-    if (runs->rows == 1 || runs->stride == runs->bytes)
-        return shoal_regular_read(&shard->file, shard->path, runs->offset, runs->rows * runs->bytes,
-                                  out);
-    const uint64_t gap = runs->stride - runs->bytes;
-    if (gap >= GAP_FREE || runs->stride > STAGING_MAX / 2) {
-        if (gap <= runs->bytes)
-            shoal_regular_expect(&shard->file, runs->offset, runs->rows * runs->stride - gap);
-        return read_each(shard, runs, out);
-    }
-    uint64_t together = (STAGING_MAX - runs->bytes) / runs->stride + 1;
-    if (together > runs->rows)
-        together = runs->rows;
-    return read_staged(shard, runs, together, out);
-}
-
-static shoal_status read_tensor(const shoal_checkpoint *checkpoint, const shoal_tensor *tensor,
-                                row_runs runs, void *out)
-{
-    shoal_status st;
-    if (!runs_inside(&runs, tensor->bytes))
-        return shoal_fail(SHOAL_ERR_INTERNAL,
-                          "%s: %llu runs of %llu bytes, %llu apart, from byte %llu; it has %llu",
-                          tensor->name, (unsigned long long)runs.rows,
-                          (unsigned long long)runs.bytes, (unsigned long long)runs.stride,
-                          (unsigned long long)runs.offset, (unsigned long long)tensor->bytes);
-    if (runs.rows == 0 || runs.bytes == 0)
-        return SHOAL_OK;
-    runs.offset += tensor->offset;
-    if (checkpoint->source)
-        st = checkpoint->source(checkpoint->source_context, tensor->file, runs.offset, runs.bytes,
-                                runs.stride, runs.rows, out);
-    else
-        st = read_runs(&checkpoint->files[tensor->file], &runs, out);
-    if (st == SHOAL_OK)
-        atomic_fetch_add(checkpoint->bytes_read, runs.rows * runs.bytes);
-    return st;
-}
-
-shoal_status shoal_checkpoint_read(const shoal_checkpoint *checkpoint, const shoal_tensor *tensor,
-                                   uint64_t offset, uint64_t bytes, void *out)
-{
-    return read_tensor(checkpoint, tensor, (row_runs){offset, bytes, bytes, 1}, out);
-}
-
-shoal_status shoal_checkpoint_read_rows(const shoal_checkpoint *checkpoint,
-                                        const shoal_tensor *tensor, uint64_t offset, uint64_t bytes,
-                                        uint64_t stride, uint64_t rows, void *out)
-{
-    return read_tensor(checkpoint, tensor, (row_runs){offset, bytes, stride, rows}, out);
-}
-
-shoal_status shoal_checkpoint_read_file(const shoal_checkpoint *checkpoint, int file,
-                                        uint64_t offset, uint64_t bytes, uint64_t stride,
-                                        uint64_t rows, void *out)
-{
-    const row_runs runs = {offset, bytes, stride, rows};
-    if (file < 0 || file >= checkpoint->file_count)
-        return shoal_fail(SHOAL_ERR_DATA, "file %d of a checkpoint of %d", file,
-                          checkpoint->file_count);
-    const shard_file *shard = &checkpoint->files[file];
-    if (!runs_inside(&runs, shard->file.bytes))
-        return shoal_fail(SHOAL_ERR_DATA,
-                          "%s: %llu runs of %llu bytes, %llu apart, from byte %llu; it has %llu",
-                          shard->path, (unsigned long long)rows, (unsigned long long)bytes,
-                          (unsigned long long)stride, (unsigned long long)offset,
-                          (unsigned long long)shard->file.bytes);
-    return read_runs(shard, &runs, out);
 }

@@ -6,8 +6,9 @@
  * changes or shrinks while it is open is reported (SHOAL_ERR_IO), never a signal.
  *
  * Sources: a folder with model.safetensors, model.safetensors.index.json or any single
- * *.safetensors (format: huggingface/safetensors README). Other containers join as one more file
- * behind this header. Not thread-safe except shoal_checkpoint_read, which may run on many threads.
+ * *.safetensors (format: huggingface/safetensors README); a GGUF file, or one in parts
+ * (shard/checkpoint_gguf.h). Other containers join as one more file behind this header. Not
+ * thread-safe except shoal_checkpoint_read, which may run on many threads.
  */
 #ifndef SHOAL_SHARD_CHECKPOINT_H
 #define SHOAL_SHARD_CHECKPOINT_H
@@ -31,11 +32,18 @@ typedef struct {
     int file;        /* index of the file that holds it           */
     uint64_t offset; /* of its first byte in that file            */
     uint64_t bytes;
+    uint32_t block_type; /* 0: elements of dtype; else the GGUF type (shard/gguf.h) of the blocks
+                            that hold the rows, dtype then being U8 */
+    int32_t pairs;       /* 0: rows are in order; else in every run of `pairs` rows the halves are
+                            interleaved: 0, pairs/2, 1, pairs/2 + 1, ... (GGUF of llama) */
 } shoal_tensor;
+
+/* "F32", "Q4_K": of what its elements or blocks are. */
+const char *shoal_tensor_type_name(const shoal_tensor *tensor);
 
 typedef struct shoal_checkpoint shoal_checkpoint;
 
-/* `path` is a model folder or a *.safetensors file. */
+/* `path` is a model folder, a *.safetensors file or a GGUF file. */
 SHOAL_MUST_USE shoal_status shoal_checkpoint_open(const char *path, shoal_checkpoint **out);
 void shoal_checkpoint_close(shoal_checkpoint *checkpoint);
 
@@ -54,6 +62,10 @@ const char *shoal_checkpoint_file(const shoal_checkpoint *checkpoint, int index)
 int shoal_checkpoint_files(const shoal_checkpoint *checkpoint);
 uint64_t shoal_checkpoint_bytes(const shoal_checkpoint *checkpoint);
 
+/* The metadata of a GGUF model (of the first part's file); NULL for other containers. */
+struct shoal_gguf;
+const struct shoal_gguf *shoal_checkpoint_gguf(const shoal_checkpoint *checkpoint);
+
 /* Read `bytes` bytes from `offset` within the tensor into `out`. Short reads and EINTR are
  * retried; the end of the file before the end of the range is SHOAL_ERR_IO. */
 SHOAL_MUST_USE shoal_status shoal_checkpoint_read(const shoal_checkpoint *checkpoint,
@@ -67,6 +79,13 @@ SHOAL_MUST_USE shoal_status shoal_checkpoint_read_rows(const shoal_checkpoint *c
                                                        const shoal_tensor *tensor, uint64_t offset,
                                                        uint64_t bytes, uint64_t stride,
                                                        uint64_t rows, void *out);
+
+/* Read `bytes` bytes from byte `begin` of each of rows [first, first + rows) of a tensor whose rows
+ * are shape[0], in the order of the model whatever `pairs` says, one after the other. */
+SHOAL_MUST_USE shoal_status shoal_checkpoint_read_matrix(const shoal_checkpoint *checkpoint,
+                                                         const shoal_tensor *tensor, int64_t first,
+                                                         int64_t rows, uint64_t begin,
+                                                         uint64_t bytes, void *out);
 
 /* Where reads come from instead of the file system: rank 0 of `--load push` answers for the
  * others. With a source set, read and read_rows ask it; they still count. NULL restores files. */

@@ -9,7 +9,7 @@
 
 static const shoal_dialect *const table[] = {
     &shoal_dialect_dense,   &shoal_dialect_gptq, &shoal_dialect_gptq_word,
-    &shoal_dialect_gptq_v2, &shoal_dialect_awq,
+    &shoal_dialect_gptq_v2, &shoal_dialect_awq,  &shoal_dialect_gguf,
 };
 
 void shoal_tensor_shape_text(const shoal_tensor *tensor, char *out, size_t room)
@@ -44,7 +44,7 @@ static void list_parts(const shoal_module *module, char *out, size_t room)
             continue;
         shoal_tensor_shape_text(tensor, shape, sizeof shape);
         at += (size_t)snprintf(out + at, room - at, "%s%s %s %s", at ? ", " : "",
-                               tensor->name + length + 1, shoal_dtype_name(tensor->dtype), shape);
+                               tensor->name + length + 1, shoal_tensor_type_name(tensor), shape);
         if (at >= room)
             return;
     }
@@ -102,7 +102,7 @@ shoal_status shoal_dialect_expect_dtype(const shoal_tensor *tensor, shoal_dtype 
     if (tensor->dtype == dtype)
         return SHOAL_OK;
     return shoal_fail(SHOAL_ERR_DATA, "tensor %s has dtype %s; expected %s", tensor->name,
-                      shoal_dtype_name(tensor->dtype), shoal_dtype_name(dtype));
+                      shoal_tensor_type_name(tensor), shoal_dtype_name(dtype));
 }
 
 shoal_status shoal_dialect_expect_float(const shoal_tensor *tensor)
@@ -110,7 +110,7 @@ shoal_status shoal_dialect_expect_float(const shoal_tensor *tensor)
     if (shoal_dtype_is_float(tensor->dtype))
         return SHOAL_OK;
     return shoal_fail(SHOAL_ERR_DATA, "tensor %s has dtype %s; expected F32, F16 or BF16",
-                      tensor->name, shoal_dtype_name(tensor->dtype));
+                      tensor->name, shoal_tensor_type_name(tensor));
 }
 
 int64_t shoal_rect_group_begin(const shoal_weight *weight, const shoal_rect *rect)

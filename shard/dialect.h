@@ -76,12 +76,16 @@ SHOAL_MUST_USE shoal_status shoal_dialect_find(const shoal_module *module,
 /* Not found by shoal_dialect_find: dense tensors that become integers while they are read. */
 extern const shoal_dialect shoal_dialect_at_load;
 
+/* Nor this: rows of blocks that become fp32 numbers (the embedding of a GGUF file). */
+extern const shoal_dialect shoal_dialect_gguf_rows;
+
 /* The rows of the table, each in its own file. */
 extern const shoal_dialect shoal_dialect_dense;
 extern const shoal_dialect shoal_dialect_gptq;
 extern const shoal_dialect shoal_dialect_gptq_word;
 extern const shoal_dialect shoal_dialect_gptq_v2;
 extern const shoal_dialect shoal_dialect_awq;
+extern const shoal_dialect shoal_dialect_gguf;
 
 /* What dialects share. */
 

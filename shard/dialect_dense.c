@@ -48,13 +48,9 @@ static shoal_status read_dense(const shoal_manifest *manifest, const shoal_weigh
 {
     const shoal_tensor *tensor = weight->parts[0];
     const uint64_t size = shoal_dtype_bytes(tensor->dtype);
-    const uint64_t stride = (uint64_t)weight->k * size;
-    const uint64_t row = (uint64_t)(weight->row_offset + rect->n_begin);
-    if (out->n == 0 || out->k == 0)
-        return SHOAL_OK;
-    return shoal_checkpoint_read_rows(
-        manifest->checkpoint, tensor, row * stride + (uint64_t)rect->k_begin * size,
-        (uint64_t)out->k * size, stride, (uint64_t)out->n, out->dense);
+    return shoal_checkpoint_read_matrix(
+        manifest->checkpoint, tensor, weight->row_offset + rect->n_begin, out->n,
+        (uint64_t)rect->k_begin * size, (uint64_t)out->k * size, out->dense);
 }
 
 const shoal_dialect shoal_dialect_dense = {
@@ -123,14 +119,12 @@ static shoal_status quantize_rows(const shoal_manifest *manifest, const shoal_we
 {
     const shoal_tensor *tensor = weight->parts[0];
     const uint64_t size = shoal_dtype_bytes(tensor->dtype);
-    const uint64_t stride = (uint64_t)weight->k * size;
     const uint64_t run = (uint64_t)(strip->end - strip->begin) * size;
     for (int64_t n = 0; n < out->n; n += ROWS_STEP) {
         const int64_t rows = shoal_min_i64(ROWS_STEP, out->n - n);
-        const uint64_t first = (uint64_t)(weight->row_offset + rect->n_begin + n);
-        SHOAL_TRY(shoal_checkpoint_read_rows(manifest->checkpoint, tensor,
-                                             first * stride + (uint64_t)strip->begin * size, run,
-                                             stride, (uint64_t)rows, strip->stored));
+        SHOAL_TRY(shoal_checkpoint_read_matrix(manifest->checkpoint, tensor,
+                                               weight->row_offset + rect->n_begin + n, rows,
+                                               (uint64_t)strip->begin * size, run, strip->stored));
         for (int64_t i = 0; i < rows; i++)
             SHOAL_TRY(quantize_row(weight, rect, strip, i, n + i, out));
     }

@@ -20,10 +20,10 @@ struct shoal_gguf {
     size_t tensor_count;
 };
 
-/* The bytes that are not read yet. */
+/* The bytes that are not read yet: those at hand, and those of the file. */
 typedef struct {
     const unsigned char *data;
-    uint64_t at, bytes;
+    uint64_t at, bytes, file_bytes;
 } cursor;
 
 /* ---- tables ---- */
@@ -67,11 +67,14 @@ bool shoal_gguf_type_layout(uint32_t type, uint32_t *elements, uint32_t *bytes, 
 
 static shoal_status take(cursor *c, uint64_t bytes, const unsigned char **out)
 {
-    if (!shoal_range_inside(c->at, bytes, c->bytes))
+    if (!shoal_range_inside(c->at, bytes, c->file_bytes))
         return shoal_fail(SHOAL_ERR_DATA,
                           "the header ends at byte %llu, inside a value that "
                           "begins at %llu",
-                          (unsigned long long)c->bytes, (unsigned long long)c->at);
+                          (unsigned long long)c->file_bytes, (unsigned long long)c->at);
+    if (!shoal_range_inside(c->at, bytes, c->bytes))
+        return shoal_fail(SHOAL_ERR_TEMPORARY, "the header goes on behind byte %llu",
+                          (unsigned long long)c->bytes);
     *out = c->data + c->at;
     c->at += bytes;
     return SHOAL_OK;
@@ -184,13 +187,13 @@ static int compare_tensors(const void *a, const void *b)
                          &((const shoal_gguf_tensor *)b)->name);
 }
 
-/* Is the count one that the rest of the header can hold? */
+/* Is the count one that the rest of the file can hold? */
 static shoal_status check_count(const cursor *c, uint64_t count, uint64_t most, uint64_t each,
                                 const char *what)
 {
-    if (count > most || count > (c->bytes - c->at) / each)
-        return shoal_fail(SHOAL_ERR_DATA, "%llu %s in a header of %llu bytes (limit %llu)",
-                          (unsigned long long)count, what, (unsigned long long)c->bytes,
+    if (count > most || count > (c->file_bytes - c->at) / each)
+        return shoal_fail(SHOAL_ERR_DATA, "%llu %s in a file of %llu bytes (limit %llu)",
+                          (unsigned long long)count, what, (unsigned long long)c->file_bytes,
                           (unsigned long long)most);
     return SHOAL_OK;
 }
@@ -261,8 +264,35 @@ static shoal_status read_alignment(const shoal_gguf *g, uint64_t *out)
     return SHOAL_OK;
 }
 
+static int compare_places(const void *a, const void *b)
+{
+    const shoal_gguf_tensor *x = *(shoal_gguf_tensor *const *)a,
+                            *y = *(shoal_gguf_tensor *const *)b;
+    if (x->offset != y->offset)
+        return x->offset < y->offset ? -1 : 1;
+    return (x->bytes > y->bytes) - (x->bytes < y->bytes);
+}
+
+/* No byte belongs to two tensors; those between them belong to none. */
+static shoal_status check_overlap(const shoal_gguf *g)
+{
+    shoal_status st = SHOAL_OK;
+    void *block;
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, g->tensor_count, sizeof g->tensors, &block));
+    const shoal_gguf_tensor **sorted = block;
+    for (size_t i = 0; i < g->tensor_count; i++)
+        sorted[i] = &g->tensors[i];
+    if (g->tensor_count)
+        qsort(sorted, g->tensor_count, sizeof *sorted, compare_places);
+    for (size_t i = 1; i < g->tensor_count && st == SHOAL_OK; i++)
+        if (sorted[i]->offset - sorted[i - 1]->offset < sorted[i - 1]->bytes)
+            st = tensor_fault(sorted[i], "it overlaps another tensor");
+    shoal_free(block);
+    return st;
+}
+
 /* Offsets in the file count from the data, which begins at the next multiple of the alignment. */
-static shoal_status place_tensors(shoal_gguf *g, const cursor *c, uint64_t file_bytes)
+static shoal_status place_tensors(shoal_gguf *g, const cursor *c)
 {
     uint64_t alignment = 1, begin;
     SHOAL_TRY(read_alignment(g, &alignment));
@@ -273,10 +303,10 @@ static shoal_status place_tensors(shoal_gguf *g, const cursor *c, uint64_t file_
         if (t->offset % alignment)
             return tensor_fault(t, "its offset is not aligned");
         if (!shoal_add_u64(t->offset, begin, &t->offset) ||
-            !shoal_range_inside(t->offset, t->bytes, file_bytes))
+            !shoal_range_inside(t->offset, t->bytes, c->file_bytes))
             return tensor_fault(t, "it lies outside the file, which is cut off or wrong");
     }
-    return SHOAL_OK;
+    return check_overlap(g);
 }
 
 static shoal_status read_tensors(shoal_gguf *g, cursor *c, uint64_t count)
@@ -296,7 +326,7 @@ static shoal_status read_tensors(shoal_gguf *g, cursor *c, uint64_t count)
 
 /* ---- the file ---- */
 
-static shoal_status read_file(shoal_gguf *g, cursor *c, uint64_t file_bytes)
+static shoal_status read_file(shoal_gguf *g, cursor *c)
 {
     const unsigned char *magic;
     uint32_t version = 0;
@@ -312,16 +342,16 @@ static shoal_status read_file(shoal_gguf *g, cursor *c, uint64_t file_bytes)
     SHOAL_TRY(take_u64(c, &entries));
     SHOAL_TRY(read_entries(g, c, entries));
     SHOAL_TRY(read_tensors(g, c, tensors));
-    return place_tensors(g, c, file_bytes);
+    return place_tensors(g, c);
 }
 
 shoal_status shoal_gguf_parse(const void *data, uint64_t bytes, uint64_t file_bytes,
                               shoal_gguf **out)
 {
     void *block;
-    cursor c = {data, 0, bytes};
+    cursor c = {data, 0, bytes, file_bytes};
     SHOAL_TRY(shoal_alloc(SHOAL_MEM_CHECKPOINT, sizeof(shoal_gguf), &block));
-    const shoal_status st = read_file(block, &c, file_bytes);
+    const shoal_status st = read_file(block, &c);
     if (st == SHOAL_OK)
         *out = block;
     else
@@ -403,6 +433,21 @@ shoal_status shoal_gguf_integer(const shoal_gguf *gguf, const char *key, int64_t
         (e->type == SHOAL_GGUF_U64 && shoal_load_le64(e->data) > INT64_MAX))
         return wrong_kind(key, "an integer");
     *out = load_integer(e->type, e->data);
+    return SHOAL_OK;
+}
+
+shoal_status shoal_gguf_repeated(const shoal_gguf *gguf, const char *key, int64_t *out)
+{
+    const shoal_gguf_entry *e = shoal_gguf_find(gguf, key);
+    if (!e || !e->array)
+        return shoal_gguf_integer(gguf, key, out);
+    if (!is_integer(e->type) || e->count == 0)
+        return wrong_kind(key, "an integer");
+    const int64_t value = load_integer(e->type, e->data);
+    for (uint64_t i = 1; i < e->count; i++)
+        if (load_integer(e->type, e->data + i * type_bytes[e->type]) != value)
+            return shoal_fail(SHOAL_ERR_DATA, "%s differs between layers, which is not read", key);
+    *out = value;
     return SHOAL_OK;
 }
 

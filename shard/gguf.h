@@ -7,10 +7,10 @@
  *
  * It opens no file. Keys, names and values stay in the bytes it was given, which must outlive it.
  * Everything a hostile header can say is refused here with a sentence (SHOAL_ERR_DATA): what is
- * accepted lies inside the file, counts are capped, keys and names are unique. A weight reader
- * finds a tensor by name, its place is `offset` and `bytes`, and its rows are dims[0] elements in
- * blocks as shoal_gguf_type_layout says. Of a model in several files each has a header of its own,
- * with "split.count" and "split.no" among its entries. */
+ * accepted lies inside the file and overlaps nothing, counts are capped, keys and names are unique.
+ * A weight reader finds a tensor by name, its place is `offset` and `bytes`, and its rows are
+ * dims[0] elements in blocks as shoal_gguf_type_layout says. Of a model in several files each has a
+ * header of its own, with "split.count" and "split.no" among its entries. */
 #ifndef SHOAL_SHARD_GGUF_H
 #define SHOAL_SHARD_GGUF_H
 
@@ -73,8 +73,8 @@ typedef struct {
 
 typedef struct shoal_gguf shoal_gguf;
 
-/* `data` holds the beginning of the file, at least its whole header; `file_bytes` is the size of
- * all of it. */
+/* `data` holds the beginning of the file; `file_bytes` is the size of all of it. Where the header
+ * goes on behind `bytes` that is SHOAL_ERR_TEMPORARY: come back with more (shard/gguf_file.h). */
 SHOAL_MUST_USE shoal_status shoal_gguf_parse(const void *data, uint64_t bytes, uint64_t file_bytes,
                                              shoal_gguf **out);
 void shoal_gguf_free(shoal_gguf *gguf); /* NULL is allowed */
@@ -85,10 +85,12 @@ void shoal_gguf_free(shoal_gguf *gguf); /* NULL is allowed */
 const shoal_gguf_entry *shoal_gguf_find(const shoal_gguf *gguf, const char *key);
 
 /* One value by key. When the key is absent *out stays as it is; SHOAL_ERR_DATA names the key when
- * the value is of another kind: an integer is of any integer type, a number also of a float type.
- */
+ * the value is of another kind: an integer is of any integer type, a number also of a float type,
+ * and a repeated integer may be an array (of one value per layer) that has one value everywhere. */
 SHOAL_MUST_USE shoal_status shoal_gguf_integer(const shoal_gguf *gguf, const char *key,
                                                int64_t *out);
+SHOAL_MUST_USE shoal_status shoal_gguf_repeated(const shoal_gguf *gguf, const char *key,
+                                                int64_t *out);
 SHOAL_MUST_USE shoal_status shoal_gguf_number(const shoal_gguf *gguf, const char *key, double *out);
 SHOAL_MUST_USE shoal_status shoal_gguf_bool(const shoal_gguf *gguf, const char *key, bool *out);
 SHOAL_MUST_USE shoal_status shoal_gguf_string(const shoal_gguf *gguf, const char *key,

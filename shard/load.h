@@ -6,7 +6,7 @@
  *     stored     whole rows of a tile go to panels as the words they are (kernels/pack.h)
  *     canonical  strips of columns over all inputs, by way of kernels/canonical.h
  *     permuted   (rect.columns) strips of the whole weight; columns that the slice wants are kept
- *     rows       no linear: the bytes of rows as they lie in the file (an embedding)
+ *     rows       no linear: rows as elements of the weight's dtype (an embedding)
  *
  * The reference level (linear.pack) always takes the canonical way. What is read from the
  * checkpoint is shoal_weight_read_bytes of the rectangle plus shoal_vector_read_bytes of the bias,
@@ -25,7 +25,7 @@ typedef struct {
     const shoal_weight *weight;
     shoal_rect rect; /* its arrays are borrowed until the task is done */
     shoal_linear *linear;
-    uint8_t *rows; /* where linear is NULL: all inputs of columns [n_begin, n_end) of parts[0] */
+    uint8_t *rows; /* where linear is NULL: all inputs of columns [n_begin, n_end) */
 } shoal_load_task;
 
 /* Called on the caller's thread now and then. */

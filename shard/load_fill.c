@@ -73,7 +73,7 @@ static cut cut_task(const shoal_load_task *task)
         return c;
     c.k_step = c.k;
     if (!task->linear) {
-        const int64_t row = c.k * (int64_t)shoal_dtype_bytes(weight->parts[0]->dtype);
+        const int64_t row = c.k * (int64_t)shoal_dtype_bytes(weight->dtype);
         c.how = ROWS;
         c.n_step = shoal_max_i64(ROWS_BYTES / row, 1);
         return c;
@@ -197,11 +197,17 @@ done:
 static shoal_status fill_rows(const shoal_manifest *manifest, const shoal_load_task *task,
                               const shoal_rect *piece)
 {
-    const shoal_tensor *tensor = task->weight->parts[0];
-    const int64_t row = task->rect.k_end * (int64_t)shoal_dtype_bytes(tensor->dtype);
-    return shoal_checkpoint_read(
-        manifest->checkpoint, tensor, (uint64_t)((task->rect.n_begin + piece->n_begin) * row),
-        (uint64_t)((piece->n_end - piece->n_begin) * row), task->rows + piece->n_begin * row);
+    const shoal_weight *weight = task->weight;
+    const int64_t row = task->rect.k_end * (int64_t)shoal_dtype_bytes(weight->dtype);
+    const shoal_rect rect = {.n_begin = task->rect.n_begin + piece->n_begin,
+                             .n_end = task->rect.n_begin + piece->n_end,
+                             .k_end = task->rect.k_end};
+    shoal_canonical rows = {.kind = SHOAL_WEIGHT_FLOAT,
+                            .n = rect.n_end - rect.n_begin,
+                            .k = rect.k_end,
+                            .dtype = weight->dtype,
+                            .dense = task->rows + piece->n_begin * row};
+    return weight->dialect->read(manifest, weight, &rect, &rows);
 }
 
 /* ---- threads ---- */

@@ -240,7 +240,7 @@ static shoal_status add_vector(builder *b, int layer, shoal_role role)
     return SHOAL_OK;
 }
 
-/* The embedding is a dense matrix, never quantized. */
+/* The embedding is never computed with: its rows are numbers, whatever form the file has. */
 static shoal_status add_embedding(builder *b)
 {
     const shape size = shape_of(b->manifest->model, -1, SHOAL_ROLE_EMBEDDING);
@@ -249,7 +249,10 @@ static shoal_status add_embedding(builder *b)
     char name[SHOAL_TENSOR_NAME_MAX];
     shoal_module module;
     SHOAL_TRY(module_of(b, -1, SHOAL_ROLE_EMBEDDING, name, sizeof name, &module));
-    SHOAL_TRY(describe(b, &module, &shoal_dialect_dense, &weight));
+    const shoal_tensor *tensor = shoal_module_tensor(&module, "weight");
+    const bool blocks = tensor && tensor->block_type;
+    SHOAL_TRY(
+        describe(b, &module, blocks ? &shoal_dialect_gguf_rows : &shoal_dialect_dense, &weight));
     *slot(b->manifest, -1, SHOAL_ROLE_EMBEDDING) = weight;
     return SHOAL_OK;
 }
@@ -257,10 +260,18 @@ static shoal_status add_embedding(builder *b)
 /* A tied lm_head is the embedding under another name; a file may still hold the tensor. */
 static shoal_status add_tied_lm_head(builder *b)
 {
-    shoal_weight weight = *slot(b->manifest, -1, SHOAL_ROLE_EMBEDDING);
+    const shoal_weight *embedding = slot(b->manifest, -1, SHOAL_ROLE_EMBEDDING);
+    shoal_weight weight = {.role = SHOAL_ROLE_LM_HEAD,
+                           .layer = -1,
+                           .present = true,
+                           .n = embedding->n,
+                           .k = embedding->k};
+    const shoal_dialect *dialect;
     char name[SHOAL_TENSOR_NAME_MAX];
     shoal_module module;
-    weight.role = SHOAL_ROLE_LM_HEAD;
+    SHOAL_TRY(module_of(b, -1, SHOAL_ROLE_EMBEDDING, name, sizeof name, &module));
+    SHOAL_TRY(shoal_dialect_find(&module, &dialect));
+    SHOAL_TRY(describe(b, &module, dialect, &weight));
     SHOAL_TRY(module_of(b, -1, SHOAL_ROLE_LM_HEAD, name, sizeof name, &module));
     const shoal_tensor *other = shoal_module_tensor(&module, "weight");
     if (other) {
@@ -269,6 +280,7 @@ static shoal_status add_tied_lm_head(builder *b)
         claim(b, other);
     }
     SHOAL_TRY(add_bias(b, &module, &weight));
+    b->integer_linears += weight.kind != SHOAL_WEIGHT_FLOAT;
     quantize_at_load(b, &module, &weight);
     *slot(b->manifest, -1, SHOAL_ROLE_LM_HEAD) = weight;
     return SHOAL_OK;
@@ -353,7 +365,8 @@ static shoal_status prepare(builder *b, const shoal_manifest_options *options)
     const shoal_model *model = b->manifest->model;
     const uint64_t tensors = shoal_checkpoint_count(b->manifest->checkpoint);
     void *block;
-    b->roles = shoal_roles_find(model->family);
+    b->roles = shoal_checkpoint_gguf(b->manifest->checkpoint) ? shoal_roles_gguf()
+                                                              : shoal_roles_find(model->family);
     if (!b->roles)
         return shoal_fail(SHOAL_ERR_DATA, "model family '%s' has no table of weight names",
                           model->family);

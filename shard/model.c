@@ -12,6 +12,7 @@
 #include "shard/json_file.h"
 #include "shard/model_family.h"
 #include "shard/model_folder.h"
+#include "shard/model_gguf.h"
 #include "shard/model_layers.h"
 #include "shard/quoted.h"
 #include "shard/rope_config.h"
@@ -367,7 +368,27 @@ static shoal_status add_quantization(const char *folder, shoal_model *m)
     return SHOAL_OK;
 }
 
-shoal_status shoal_model_open(const char *folder, shoal_model **out)
+static shoal_status open_gguf(const char *path, shoal_model **out)
+{
+    shoal_checkpoint *checkpoint;
+    shoal_model *m = NULL;
+    json_t *root = NULL;
+    SHOAL_TRY(shoal_checkpoint_open(path, &checkpoint));
+    shoal_status st = shoal_gguf_config(checkpoint, path, &root);
+    if (st == SHOAL_OK)
+        st = from_root(root, path, &m);
+    if (st == SHOAL_OK)
+        st = shoal_gguf_rope_factors(checkpoint, m);
+    json_decref(root);
+    shoal_checkpoint_close(checkpoint);
+    if (st == SHOAL_OK)
+        *out = m;
+    else
+        shoal_model_close(m);
+    return st;
+}
+
+static shoal_status open_folder(const char *folder, shoal_model **out)
 {
     shoal_model *m = NULL;
     SHOAL_TRY(shoal_folder_require(folder, "config.json"));
@@ -381,6 +402,15 @@ shoal_status shoal_model_open(const char *folder, shoal_model **out)
     }
     *out = m;
     return SHOAL_OK;
+}
+
+shoal_status shoal_model_open(const char *path, shoal_model **out)
+{
+    char *gguf;
+    SHOAL_TRY(shoal_folder_gguf(path, &gguf));
+    const shoal_status st = gguf ? open_gguf(gguf, out) : open_folder(path, out);
+    shoal_free(gguf);
+    return st;
 }
 
 /* ---- what the step can do ---- */

@@ -42,6 +42,7 @@ typedef struct {
     double attention_factor;                  /* yarn: cos and sin are multiplied; else 1 */
     bool truncate;                            /* yarn: round the correction range (default) */
     int64_t original_context;
+    const float *factors; /* [dim / 2]: frequencies are divided by these at last; NULL: none */
 } shoal_rope;
 
 typedef enum {
@@ -92,8 +93,9 @@ typedef struct {
 } shoal_model;
 
 /* Read and validate `config.json` (and generation_config.json, quantize_config.json,
- * quant_config.json where present) of a model folder. */
-SHOAL_MUST_USE shoal_status shoal_model_open(const char *folder, shoal_model **out);
+ * quant_config.json where present) of a model folder, or the metadata of a GGUF file (see
+ * shoal_folder_gguf). */
+SHOAL_MUST_USE shoal_status shoal_model_open(const char *path, shoal_model **out);
 void shoal_model_close(shoal_model *model);
 
 /* The same from the text of a config.json, for tests and fuzzing; `name` goes into messages. */

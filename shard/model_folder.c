@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "proto/arena.h"
+#include "shard/gguf_file.h"
 #include "shard/quoted.h"
 
 #define INDEX_NAME  "model.safetensors.index.json"
@@ -29,9 +30,8 @@ static bool ends_in(const char *text, const char *tail)
 static const char *unread_kind(const char *name)
 {
     static const char *const kinds[][2] = {
-        {".gguf", "a GGUF file"},        {".bin", "a PyTorch file"}, {".pt", "a PyTorch file"},
-        {".pth", "a PyTorch file"},      {".ggml", "a GGML file"},   {".onnx", "an ONNX file"},
-        {".shoal", "a Shoal pack file"},
+        {".bin", "a PyTorch file"}, {".pt", "a PyTorch file"}, {".pth", "a PyTorch file"},
+        {".ggml", "a GGML file"},   {".onnx", "an ONNX file"}, {".shoal", "a Shoal pack file"},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (ends_in(name, kinds[i][0]))
@@ -80,8 +80,21 @@ bool shoal_folder_has(const char *folder, const char *name)
 typedef struct {
     shoal_names safetensors;
     char only[NAME_MAX + 1]; /* the first of them */
+    shoal_names ggufs;       /* whole files, and first parts of several */
+    char gguf[NAME_MAX + 1]; /* the first of them */
     char unread[NAME_MAX + 1];
 } finds;
+
+static void find_gguf(const char *name, finds *f)
+{
+    int part = 1, parts;
+    size_t stem;
+    if (shoal_gguf_part_name(name, &part, &parts, &stem) && part != 1)
+        return;
+    if (f->ggufs.count == 0)
+        (void)snprintf(f->gguf, sizeof f->gguf, "%s", name);
+    shoal_names_add(&f->ggufs, name);
+}
 
 static shoal_status look_through(const char *folder, finds *f)
 {
@@ -99,6 +112,8 @@ static shoal_status look_through(const char *folder, finds *f)
             if (f->safetensors.count == 0)
                 (void)snprintf(f->only, sizeof f->only, "%s", entry->d_name);
             shoal_names_add(&f->safetensors, entry->d_name);
+        } else if (ends_in(entry->d_name, ".gguf")) {
+            find_gguf(entry->d_name, f);
         } else if (unread_kind(entry->d_name)) {
             (void)snprintf(f->unread, sizeof f->unread, "%s", entry->d_name);
         }
@@ -147,11 +162,37 @@ static shoal_status only_file(const char *folder, char **file)
     return shoal_fail(SHOAL_ERR_NOTFOUND, "%s has no *.safetensors file", folder);
 }
 
+shoal_status shoal_folder_gguf(const char *path, char **file)
+{
+    struct stat info;
+    finds f = {0};
+    *file = NULL;
+    if (stat(path, &info) != 0)
+        return not_found(path, errno);
+    if (!S_ISDIR(info.st_mode))
+        return ends_in(path, ".gguf") || shoal_gguf_is_file(path)
+                   ? shoal_strdup(SHOAL_MEM_CHECKPOINT, path, file)
+                   : SHOAL_OK;
+    if (shoal_folder_has(path, INDEX_NAME) || shoal_folder_has(path, SINGLE_NAME))
+        return SHOAL_OK;
+    SHOAL_TRY(look_through(path, &f));
+    if (f.safetensors.count > 0 || f.ggufs.count == 0)
+        return SHOAL_OK;
+    if (f.ggufs.count > 1)
+        return shoal_fail(SHOAL_ERR_DATA, "%s has %zu models in GGUF: %s; name one of them", path,
+                          f.ggufs.count, shoal_names_end(&f.ggufs));
+    return shoal_folder_join(path, f.gguf, file);
+}
+
 shoal_status shoal_folder_weights(const char *path, shoal_weights_kind *kind, char **file)
 {
     struct stat info;
     if (stat(path, &info) != 0)
         return not_found(path, errno);
+    *kind = SHOAL_WEIGHTS_GGUF;
+    SHOAL_TRY(shoal_folder_gguf(path, file));
+    if (*file)
+        return SHOAL_OK;
     *kind = SHOAL_WEIGHTS_FILE;
     if (!S_ISDIR(info.st_mode)) {
         if (!ends_in(path, ".safetensors"))

@@ -1,6 +1,6 @@
 /* shard/model_folder.h - which file of a model folder to begin with.
  *
- * It looks at names only, opens nothing but the directory. */
+ * It looks at names, and at the first bytes of a file without a telling one. */
 #ifndef SHOAL_SHARD_MODEL_FOLDER_H
 #define SHOAL_SHARD_MODEL_FOLDER_H
 
@@ -8,7 +8,7 @@
 
 #include "proto/status.h"
 
-typedef enum { SHOAL_WEIGHTS_INDEX, SHOAL_WEIGHTS_FILE } shoal_weights_kind;
+typedef enum { SHOAL_WEIGHTS_INDEX, SHOAL_WEIGHTS_FILE, SHOAL_WEIGHTS_GGUF } shoal_weights_kind;
 
 /* Is `path` a directory with a file of this name? Else SHOAL_ERR_NOTFOUND, or SHOAL_ERR_DATA saying
  * what is there instead. */
@@ -20,8 +20,13 @@ SHOAL_MUST_USE shoal_status shoal_folder_join(const char *folder, const char *na
 /* Is there anything called so in the folder? */
 bool shoal_folder_has(const char *folder, const char *name);
 
-/* The index, else model.safetensors, else the only *.safetensors file. `path` may also be a
- * *.safetensors file itself. *file is freed with shoal_free. */
+/* The GGUF file to begin with, where that is what `path` is or holds: a *.gguf file (or one that
+ * begins as such), or a folder without safetensors and with one *.gguf file or one model in parts,
+ * of which it is the first. *file is NULL where it is not; else freed with shoal_free. */
+SHOAL_MUST_USE shoal_status shoal_folder_gguf(const char *path, char **file);
+
+/* The index, else model.safetensors, else the only *.safetensors file, else a GGUF file. `path` may
+ * also be a *.safetensors or a GGUF file itself. *file is freed with shoal_free. */
 SHOAL_MUST_USE shoal_status shoal_folder_weights(const char *path, shoal_weights_kind *kind,
                                                  char **file);
 

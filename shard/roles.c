@@ -74,6 +74,32 @@ static const shoal_family_roles families[] = {
     {.family = "qwen3_moe", .module = EXPERTS},
 };
 
+#define BLOCK "blk.%d."
+
+static const shoal_family_roles gguf = {
+    .family = "gguf",
+    .module = {[SHOAL_ROLE_Q] = BLOCK "attn_q",
+               [SHOAL_ROLE_K] = BLOCK "attn_k",
+               [SHOAL_ROLE_V] = BLOCK "attn_v",
+               [SHOAL_ROLE_O] = BLOCK "attn_output",
+               [SHOAL_ROLE_GATE] = BLOCK "ffn_gate",
+               [SHOAL_ROLE_UP] = BLOCK "ffn_up",
+               [SHOAL_ROLE_DOWN] = BLOCK "ffn_down",
+               [SHOAL_ROLE_INPUT_NORM] = BLOCK "attn_norm",
+               [SHOAL_ROLE_MLP_NORM] = BLOCK "ffn_norm",
+               [SHOAL_ROLE_Q_NORM] = BLOCK "attn_q_norm",
+               [SHOAL_ROLE_K_NORM] = BLOCK "attn_k_norm",
+               [SHOAL_ROLE_AFTER_ATTENTION_NORM] = BLOCK "post_attention_norm",
+               [SHOAL_ROLE_AFTER_MLP_NORM] = BLOCK "post_ffw_norm",
+               [SHOAL_ROLE_EMBEDDING] = "token_embd",
+               [SHOAL_ROLE_FINAL_NORM] = "output_norm",
+               [SHOAL_ROLE_LM_HEAD] = "output"}};
+
+const shoal_family_roles *shoal_roles_gguf(void)
+{
+    return &gguf;
+}
+
 const shoal_family_roles *shoal_roles_find(const char *family)
 {
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
@@ -116,9 +142,12 @@ static bool ends_in(const char *name, const char *tail)
 bool shoal_roles_ignorable(const char *tensor)
 {
     static const char *const tails[] = {
-        "rotary_emb.inv_freq",   "rotary_emb.original_inv_freq",
-        "rotary_emb.cos_cached", "rotary_emb.sin_cached",
+        "rotary_emb.inv_freq",
+        "rotary_emb.original_inv_freq",
+        "rotary_emb.cos_cached",
+        "rotary_emb.sin_cached",
         "position_ids",
+        "rope_freqs.weight", /* of GGUF files: read with the model's description */
     };
     for (size_t i = 0; i < sizeof tails / sizeof tails[0]; i++)
         if (ends_in(tensor, tails[i]))

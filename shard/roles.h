@@ -23,6 +23,9 @@ typedef struct {
 /* The row of a family; NULL when there is none. */
 const shoal_family_roles *shoal_roles_find(const char *family);
 
+/* What GGUF files call the weights of every family. */
+const shoal_family_roles *shoal_roles_gguf(void);
+
 /* Write the module path of `role` in `layer` into `out`; false when the row has no such role or
  * `room` is too small. */
 bool shoal_roles_module(const shoal_family_roles *roles, shoal_role role, int layer, char *out,

@@ -92,5 +92,7 @@ void shoal_rope_frequencies(const shoal_rope *rope, float *inv_freq)
         case SHOAL_ROPE_LLAMA3: inv_freq[i] = llama3(rope, plain(rope, i)); break;
         case SHOAL_ROPE_YARN: inv_freq[i] = yarn(rope, i, begin, length); break;
         }
+        if (rope->factors)
+            inv_freq[i] /= rope->factors[i];
     }
 }

@@ -198,13 +198,14 @@ shoal_status shoal_vector_read(const shoal_manifest *manifest, const shoal_tenso
 {
     const uint64_t size = shoal_dtype_bytes(tensor->dtype);
     const uint64_t bytes = shoal_vector_read_bytes(tensor, begin, end, columns);
-    const uint64_t offset = columns ? 0 : (uint64_t)begin * size;
+    const int64_t first = columns ? 0 : begin;
     shoal_status st;
     void *stored;
     if (end <= begin)
         return SHOAL_OK;
     SHOAL_TRY(shoal_alloc(SHOAL_MEM_CHECKPOINT, bytes, &stored));
-    SHOAL_TRY_GOTO(shoal_checkpoint_read(manifest->checkpoint, tensor, offset, bytes, stored),
+    SHOAL_TRY_GOTO(shoal_checkpoint_read_matrix(manifest->checkpoint, tensor, first,
+                                                (int64_t)(bytes / size), 0, size, stored),
                    done);
     for (int64_t i = 0; i < end - begin; i++) {
         const int64_t at = columns ? columns[i] : i;

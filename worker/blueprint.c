@@ -252,6 +252,8 @@ static void add_model(shoal_xxh128_stream *s, const shoal_model *m)
         shoal_xxh128_add_i64(s, r->dim);
         shoal_xxh128_add_i64(s, r->original_context);
         shoal_xxh128_add_i64(s, r->truncate);
+        for (int64_t k = 0; r->factors && k < r->dim / 2; k++)
+            add_real(s, (double)r->factors[k]);
     }
     for (int64_t i = 0; i < m->layer_count; i++) {
         const shoal_layer *l = &m->layers[i];

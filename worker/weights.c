@@ -176,14 +176,14 @@ free_order:
     return st;
 }
 
-/* The rows of this rank's ids, as they lie in the file. */
+/* The rows of this rank's ids. */
 static shoal_status load_embedding(loader *l)
 {
     const shoal_manifest *manifest = l->slicing->manifest;
     const shoal_weight *weight = shoal_manifest_weight(manifest, -1, SHOAL_ROLE_EMBEDDING);
     shoal_load_task task = {.weight = weight};
     void *rows;
-    l->w->embedding_dtype = weight->parts[0]->dtype;
+    l->w->embedding_dtype = weight->dtype;
     if (shoal_slice_embedding_shared(manifest) ||
         !shoal_slice_rect(l->slicing, l->rank, -1, SHOAL_ROLE_EMBEDDING, &task.rect))
         return SHOAL_OK;

@@ -110,7 +110,7 @@ static json_t *tensors_json(const inspection *i)
         const shoal_tensor *tensor = shoal_checkpoint_at(i->checkpoint, t);
         json_array_append_new(list, json_pack("{s:s, s:s?, s:o, s:s, s:s?}", "name", tensor->name,
                                               "role", i->roles[t], "shape", shape_json(tensor),
-                                              "dtype", shoal_dtype_name(tensor->dtype), "dialect",
+                                              "dtype", shoal_tensor_type_name(tensor), "dialect",
                                               dialect_of(i->owners[t])));
     }
     return list;
@@ -146,10 +146,15 @@ static json_t *kernels_json(const inspection *i)
     return shoal_json_kernels(kernels, count);
 }
 
+static const char *format_of(const inspection *i)
+{
+    return shoal_checkpoint_gguf(i->checkpoint) ? "gguf" : "safetensors";
+}
+
 static shoal_status list_json(const inspection *i)
 {
     return shoal_report_json(json_pack("{s:s, s:s?, s:o, s:i, s:I, s:s?, s:o, s:o}", "format",
-                                       "safetensors", "family", i->model ? i->model->family : NULL,
+                                       format_of(i), "family", i->model ? i->model->family : NULL,
                                        "quant", quant_json(i), "files",
                                        shoal_checkpoint_files(i->checkpoint), "bytes",
                                        (json_int_t)shoal_checkpoint_bytes(i->checkpoint), "problem",
@@ -166,7 +171,7 @@ static shoal_status tensor_row(shoal_table *table, const inspection *i, size_t t
     SHOAL_TRY(shoal_table_cell(table, "%s", tensor->name));
     SHOAL_TRY(shoal_table_cell(table, "%s", i->roles[t] ? i->roles[t] : "-"));
     SHOAL_TRY(shoal_table_cell(table, "%s", shape));
-    SHOAL_TRY(shoal_table_cell(table, "%s", shoal_dtype_name(tensor->dtype)));
+    SHOAL_TRY(shoal_table_cell(table, "%s", shoal_tensor_type_name(tensor)));
     return shoal_table_cell(table, "%s", dialect ? dialect : "-");
 }
 
@@ -301,7 +306,7 @@ static shoal_status show_float(const inspection *i, const shoal_tensor *tensor)
     if (!shoal_dtype_is_float(tensor->dtype))
         return shoal_fail(SHOAL_ERR_DATA,
                           "tensor %s is %s and part of no linear that can be read%s%s",
-                          tensor->name, shoal_dtype_name(tensor->dtype),
+                          tensor->name, shoal_tensor_type_name(tensor),
                           i->problem == SHOAL_OK ? "" : ": ", i->sentence);
     SHOAL_TRY(shoal_tensor_summarize(i->checkpoint, tensor, &s));
     if (!shoal_option_bool(i->options, SHOAL_OPT_JSON)) {

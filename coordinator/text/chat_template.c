@@ -12,6 +12,8 @@
 #include "coordinator/text/text_file.h"
 #include "coordinator/text/tokenizer.h"
 #include "proto/arena.h"
+#include "shard/gguf_file.h"
+#include "shard/model_folder.h"
 
 #define CONFIG_FILE_MAX   (16u << 20)
 #define TEMPLATE_FILE_MAX (1u << 20)
@@ -189,24 +191,31 @@ free_config:
 static shoal_status open_from_file(const char *path, shoal_chat_template **out)
 {
     shoal_status st = SHOAL_OK;
-    shoal_strbuf data = {0}, text = {0};
+    shoal_gguf_header header = {0};
+    shoal_strbuf text = {0};
     json_t *tokens = NULL;
-    SHOAL_TRY(shoal_text_file_read(path, SHOAL_TOKENIZER_FILE_MAX, &data));
-    SHOAL_TRY_GOTO(shoal_gguf_chat_template(data.data, data.bytes, path, &text, &tokens), done);
+    if (!shoal_gguf_is_file(path))
+        return shoal_fail(SHOAL_ERR_NOTFOUND, "%s: the model has no chat template", path);
+    SHOAL_TRY(shoal_gguf_header_open(path, &header));
+    SHOAL_TRY_GOTO(shoal_gguf_chat_template(header.gguf, path, &text, &tokens), done);
     st = make(text.data, text.bytes, "tokenizer.chat_template", tokens, out);
     json_decref(tokens);
 done:
     shoal_strbuf_free(&text);
-    shoal_strbuf_free(&data);
+    shoal_gguf_header_free(&header);
     return st;
 }
 
 shoal_status shoal_chat_template_open(const char *model, shoal_chat_template **out)
 {
     struct stat info;
+    char *gguf = NULL;
     if (stat(model, &info) == 0 && S_ISREG(info.st_mode))
         return open_from_file(model, out);
-    return open_from_folder(model, out);
+    SHOAL_TRY(shoal_folder_gguf(model, &gguf));
+    const shoal_status st = gguf ? open_from_file(gguf, out) : open_from_folder(model, out);
+    shoal_free(gguf);
+    return st;
 }
 
 void shoal_chat_template_close(shoal_chat_template *chat)

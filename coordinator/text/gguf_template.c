@@ -5,7 +5,6 @@
 
 #include "coordinator/text/builtin_templates.h"
 #include "proto/bytes.h"
-#include "shard/gguf.h"
 
 static const struct {
     const char *variable, *key;
@@ -68,19 +67,14 @@ static shoal_status read_template(const shoal_gguf *gguf, const char *name, shoa
                       : append_builtin(gguf, name, text);
 }
 
-shoal_status shoal_gguf_chat_template(const void *data, size_t bytes, const char *name,
-                                      shoal_strbuf *text, json_t **tokens)
+shoal_status shoal_gguf_chat_template(const shoal_gguf *gguf, const char *name, shoal_strbuf *text,
+                                      json_t **tokens)
 {
-    shoal_gguf *gguf;
-    if (bytes < 4 || memcmp(data, "GGUF", 4) != 0)
-        return shoal_fail(SHOAL_ERR_NOTFOUND, "%s: the model has no chat template", name);
-    SHOAL_TRY(shoal_gguf_parse(data, bytes, bytes, &gguf));
     *tokens = json_object();
     const shoal_status st = read_template(gguf, name, text, *tokens);
     if (st != SHOAL_OK) {
         json_decref(*tokens);
         *tokens = NULL;
     }
-    shoal_gguf_free(gguf);
     return st;
 }

@@ -2,16 +2,14 @@
 #ifndef SHOAL_COORDINATOR_TEXT_GGUF_TEMPLATE_H
 #define SHOAL_COORDINATOR_TEXT_GGUF_TEMPLATE_H
 
-#include <jansson.h>
-#include <stddef.h>
-
 #include "coordinator/text/growable.h"
+#include "shard/gguf.h"
+#include <jansson.h>
 
 /* Append "tokenizer.chat_template", or the built-in template of "general.architecture", to *text;
  * *tokens becomes an object with "bos_token" and its like as far as the file names them. `name`
- * stands for the file. SHOAL_ERR_NOTFOUND when neither is there, or the file is no GGUF file. */
-SHOAL_MUST_USE shoal_status shoal_gguf_chat_template(const void *data, size_t bytes,
-                                                     const char *name, shoal_strbuf *text,
-                                                     json_t **tokens);
+ * stands for the file. SHOAL_ERR_NOTFOUND when neither is there. */
+SHOAL_MUST_USE shoal_status shoal_gguf_chat_template(const shoal_gguf *gguf, const char *name,
+                                                     shoal_strbuf *text, json_t **tokens);
 
 #endif

@@ -12,7 +12,6 @@
 #include "coordinator/text/tokenizer_parts.h"
 #include "coordinator/text/utf8.h"
 #include "proto/arena.h"
-#include "shard/gguf.h"
 
 #define KEY(name) "tokenizer.ggml." name
 
@@ -289,7 +288,7 @@ static shoal_status read_model(reader *r)
                       name.bytes < 64 ? (int)name.bytes : 64, name.data);
 }
 
-static shoal_status read_header(const shoal_gguf *gguf, shoal_tokenizer *t)
+shoal_status shoal_tokenizer_from_gguf(const shoal_gguf *gguf, shoal_tokenizer *t)
 {
     reader r = {.gguf = gguf, .t = t, .unk = -1};
     SHOAL_TRY(shoal_gguf_integer(gguf, KEY("unknown_token_id"), &r.unk));
@@ -303,7 +302,7 @@ shoal_status shoal_tokenizer_read_gguf(const void *data, size_t bytes, shoal_tok
 {
     shoal_gguf *gguf;
     SHOAL_TRY(shoal_gguf_parse(data, bytes, bytes, &gguf));
-    const shoal_status st = read_header(gguf, tokenizer);
+    const shoal_status st = shoal_tokenizer_from_gguf(gguf, tokenizer);
     shoal_gguf_free(gguf);
     return st;
 }

@@ -11,10 +11,15 @@
 
 #include "coordinator/text/tokenizer.h"
 #include "proto/status.h"
+#include "shard/gguf.h"
 
 /* Fill *tokenizer, which is all zero, from the bytes of a GGUF file; the sets of added tokens are
  * not sealed. On failure it holds some parts and must be closed all the same. */
 SHOAL_MUST_USE shoal_status shoal_tokenizer_read_gguf(const void *data, size_t bytes,
+                                                      shoal_tokenizer *tokenizer);
+
+/* The same from a header that is read already. */
+SHOAL_MUST_USE shoal_status shoal_tokenizer_from_gguf(const shoal_gguf *gguf,
                                                       shoal_tokenizer *tokenizer);
 
 #endif

@@ -10,6 +10,8 @@
 #include "coordinator/text/tokenizer_json.h"
 #include "coordinator/text/tokenizer_parts.h"
 #include "proto/arena.h"
+#include "shard/gguf_file.h"
+#include "shard/model_folder.h"
 
 #define PATH_BYTES 4096
 
@@ -62,9 +64,24 @@ shoal_status shoal_tokenizer_open_memory(const char *data, size_t bytes, const c
 
 /* ---- files and folders ---- */
 
+/* Of a GGUF file only the header is read: the rest may be a whole model. */
+static shoal_status open_gguf(const char *path, shoal_tokenizer **out)
+{
+    shoal_gguf_header header = {0};
+    void *block;
+    SHOAL_TRY(shoal_gguf_header_open(path, &header));
+    shoal_status st = shoal_alloc(SHOAL_MEM_TEXT, sizeof(shoal_tokenizer), &block);
+    if (st == SHOAL_OK)
+        st = finish(shoal_tokenizer_from_gguf(header.gguf, block), path, block, out);
+    shoal_gguf_header_free(&header);
+    return st;
+}
+
 static shoal_status open_file(const char *path, shoal_tokenizer **out)
 {
     shoal_strbuf data = {0};
+    if (shoal_gguf_is_file(path))
+        return open_gguf(path, out);
     SHOAL_TRY(shoal_text_file_read(path, SHOAL_TOKENIZER_FILE_MAX, &data));
     const shoal_status st = shoal_tokenizer_open_memory(data.data, data.bytes, path, out);
     shoal_strbuf_free(&data);
@@ -87,6 +104,16 @@ static shoal_status open_model_of(const char *folder, const char *path, shoal_to
     return st;
 }
 
+/* A folder of a GGUF model; what is missing in others is `json`. */
+static shoal_status open_folder_gguf(const char *folder, const char *json, shoal_tokenizer **out)
+{
+    char *gguf;
+    SHOAL_TRY(shoal_folder_gguf(folder, &gguf));
+    const shoal_status st = open_file(gguf ? gguf : json, out);
+    shoal_free(gguf);
+    return st;
+}
+
 static shoal_status open_folder(const char *folder, shoal_tokenizer **out)
 {
     char json[PATH_BYTES], model[PATH_BYTES];
@@ -95,9 +122,11 @@ static shoal_status open_folder(const char *folder, shoal_tokenizer **out)
     if (length < 0 || (size_t)length >= sizeof json)
         return shoal_fail(SHOAL_ERR_DATA, "a path of more than %zu bytes", sizeof json);
     (void)snprintf(model, sizeof model, "%s/tokenizer.model", folder);
-    if (stat(json, &info) != 0 && stat(model, &info) == 0)
+    if (stat(json, &info) == 0)
+        return open_file(json, out);
+    if (stat(model, &info) == 0)
         return open_model_of(folder, model, out);
-    return open_file(json, out);
+    return open_folder_gguf(folder, json, out);
 }
 
 shoal_status shoal_tokenizer_open(const char *path, shoal_tokenizer **out)

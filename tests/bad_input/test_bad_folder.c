@@ -397,7 +397,7 @@ static const row rows[] = {
     {"MF-13 deep config", deep_config, 100000, DATA, "deeper than 32", "", 0, 0},
 
     {"empty folder", nothing, 0, NOTFOUND, "config.json", "", 0, 0},
-    {"GGUF", other_weights, 0, DATA, "GGUF", "not supported by this version", 0, 0},
+    {"GGUF", other_weights, 0, DATA, "model.gguf", "not a GGUF file", 0, 0},
     {"pickle", other_weights, 1, DATA, "PyTorch", "not supported by this version", 0, 0},
     {"no weights", other_weights, 2, NOTFOUND, "no *.safetensors file", "", 0, 0},
     {"Git LFS", lfs_pointer, 0, DATA, "Git LFS", "", 0, 0},

@@ -31,10 +31,14 @@ QUANTIZED = ["quant/" + name for name in (
     "gptq-4b-g32-actorder", "gptq-4b-g64-asym-v2-bias", "gptq-4b-g64-sym-v2-actorder-bias",
     "gptq-8b-g128", "gptq-autogptq-4b-g128-bias", "gptq-autogptq-4b-g64-asym",
     "awq-gemm-g128-autoawq", "awq-gemm-gptqmodel-bias")]
+GGUF = ["gguf/" + name for name in (
+    "pico-f16", "pico-py-q8_0", "pico-py-q4_0", "pico-py-q4_1", "pico-py-q5_0", "pico-py-q5_1",
+    "pico-iq4_nl", "nano-q2_k", "nano-q3_k_m", "nano-q6_k", "nano-iq4_xs", "tiny-q4_k_m")]
 
 LOGIT_BOUND = 2e-5
 COSINE_BOUND = 0.9995
-COARSE_BOUND = 0.999  # of a row, where weights have four levels only and noise grows faster
+COARSE_BOUND = 0.999  # of a row, where weights have four or eight levels and noise grows faster
+COARSE = ("-2b-", "-q2_k", "-q3_k")
 PPL_BOUND = 1e-4
 PPL_ROUNDED_BOUND = 1e-3  # inputs of 8 bits, int8 or bf16
 CLOSE_CALL = 0.01  # logits nearer than this may swap
@@ -114,7 +118,7 @@ class Accuracy:
         _, got = self.logits(folder)
         whole = cosine(got, want)
         worst, wrong = wrong_rows(got, want, shape[1],
-                                  COARSE_BOUND if "-2b-" in name else COSINE_BOUND)
+                                  COARSE_BOUND if any(c in name for c in COARSE) else COSINE_BOUND)
         self.report.check(whole >= COSINE_BOUND,
                           f"{name}: cosine {whole:.6f} (at least {COSINE_BOUND})")
         self.report.check(not wrong, f"{name}: rows {wrong} are off by more than int8 explains")
@@ -165,7 +169,7 @@ def check(shoal, scratch, options):
     accuracy = Accuracy(shoal, scratch)
     report = accuracy.report
     report.row(["model", "f32 diff", "cosine", "of a row", "logits", "greedy tokens"], WIDTHS)
-    for name, folder in harness.golden_models(report, DENSE + QUANTIZED):
+    for name, folder in harness.golden_models(report, DENSE + QUANTIZED + GGUF):
         report.guarded(name, accuracy.model, name, folder)
     if "--quick" not in options:
         report.guarded("perplexity", accuracy.perplexities)

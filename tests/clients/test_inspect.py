@@ -19,6 +19,14 @@ READ = ["awq-gemm-g128-autoawq", "awq-gemm-gptqmodel-bias", "gptq-4b-channel",
         "gptq-4b-g64-sym-v2-actorder-bias", "gptq-8b-g128", "gptq-autogptq-4b-g128-bias",
         "gptq-autogptq-4b-g64-asym", "gptq-tiny-4b-g128"]
 
+GGUF = ["pico-f16", "pico-iq4_nl", "pico-py-q4_0", "pico-py-q4_1", "pico-py-q5_0", "pico-py-q5_1",
+        "pico-py-q8_0", "nano-iq4_xs", "nano-q2_k", "nano-q3_k_m", "nano-q6_k", "tiny-q4_k_m"]
+
+# Modules of a layer in a GGUF file, and on the Hugging Face hub.
+MODULES = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
+           "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
+           "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
+
 
 def tensor_bytes(path):
     """{name: bytes} of a safetensors file."""
@@ -45,6 +53,33 @@ class Inspect:
                 self.report.check(got[plain][:len(data)] == data, f"{name}: {key} differs")
         self.report.note(f"{name:<36} {len(want)} tensors equal")
 
+    def head_length(self, folder, module):
+        """Rows of a head whose halves a file of architecture llama interleaves; else 0."""
+        heads = {"attn_q": "q_heads", "attn_k": "kv_heads"}.get(module)
+        if not heads:
+            return 0
+        plan = self.shoal.must("plan", folder, "-n", 1, "--json").json()
+        one = self.shoal.must("inspect", folder, f"blk.0.{module}.weight", "--json").json()
+        return one["shape"][0] // plan["ranks"][0][heads][1]
+
+    def gguf(self, name, folder):
+        out = os.path.join(self.scratch, "dequant")
+        expected = os.path.join(folder, "expected", "dequant.safetensors")
+        self.shoal.must("inspect", folder, "--dequant", out)
+        got, want = tensor_bytes(out), tensor_bytes(expected)
+        for key, entry in safetensors.read_header(expected)[0].items():
+            layer, module = re.match(r"blk\.(\d+)\.(\w+)\.weight", key).groups()
+            plain = got[f"model.layers.{layer}.{MODULES[module]}.weight"]
+            rows, width = entry["shape"][0], entry["shape"][1] * 4
+            head = self.head_length(folder, module)
+            differ = 0
+            for row in range(rows):
+                within = row % head if head else 0
+                at = row - within + within % 2 * (head // 2) + within // 2
+                differ += plain[at * width:][:width] != want[key][row * width:][:width]
+            self.report.check(not differ, f"{name}: {differ} rows of {key} differ")
+        self.report.note(f"{name:<36} {len(want)} tensors equal")
+
     def statistics(self):
         """The sums of a histogram and of the values, counted a second time here."""
         module = "model.layers.1.mlp.up_proj"
@@ -68,6 +103,8 @@ class Inspect:
     def run(self):
         for name, folder in harness.golden_models(self.report, ["quant/" + r for r in READ]):
             self.report.guarded(name, self.dequant, name, folder)
+        for name, folder in harness.golden_models(self.report, ["gguf/" + g for g in GGUF]):
+            self.report.guarded(name, self.gguf, name, folder)
         self.report.guarded("statistics", self.statistics)
         return self.report.exit_code()
 

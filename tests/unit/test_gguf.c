@@ -210,9 +210,12 @@ static void test_refused(void **state)
     begin(&f, 3, 1, 0), put_tensor(&f, "t", 8, 8, 0, 1), refuse(&f, "aligned");
     begin(&f, 3, 1, 0), put_tensor(&f, "t", 8, 8, 0, UINT64_MAX - 31), refuse(&f, "outside");
     begin(&f, 3, 1, 0), put_tensor(&f, "", 8, 8, 0, 0), refuse(&f, "name of 0 bytes");
+    begin(&f, 3, 2, 0), put_tensor(&f, "t", 8, 8, 0, 0), put_tensor(&f, "u", 8, 8, 0, 224);
+    refuse(&f, "overlaps");
 }
 
-/* Every cut is refused, read from memory that ends there. */
+/* Every cut is refused, read from memory that ends there; where the file goes on, as one that
+ * wants more. */
 static void test_cut(void **state)
 {
     file f;
@@ -225,7 +228,9 @@ static void test_cut(void **state)
         void *copy = malloc(bytes ? bytes : 1);
         assert_non_null(copy);
         memcpy(copy, f.data, bytes);
-        assert_int_equal(shoal_gguf_parse(copy, bytes, 1u << 20, &g), SHOAL_ERR_DATA);
+        assert_int_equal(shoal_gguf_parse(copy, bytes, bytes, &g), SHOAL_ERR_DATA);
+        assert_int_equal(shoal_gguf_parse(copy, bytes, 1u << 20, &g),
+                         bytes < 24 ? SHOAL_ERR_DATA : SHOAL_ERR_TEMPORARY);
         free(copy);
     }
 }

@@ -1,0 +1,30 @@
+/* shard/checkpoint_state.h - what is inside a shoal_checkpoint: for those who open it
+ * (shard/checkpoint.c) and read it (shard/checkpoint_read.c). */
+#ifndef SHOAL_SHARD_CHECKPOINT_STATE_H
+#define SHOAL_SHARD_CHECKPOINT_STATE_H
+
+#include <stdatomic.h>
+
+#include "proto/arena.h"
+#include "shard/gguf_file.h"
+#include "shard/safetensors.h"
+
+typedef struct {
+    char *path;
+    char *header; /* holds the names of its tensors */
+    shoal_regular_file file;
+} shoal_shard_file;
+
+struct shoal_checkpoint {
+    shoal_shard_file *files;
+    int file_count, opened; /* files[0 .. opened) are open */
+    shoal_tensor_list tensors;
+    shoal_gguf_header gguf; /* of the first file; .gguf is NULL for other containers */
+    shoal_arena *names;     /* of a GGUF model's tensors */
+    uint64_t bytes;
+    shoal_read_source source;
+    void *source_context;
+    atomic_uint_fast64_t *bytes_read; /* a block of its own: readers hold a const checkpoint */
+};
+
+#endif

@@ -1,0 +1,383 @@
+#include "shard/model_gguf.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proto/bytes.h"
+#include "shard/gguf.h"
+#include "shard/power.h"
+#include "shard/quoted.h"
+
+#define KEY_ROOM 160
+
+/* Architectures and the model_type that computes them. */
+static const struct {
+    const char *architecture, *model_type;
+} families[] = {
+    {"llama", "llama"}, /* Mistral, too */
+    {"qwen2", "qwen2"},
+    {"qwen3", "qwen3"},
+};
+enum { FAMILIES = sizeof families / sizeof families[0] };
+
+typedef struct {
+    const shoal_checkpoint *checkpoint;
+    const shoal_gguf *gguf;
+    const char *path;
+    char architecture[64];
+    json_t *config; /* NULL after a failed allocation */
+} source;
+
+/* "llama.block_count" */
+static const char *key_of(const source *s, const char *name, char *room)
+{
+    snprintf(room, KEY_ROOM, "%s.%s", s->architecture, name);
+    return room;
+}
+
+static shoal_status within(const source *s, shoal_status st)
+{
+    return st == SHOAL_OK ? st : shoal_fail_within(st, "%s", s->path);
+}
+
+static shoal_status put(const source *s, const char *member, json_t *value)
+{
+    if (json_object_set_new(s->config, member, value) == 0)
+        return SHOAL_OK;
+    return shoal_fail(SHOAL_ERR_TEMPORARY, "no memory for the metadata of %s", s->path);
+}
+
+/* ---- single values ---- */
+
+static shoal_status integer_of(const source *s, const char *name, int64_t absent, int64_t *out)
+{
+    char key[KEY_ROOM];
+    *out = absent;
+    return within(s, shoal_gguf_repeated(s->gguf, key_of(s, name, key), out));
+}
+
+static shoal_status real_of(const source *s, const char *name, double absent, double *out)
+{
+    char key[KEY_ROOM];
+    *out = absent;
+    SHOAL_TRY(within(s, shoal_gguf_number(s->gguf, key_of(s, name, key), out)));
+    if (isfinite(*out))
+        return SHOAL_OK;
+    return shoal_fail(SHOAL_ERR_DATA, "%s: %s is not a finite number", s->path, key);
+}
+
+static shoal_status missing(const source *s, const char *name)
+{
+    return shoal_fail(SHOAL_ERR_DATA, "%s: %s.%s is missing", s->path, s->architecture, name);
+}
+
+/* Integers that become members under another name. */
+static shoal_status put_integers(const source *s)
+{
+    static const struct {
+        const char *name, *member;
+    } numbers[] = {
+        {"embedding_length", "hidden_size"},
+        {"block_count", "num_hidden_layers"},
+        {"feed_forward_length", "intermediate_size"},
+        {"attention.head_count", "num_attention_heads"},
+        {"context_length", "max_position_embeddings"},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        int64_t value;
+        SHOAL_TRY(integer_of(s, numbers[i].name, -1, &value));
+        if (value == -1)
+            return missing(s, numbers[i].name);
+        SHOAL_TRY(put(s, numbers[i].member, json_integer(value)));
+    }
+    return SHOAL_OK;
+}
+
+/* What is absent has the value that llama.cpp gives it, not the config class of transformers. */
+static shoal_status put_defaults(const source *s)
+{
+    int64_t heads, kv_heads, hidden, head_dim;
+    SHOAL_TRY(integer_of(s, "attention.head_count", 0, &heads));
+    SHOAL_TRY(integer_of(s, "attention.head_count_kv", heads, &kv_heads));
+    SHOAL_TRY(integer_of(s, "embedding_length", 0, &hidden));
+    SHOAL_TRY(put(s, "num_key_value_heads", json_integer(kv_heads)));
+    if (heads < 1 || hidden < 1)
+        return SHOAL_OK; /* refused when the config is read */
+    SHOAL_TRY(integer_of(s, "attention.key_length", hidden / heads, &head_dim));
+    return put(s, "head_dim", json_integer(head_dim));
+}
+
+static shoal_status check_value_length(const source *s)
+{
+    int64_t key, value;
+    SHOAL_TRY(integer_of(s, "attention.key_length", 0, &key));
+    SHOAL_TRY(integer_of(s, "attention.value_length", key, &value));
+    if (key == value)
+        return SHOAL_OK;
+    return shoal_fail(SHOAL_ERR_DATA,
+                      "%s: %s.attention.key_length is %lld and value_length %lld; heads of one "
+                      "length are read",
+                      s->path, s->architecture, (long long)key, (long long)value);
+}
+
+static shoal_status put_norm(const source *s)
+{
+    static const char name[] = "attention.layer_norm_rms_epsilon";
+    double eps;
+    SHOAL_TRY(real_of(s, name, -1, &eps));
+    return eps == -1 ? missing(s, name) : put(s, "rms_norm_eps", json_real(eps));
+}
+
+/* ---- what is not computed ---- */
+
+static shoal_status refuse(const source *s, const char *name, double value)
+{
+    return shoal_fail(SHOAL_ERR_DATA, "%s: %s.%s is %g, which this version does not compute",
+                      s->path, s->architecture, name, value);
+}
+
+static shoal_status refuse_numbers(const source *s)
+{
+    static const struct {
+        const char *name;
+        double harmless;
+    } numbers[] = {
+        {"expert_count", 0},
+        {"logit_scale", 0},
+        {"embedding_scale", 0},
+        {"residual_scale", 0},
+        {"attention.scale", 0},
+        {"attention.clamp_kqv", 0},
+        {"attention.max_alibi_bias", 0},
+        {"attn_logit_softcapping", 0},
+        {"final_logit_softcapping", 0},
+        {"attention.temperature_length", 0},
+        {"rope.scaling.yarn_ext_factor", 1},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        double value;
+        SHOAL_TRY(real_of(s, numbers[i].name, numbers[i].harmless, &value));
+        if (value != numbers[i].harmless)
+            return refuse(s, numbers[i].name, value);
+    }
+    return SHOAL_OK;
+}
+
+static shoal_status refuse_flags(const source *s)
+{
+    static const struct {
+        const char *name;
+        bool harmless;
+    } flags[] = {{"attention.causal", true}, {"use_parallel_residual", false}};
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        bool value = flags[i].harmless;
+        char key[KEY_ROOM];
+        SHOAL_TRY(within(s, shoal_gguf_bool(s->gguf, key_of(s, flags[i].name, key), &value)));
+        if (value != flags[i].harmless)
+            return shoal_fail(SHOAL_ERR_DATA, "%s: %s is %s, which this version does not compute",
+                              s->path, key, value ? "true" : "false");
+    }
+    return SHOAL_OK;
+}
+
+/* ---- rope ---- */
+
+static shoal_status scaling_of(const source *s, char *out, size_t room)
+{
+    char key[KEY_ROOM];
+    shoal_gguf_text text = {"none", 4};
+    SHOAL_TRY(within(s, shoal_gguf_string(s->gguf, key_of(s, "rope.scaling.type", key), &text)));
+    snprintf(out, room, "%.*s", (int)shoal_min_i64((int64_t)text.bytes, (int64_t)room - 1),
+             text.data);
+    return SHOAL_OK;
+}
+
+/* llama.cpp multiplies its own magnitude scale by attn_factor. */
+static shoal_status put_yarn(const source *s, json_t *scaling, double factor)
+{
+    static const struct {
+        const char *name, *member;
+    } betas[] = {{"rope.scaling.yarn_beta_fast", "beta_fast"},
+                 {"rope.scaling.yarn_beta_slow", "beta_slow"}};
+    int64_t original;
+    double attention;
+    SHOAL_TRY(integer_of(s, "rope.scaling.original_context_length", -1, &original));
+    if (original != -1)
+        json_object_set_new(scaling, "original_max_position_embeddings", json_integer(original));
+    for (size_t i = 0; i < sizeof betas / sizeof betas[0]; i++) {
+        double beta;
+        SHOAL_TRY(real_of(s, betas[i].name, 0, &beta));
+        json_object_set_new(scaling, betas[i].member, json_real(beta));
+    }
+    SHOAL_TRY(real_of(s, "rope.scaling.attn_factor", 1, &attention));
+    if (attention != 1 && factor >= 1) {
+        attention *= 0.1 * shoal_log_double(factor) + 1;
+        json_object_set_new(scaling, "attention_factor", json_real(attention));
+    }
+    return SHOAL_OK;
+}
+
+static shoal_status fill_scaling(const source *s, const char *kind, json_t *scaling)
+{
+    double factor;
+    SHOAL_TRY(real_of(s, "rope.scale_linear", 0, &factor));
+    SHOAL_TRY(real_of(s, "rope.scaling.factor", factor, &factor));
+    const bool yarn = strcmp(kind, "yarn") == 0;
+    if (strcmp(kind, "none") == 0 && (factor == 0 || factor == 1))
+        return SHOAL_OK;
+    if (!yarn && strcmp(kind, "linear") != 0 && strcmp(kind, "none") != 0)
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "%s: %s.rope.scaling.type is '%s'; none, linear and yarn are read",
+                          s->path, s->architecture, kind);
+    json_object_set_new(scaling, "rope_type", json_string(yarn ? "yarn" : "linear"));
+    if (factor != 0)
+        json_object_set_new(scaling, "factor", json_real(factor));
+    return yarn ? put_yarn(s, scaling, factor) : SHOAL_OK;
+}
+
+static shoal_status put_rope(const source *s)
+{
+    char kind[SHOAL_QUOTED_ROOM], quoted[SHOAL_QUOTED_ROOM];
+    double theta;
+    int64_t dim;
+    const int64_t head_dim = json_integer_value(json_object_get(s->config, "head_dim"));
+    SHOAL_TRY(real_of(s, "rope.freq_base", 10000, &theta));
+    SHOAL_TRY(put(s, "rope_theta", json_real(theta)));
+    SHOAL_TRY(integer_of(s, "rope.dimension_count", head_dim, &dim));
+    if (dim != head_dim)
+        return refuse(s, "rope.dimension_count", (double)dim);
+    SHOAL_TRY(scaling_of(s, kind, sizeof kind));
+    json_t *scaling = json_object();
+    const shoal_status st = fill_scaling(s, shoal_quoted(kind, quoted, sizeof quoted), scaling);
+    if (st == SHOAL_OK)
+        return put(s, "rope_scaling", scaling);
+    json_decref(scaling);
+    return st;
+}
+
+/* ---- windows, tokens, tensors ---- */
+
+/* Mistral is the llama that sees a window; the others' is not used by llama.cpp either. */
+static shoal_status put_family(const source *s, const char *model_type)
+{
+    int64_t window;
+    SHOAL_TRY(integer_of(s, "attention.sliding_window", 0, &window));
+    const bool mistral = strcmp(model_type, "llama") == 0 && window > 0;
+    if (mistral)
+        SHOAL_TRY(put(s, "sliding_window", json_integer(window)));
+    return put(s, "model_type", json_string(mistral ? "mistral" : model_type));
+}
+
+/* Ends of text and of a turn: each is an end of what is said. */
+static shoal_status put_tokens(const source *s)
+{
+    static const char *const ends[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                                       "tokenizer.ggml.eom_token_id"};
+    int64_t id = -1;
+    json_t *list = json_array();
+    SHOAL_TRY(put(s, "eos_token_id", list));
+    SHOAL_TRY(within(s, shoal_gguf_integer(s->gguf, "tokenizer.ggml.bos_token_id", &id)));
+    if (id >= 0)
+        SHOAL_TRY(put(s, "bos_token_id", json_integer(id)));
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        id = -1;
+        SHOAL_TRY(within(s, shoal_gguf_integer(s->gguf, ends[i], &id)));
+        if (id >= 0)
+            json_array_append_new(list, json_integer(id));
+    }
+    return SHOAL_OK;
+}
+
+static shoal_status put_what_tensors_say(const source *s)
+{
+    const shoal_tensor *embedding = shoal_checkpoint_find(s->checkpoint, "token_embd.weight");
+    if (!embedding || embedding->rank != 2)
+        return shoal_fail(SHOAL_ERR_DATA, "%s: tensor token_embd.weight is %s", s->path,
+                          embedding ? "no matrix" : "missing");
+    SHOAL_TRY(put(s, "vocab_size", json_integer(embedding->shape[0])));
+    const bool tied = !shoal_checkpoint_find(s->checkpoint, "output.weight");
+    return put(s, "tie_word_embeddings", json_boolean(tied));
+}
+
+/* ---- the whole ---- */
+
+static shoal_status find_family(source *s, const char **model_type)
+{
+    char quoted[SHOAL_QUOTED_ROOM], known[128] = "";
+    shoal_gguf_text text = {"", 0};
+    SHOAL_TRY(within(s, shoal_gguf_string(s->gguf, "general.architecture", &text)));
+    snprintf(s->architecture, sizeof s->architecture, "%.*s",
+             (int)shoal_min_i64((int64_t)text.bytes, sizeof s->architecture - 1), text.data);
+    for (size_t i = 0; i < FAMILIES; i++) {
+        if (strcmp(s->architecture, families[i].architecture) == 0) {
+            *model_type = families[i].model_type;
+            return SHOAL_OK;
+        }
+        const size_t at = strlen(known);
+        snprintf(known + at, sizeof known - at, "%s%s", i ? ", " : "", families[i].architecture);
+    }
+    return shoal_fail(SHOAL_ERR_DATA, "%s: general.architecture '%s' is not known; known are %s",
+                      s->path, shoal_quoted(s->architecture, quoted, sizeof quoted), known);
+}
+
+static shoal_status fill(source *s)
+{
+    const char *model_type = "";
+    SHOAL_TRY(find_family(s, &model_type));
+    SHOAL_TRY(put_family(s, model_type));
+    SHOAL_TRY(put_integers(s));
+    SHOAL_TRY(put_defaults(s));
+    SHOAL_TRY(check_value_length(s));
+    SHOAL_TRY(put_norm(s));
+    SHOAL_TRY(refuse_numbers(s));
+    SHOAL_TRY(refuse_flags(s));
+    SHOAL_TRY(put_rope(s));
+    SHOAL_TRY(put_tokens(s));
+    return put_what_tensors_say(s);
+}
+
+shoal_status shoal_gguf_config(const shoal_checkpoint *checkpoint, const char *path, json_t **out)
+{
+    source s = {.checkpoint = checkpoint,
+                .gguf = shoal_checkpoint_gguf(checkpoint),
+                .path = path,
+                .config = json_object()};
+    const shoal_status st = fill(&s);
+    if (st == SHOAL_OK)
+        *out = s.config;
+    else
+        json_decref(s.config);
+    return st;
+}
+
+/* ---- factors of the rope ---- */
+
+static shoal_status check_factors(const shoal_tensor *tensor, const float *factors, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (!(factors[i] > 0) || !isfinite(factors[i]))
+            return shoal_fail(SHOAL_ERR_DATA, "tensor %s: element %lld is %g, no factor",
+                              tensor->name, (long long)i, (double)factors[i]);
+    return SHOAL_OK;
+}
+
+shoal_status shoal_gguf_rope_factors(const shoal_checkpoint *checkpoint, shoal_model *model)
+{
+    const shoal_tensor *tensor = shoal_checkpoint_find(checkpoint, "rope_freqs.weight");
+    const int64_t count = model->ropes[0].dim / 2;
+    void *stored, *factors;
+    if (!tensor)
+        return SHOAL_OK;
+    if (tensor->dtype != SHOAL_F32 || tensor->rank != 1 || tensor->shape[0] != count)
+        return shoal_fail(SHOAL_ERR_DATA, "tensor %s is not %lld elements of F32", tensor->name,
+                          (long long)count);
+    SHOAL_TRY(shoal_arena_array(model->arena, (uint64_t)count, sizeof(float), &stored));
+    SHOAL_TRY(shoal_arena_array(model->arena, (uint64_t)count, sizeof(float), &factors));
+    SHOAL_TRY(shoal_checkpoint_read(checkpoint, tensor, 0, tensor->bytes, stored));
+    shoal_widen_f32(stored, SHOAL_F32, (size_t)count, factors);
+    SHOAL_TRY(check_factors(tensor, factors, count));
+    model->ropes[0].factors = factors;
+    return SHOAL_OK;
+}

@@ -86,6 +86,22 @@ const shoal_weight *shoal_manifest_weight(const shoal_manifest *manifest, int la
     return &manifest->globals[role - SHOAL_ROLE_LAYER_ALL];
 }
 
+size_t shoal_manifest_count(const shoal_manifest *manifest)
+{
+    return (size_t)manifest->model->layer_count * SHOAL_ROLE_LAYER_ALL +
+           (SHOAL_ROLE_COUNT - SHOAL_ROLE_LAYER_ALL);
+}
+
+const shoal_weight *shoal_manifest_at(const shoal_manifest *manifest, size_t index)
+{
+    const size_t in_layers = (size_t)manifest->model->layer_count * SHOAL_ROLE_LAYER_ALL;
+    if (index == 0)
+        return shoal_manifest_weight(manifest, -1, SHOAL_ROLE_EMBEDDING);
+    if (index <= in_layers)
+        return &manifest->layers[index - 1];
+    return &manifest->globals[index - in_layers];
+}
+
 /* The same place, to be filled. */
 static shoal_weight *slot(shoal_manifest *manifest, int layer, shoal_role role)
 {

@@ -103,6 +103,11 @@ static inline int64_t shoal_weight_row(const shoal_weight *weight, int64_t n)
     return weight->row_offset + n / weight->run * weight->period + n % weight->run;
 }
 
+/* Every place for a weight there is, one after the other: the embedding, the layers with all their
+ * roles, what comes behind them. Many are not `present`. */
+size_t shoal_manifest_count(const shoal_manifest *manifest);
+const shoal_weight *shoal_manifest_at(const shoal_manifest *manifest, size_t index);
+
 /* Full module or tensor name of a weight ("model.layers.3.mlp.down_proj"). Into `out`. */
 void shoal_weight_name(const shoal_manifest *manifest, const shoal_weight *weight, char *out,
                        size_t room);

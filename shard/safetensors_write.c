@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <libgen.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,12 @@
 struct shoal_st_writer {
     char path[PATH_MAX], temporary[PATH_MAX];
     int fd;
-    uint64_t expected, written; /* data bytes */
+    uint64_t expected, written; /* data bytes that are appended */
+    uint64_t data;              /* where they begin in the file */
+    uint64_t count;
+    uint64_t *ends;           /* [count] of each tensor among the data      */
+    _Atomic uint64_t *filled; /* [count] bytes that were put into each      */
+    _Atomic bool puts;
     char *buffer;
     uint64_t buffered;
 };
@@ -76,12 +82,15 @@ static json_t *describe(const shoal_tensor_decl *decl, uint64_t begin, uint64_t 
                      "data_offsets", (json_int_t)begin, (json_int_t)end);
 }
 
-static shoal_status build_header(const shoal_tensor_decl *decls, uint64_t count, char **text,
-                                 uint64_t *expected)
+/* *text is freed with free(): jansson allocates it with malloc. */
+static shoal_status build_header(const shoal_tensor_decl *decls, uint64_t count,
+                                 const json_t *metadata, uint64_t *ends, char **text)
 {
     shoal_status st = SHOAL_OK;
     uint64_t at = 0;
     json_t *all = json_object();
+    if (all && metadata)
+        json_object_set_new(all, "__metadata__", json_deep_copy(metadata));
     for (uint64_t i = 0; all && i < count; i++) {
         uint64_t bytes = 0, end = 0;
         SHOAL_TRY_GOTO(tensor_bytes(&decls[i], &bytes), done);
@@ -91,34 +100,38 @@ static shoal_status build_header(const shoal_tensor_decl *decls, uint64_t count,
             goto done;
         }
         json_object_set_new(all, decls[i].name, describe(&decls[i], at, end));
-        at = end;
+        at = ends[i] = end;
     }
-    *text = all && json_object_size(all) == count ? json_dumps(all, JSON_COMPACT) : NULL;
+    *text = all && json_object_size(all) == count + (metadata ? 1 : 0)
+                ? json_dumps(all, JSON_COMPACT)
+                : NULL;
     if (!*text)
         st = shoal_fail(SHOAL_ERR_TEMPORARY, "no memory for a header of %llu tensors",
                         (unsigned long long)count);
-    *expected = at;
 
 done:
     json_decref(all);
     return st;
 }
 
-static shoal_status write_header(shoal_st_writer *w, const shoal_tensor_decl *decls, uint64_t count)
+static shoal_status write_header(shoal_st_writer *w, const shoal_tensor_decl *decls,
+                                 const json_t *metadata)
 {
     shoal_status st = SHOAL_OK;
     static const char spaces[HEADER_ALIGN] = "        ";
     char *text, length[8];
-    SHOAL_TRY(build_header(decls, count, &text, &w->expected));
+    SHOAL_TRY(build_header(decls, w->count, metadata, w->ends, &text));
+    w->expected = w->count > 0 ? w->ends[w->count - 1] : 0;
     const uint64_t bytes = strlen(text);
     const uint64_t padded = (bytes + HEADER_ALIGN - 1) / HEADER_ALIGN * HEADER_ALIGN;
+    w->data = sizeof length + padded;
     shoal_store_le64(length, padded);
     SHOAL_TRY_GOTO(write_all(w, length, sizeof length), done);
     SHOAL_TRY_GOTO(write_all(w, text, bytes), done);
     st = write_all(w, spaces, padded - bytes);
 
 done:
-    free(text); /* jansson allocates it with malloc */
+    free(text);
     return st;
 }
 
@@ -144,6 +157,8 @@ static void release(shoal_st_writer *w)
     if (w->fd >= 0)
         (void)close(w->fd);
     shoal_free(w->buffer);
+    shoal_free(w->ends);
+    shoal_free((void *)w->filled);
     shoal_free(w);
 }
 
@@ -156,24 +171,64 @@ void shoal_st_writer_abandon(shoal_st_writer *w)
     release(w);
 }
 
-shoal_status shoal_st_writer_create(const char *path, const shoal_tensor_decl *decls,
-                                    uint64_t count, shoal_st_writer **out)
+static shoal_status allocate(shoal_st_writer *w, uint64_t count)
+{
+    void *block;
+    SHOAL_TRY(shoal_alloc(SHOAL_MEM_CHECKPOINT, BUFFER_BYTES, &block));
+    w->buffer = block;
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, count, sizeof *w->ends, &block));
+    w->ends = block;
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, count, sizeof *w->filled, &block));
+    w->filled = block;
+    w->count = count;
+    return SHOAL_OK;
+}
+
+shoal_status shoal_st_writer_create_with(const char *path, const shoal_tensor_decl *decls,
+                                         uint64_t count, const json_t *metadata,
+                                         shoal_st_writer **out)
 {
     shoal_status st = SHOAL_OK;
-    void *block, *buffer;
+    void *block;
     SHOAL_TRY(shoal_alloc(SHOAL_MEM_OTHER, sizeof(shoal_st_writer), &block));
     shoal_st_writer *w = block;
     w->fd = -1;
-    SHOAL_TRY_GOTO(shoal_alloc(SHOAL_MEM_CHECKPOINT, BUFFER_BYTES, &buffer), fail);
-    w->buffer = buffer;
+    SHOAL_TRY_GOTO(allocate(w, count), fail);
     SHOAL_TRY_GOTO(open_temporary(w, path), fail);
-    SHOAL_TRY_GOTO(write_header(w, decls, count), fail);
+    SHOAL_TRY_GOTO(write_header(w, decls, metadata), fail);
     *out = w;
     return SHOAL_OK;
 
 fail:
     shoal_st_writer_abandon(w);
     return st;
+}
+
+shoal_status shoal_st_writer_create(const char *path, const shoal_tensor_decl *decls,
+                                    uint64_t count, shoal_st_writer **out)
+{
+    return shoal_st_writer_create_with(path, decls, count, NULL, out);
+}
+
+shoal_status shoal_st_writer_put(shoal_st_writer *w, uint64_t index, uint64_t offset,
+                                 const void *data, uint64_t bytes)
+{
+    const char *from = data;
+    const uint64_t begin = index > 0 && index < w->count ? w->ends[index - 1] : 0;
+    if (index >= w->count || !shoal_range_inside(offset, bytes, w->ends[index] - begin))
+        return shoal_fail(SHOAL_ERR_INTERNAL, "%s: more data than declared", w->path);
+    w->puts = true;
+    for (uint64_t at = 0; at < bytes;) {
+        const ssize_t n =
+            pwrite(w->fd, from + at, bytes - at, (off_t)(w->data + begin + offset + at));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return io_failed(w, "writing");
+        at += (uint64_t)n;
+    }
+    w->filled[index] += bytes;
+    return SHOAL_OK;
 }
 
 shoal_status shoal_st_writer_append(shoal_st_writer *w, const void *data, uint64_t bytes)
@@ -202,9 +257,24 @@ static void sync_folder(const char *path)
     }
 }
 
+/* Did every tensor that was put get all its bytes? */
+static shoal_status check_filled(const shoal_st_writer *w)
+{
+    for (uint64_t i = 0; i < w->count; i++) {
+        const uint64_t expected = w->ends[i] - (i > 0 ? w->ends[i - 1] : 0);
+        if (w->filled[i] != expected)
+            return shoal_fail(SHOAL_ERR_INTERNAL, "%s: %llu of %llu bytes of tensor %llu came",
+                              w->path, (unsigned long long)w->filled[i],
+                              (unsigned long long)expected, (unsigned long long)i);
+    }
+    return SHOAL_OK;
+}
+
 static shoal_status complete(shoal_st_writer *w)
 {
-    if (w->written != w->expected)
+    if (w->puts)
+        SHOAL_TRY(check_filled(w));
+    else if (w->written != w->expected)
         return shoal_fail(SHOAL_ERR_INTERNAL, "%s: %llu of %llu data bytes came", w->path,
                           (unsigned long long)w->written, (unsigned long long)w->expected);
     SHOAL_TRY(flush(w));

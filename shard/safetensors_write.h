@@ -1,9 +1,10 @@
-/* shard/safetensors_write.h - write a safetensors file from start to end, never half of it.
+/* shard/safetensors_write.h - write a safetensors file, never half of it.
  *
- * The tensors are declared first; their bytes follow in the declared order, in pieces of any size.
- * Everything goes to a temporary name beside the target; finish checks that every byte came, syncs
- * and renames, so the target either has the whole new contents or is untouched. Elements are
- * little-endian, row-major. One writer belongs to one thread. */
+ * The tensors are declared first; their bytes follow either in the declared order, in pieces of any
+ * size (append), or by tensor in any order (put), from as many threads as like; not both ways into
+ * one file. Everything goes to a temporary name beside the target; finish checks that every byte
+ * came, syncs and renames, so the target either has the whole new contents or is untouched.
+ * Elements are little-endian, row-major. All but put belongs to one thread. */
 #ifndef SHOAL_SHARD_SAFETENSORS_WRITE_H
 #define SHOAL_SHARD_SAFETENSORS_WRITE_H
 
@@ -20,12 +21,25 @@ typedef struct {
     int64_t shape[SHOAL_TENSOR_RANK_MAX];
 } shoal_tensor_decl;
 
+struct json_t;
+
 typedef struct shoal_st_writer shoal_st_writer;
 
 /* SHOAL_ERR_CREATE when the temporary file cannot be made, or when `path` exists and is not a
  * regular file. */
 SHOAL_MUST_USE shoal_status shoal_st_writer_create(const char *path, const shoal_tensor_decl *decls,
                                                    uint64_t count, shoal_st_writer **out);
+
+/* The same with `__metadata__`: a JSON object of strings; borrowed until it returns. */
+SHOAL_MUST_USE shoal_status shoal_st_writer_create_with(const char *path,
+                                                        const shoal_tensor_decl *decls,
+                                                        uint64_t count,
+                                                        const struct json_t *metadata,
+                                                        shoal_st_writer **out);
+
+/* Bytes [offset, offset + bytes) of tensor `index`. Every byte is put exactly once. */
+SHOAL_MUST_USE shoal_status shoal_st_writer_put(shoal_st_writer *writer, uint64_t index,
+                                                uint64_t offset, const void *data, uint64_t bytes);
 
 /* The next bytes. SHOAL_ERR_IO when the disk says no, SHOAL_ERR_INTERNAL beyond the end. */
 SHOAL_MUST_USE shoal_status shoal_st_writer_append(shoal_st_writer *writer, const void *data,

@@ -38,7 +38,13 @@ const shoal_verb shoal_verb_table[SHOAL_VERB_COUNT] = {
                              "be a tokenizer.json.",
                              "tokenize models/tiny --text \"Hello\" --json", shoal_verb_tokenize},
     [SHOAL_VERB_PACK] = {"pack", "MODEL OUT", 0, 0, "write a pack file", "", NULL, NULL},
-    [SHOAL_VERB_CONVERT] = {"convert", "SRC DST", 0, 0, "convert between dialects", "", NULL, NULL},
+    [SHOAL_VERB_CONVERT] = {"convert", "SRC DST", 2, 2, "write a model in another stored form",
+                            "Reads any form that is read, writes what the target's own programs "
+                            "load, and says of every weight whether it is exact. DST appears when "
+                            "all of it is there; a killed conversion goes on where it was when it "
+                            "is started again.",
+                            "convert models/tiny-gptq models/tiny-awq --to awq",
+                            shoal_verb_convert},
     [SHOAL_VERB_QUANTIZE] = {"quantize", "MODEL OUT", 0, 0, "quantize a model", "", NULL, NULL},
     [SHOAL_VERB_SERVE] = {"serve", "MODEL", 1, 1, "answer OpenAI clients over HTTP",
                           "Starts and watches its own workers; when one dies, the others are "

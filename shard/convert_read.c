@@ -1,0 +1,144 @@
+/* shard/convert_read.c - see convert_read.h. */
+#include "shard/convert_read.h"
+
+#include <string.h>
+
+#include "proto/bytes.h"
+#include "shard/dialect.h"
+
+int64_t shoal_convert_strip_columns(const shoal_writer_module *module)
+{
+    const shoal_rect all = {.n_end = module->n, .k_end = module->k};
+    return shoal_rect_staging_columns(module->weights[0], &all);
+}
+
+shoal_status shoal_convert_order(const shoal_manifest *manifest, const shoal_writer_module *module,
+                                 int32_t **order)
+{
+    void *block;
+    *order = NULL;
+    if (!module->weights[0]->act_order)
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)module->k, sizeof **order, &block));
+    const shoal_status st = shoal_weight_order(manifest, module->weights[0], block);
+    if (st != SHOAL_OK) {
+        shoal_free(block);
+        return st;
+    }
+    *order = block;
+    return SHOAL_OK;
+}
+
+/* Copy the rows of `part` behind `row` of `whole`. */
+static void join(shoal_canonical *whole, int64_t row, const shoal_canonical *part)
+{
+    const size_t cells = (size_t)(row * whole->k), count = (size_t)(part->n * part->k);
+    const size_t groups = (size_t)(row * whole->groups), scales = (size_t)(part->n * part->groups);
+    const size_t element = shoal_dtype_bytes(whole->dtype);
+    if (whole->dense)
+        memcpy((char *)whole->dense + cells * element, part->dense, count * element);
+    if (whole->codes)
+        memcpy(whole->codes + cells, part->codes, count);
+    if (whole->scales)
+        memcpy(whole->scales + groups, part->scales, scales * sizeof(float));
+    if (whole->zeros)
+        memcpy(whole->zeros + groups, part->zeros, scales * sizeof(int16_t));
+    if (whole->mins)
+        memcpy(whole->mins + groups, part->mins, scales * sizeof(float));
+}
+
+/* Which output of `w` is row `row` of the module, and how many follow it there; 0: another's row.
+ */
+static int64_t outputs_at(const shoal_weight *w, int64_t row, int64_t *output)
+{
+    const int64_t at = row - w->row_offset;
+    if (at < 0)
+        return 0;
+    *output = w->run ? at / w->period * w->run + at % w->period : at;
+    if (*output >= w->n || (w->run && at % w->period >= w->run))
+        return 0;
+    return w->run ? w->run - at % w->period : w->n - at;
+}
+
+/* The run of rows that begins at `row`, from whichever linear has it, cut at `end`. */
+static shoal_status read_run(const shoal_manifest *manifest, const shoal_writer_module *module,
+                             const int32_t *order, int64_t row, int64_t end, shoal_arena *arena,
+                             shoal_canonical *out)
+{
+    int64_t output = 0;
+    for (int i = 0; i < module->count; i++) {
+        const int64_t count = outputs_at(module->weights[i], row, &output);
+        const shoal_rect rect = {.n_begin = output,
+                                 .n_end = output + shoal_min_i64(count, end - row),
+                                 .k_end = module->k,
+                                 .order = order};
+        if (count > 0)
+            return shoal_weight_read(manifest, module->weights[i], &rect, arena, out);
+    }
+    return shoal_fail(SHOAL_ERR_INTERNAL, "%s: no linear has row %lld", module->name,
+                      (long long)row);
+}
+
+static shoal_status read_joined(const shoal_manifest *manifest, const shoal_writer_module *module,
+                                const int32_t *order, int64_t begin, int64_t end,
+                                shoal_arena *arena, shoal_canonical *out)
+{
+    const shoal_rect all = {.n_end = end - begin, .k_end = module->k};
+    shoal_canonical part;
+    SHOAL_TRY(shoal_dialect_allocate(module->weights[0], &all, arena, out));
+    for (int64_t row = begin; row < end; row += part.n) {
+        SHOAL_TRY(read_run(manifest, module, order, row, end, arena, &part));
+        join(out, row - begin, &part);
+    }
+    return SHOAL_OK;
+}
+
+shoal_status shoal_convert_read(const shoal_manifest *manifest, const shoal_writer_module *module,
+                                const int32_t *order, int64_t begin, int64_t end,
+                                shoal_arena *arena, shoal_canonical *out)
+{
+    const shoal_rect rect = {.n_begin = begin, .n_end = end, .k_end = module->k, .order = order};
+    if (module->count == 1)
+        return shoal_weight_read(manifest, module->weights[0], &rect, arena, out);
+    return read_joined(manifest, module, order, begin, end, arena, out);
+}
+
+static bool all_are(const shoal_canonical *block, int zero)
+{
+    for (int64_t i = 0; i < block->n * block->groups; i++)
+        if (block->zeros[i] != zero)
+            return false;
+    return true;
+}
+
+static shoal_status strip_symmetric(const shoal_manifest *manifest,
+                                    const shoal_writer_module *module, const int32_t *order,
+                                    int64_t begin, int64_t end, bool *out)
+{
+    shoal_arena *arena;
+    shoal_canonical block;
+    SHOAL_TRY(shoal_arena_create(SHOAL_MEM_CHECKPOINT, &arena));
+    const shoal_status st = shoal_convert_read(manifest, module, order, begin, end, arena, &block);
+    if (st == SHOAL_OK)
+        *out = all_are(&block, 1 << (module->bits - 1));
+    shoal_arena_destroy(arena);
+    return st;
+}
+
+shoal_status shoal_convert_symmetric(const shoal_manifest *manifest,
+                                     const shoal_writer_module *module, bool *out)
+{
+    const shoal_weight *w = module->weights[0];
+    const int64_t step = shoal_convert_strip_columns(module);
+    int32_t *order;
+    shoal_status st = SHOAL_OK;
+    *out = !w->has_zeros && w->zero_const == 1 << (module->bits - 1);
+    if (!w->has_zeros)
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_convert_order(manifest, module, &order));
+    *out = true;
+    for (int64_t n = 0; *out && st == SHOAL_OK && n < module->n; n += step)
+        st = strip_symmetric(manifest, module, order, n, shoal_min_i64(n + step, module->n), out);
+    shoal_free(order);
+    return st;
+}

@@ -1,0 +1,26 @@
+/* shard/convert_read.h - strips of a module that a conversion reads: columns over all inputs, from
+ * one linear or from several that are stacked. */
+#ifndef SHOAL_SHARD_CONVERT_READ_H
+#define SHOAL_SHARD_CONVERT_READ_H
+
+#include "shard/writer.h"
+
+/* Columns of a strip, a multiple of SHOAL_WRITER_STRIP: what a core's own cache holds. */
+int64_t shoal_convert_strip_columns(const shoal_writer_module *module);
+
+/* The order of an act-order module, to be freed with shoal_free; *order NULL where it has none. */
+SHOAL_MUST_USE shoal_status shoal_convert_order(const shoal_manifest *manifest,
+                                                const shoal_writer_module *module, int32_t **order);
+
+/* Columns [begin, end) of the module. */
+SHOAL_MUST_USE shoal_status shoal_convert_read(const shoal_manifest *manifest,
+                                               const shoal_writer_module *module,
+                                               const int32_t *order, int64_t begin, int64_t end,
+                                               shoal_arena *arena, shoal_canonical *out);
+
+/* Is every zero point the middle of the range? Looks into stored zeros up to the first that is
+ * not. */
+SHOAL_MUST_USE shoal_status shoal_convert_symmetric(const shoal_manifest *manifest,
+                                                    const shoal_writer_module *module, bool *out);
+
+#endif

@@ -204,6 +204,12 @@ static const schema_case schemas[] = {
      "\"maxProperties\":2,\"required\":[\"c\"],\"additionalProperties\":false}",
      {"{\"c\":1,\"a\":1}", "{\"b\":1,\"c\":1}", END},
      {"{\"c\":1}", "{\"a\":1,\"b\":1}", "{\"a\":1,\"b\":1,\"c\":1}", END}},
+    {"{\"allOf\":[{\"maxProperties\":3},{\"enum\":[{\"a\":1},{\"a\":1,\"b\":2,\"c\":3,\"d\":4}]}]}",
+     {"{\"a\":1}", END},
+     {"{\"a\":1,\"b\":2,\"c\":3,\"d\":4}", "{}", END}},
+    {"{\"allOf\":[{\"enum\":[{\"a\":1},{\"a\":1,\"b\":2}]},{\"maxProperties\":1}]}",
+     {"{\"a\":1}", END},
+     {"{\"a\":1,\"b\":2}", "{}", END}},
     /* `additionalProperties` looks at its own schema only. */
     {"{\"allOf\":[{\"properties\":{\"a\":{}},\"additionalProperties\":false},"
      "{\"properties\":{\"b\":{}}}],\"type\":\"object\"}",
@@ -232,6 +238,18 @@ static const schema_case schemas[] = {
      "\"required\":[\"k\"],\"type\":\"object\"}",
      {"{\"k\":1}", "{\"x\":3,\"k\":2}", END},
      {"{}", "{\"k\":3}", END}},
+    /* Apart by a name, however the schemas are put; else it is not known, or both hold. */
+    {"{\"$defs\":{\"a\":{\"type\":\"object\",\"properties\":{\"k\":{\"const\":\"a\"},\"x\":{}}},"
+     "\"b\":{"
+     "\"properties\":{\"k\":{\"enum\":[\"b\"]}},\"required\":[\"k\"]}},\"oneOf\":[{\"$ref\":\"#/"
+     "$defs/a\"},"
+     "{\"$ref\":\"#/$defs/b\",\"type\":\"object\"},{\"type\":\"array\"},{\"type\":\"integer\"},"
+     "{\"enum\":[\"s\",4.5]}]}",
+     {"{\"k\":\"b\"}", "{\"k\":\"a\"}", "{\"x\":1}", "[]", "4", "4.5", "\"s\"", END},
+     {"{\"k\":\"c\"}", "{\"k\":1}", "true", "5.5", "\"t\"", END}},
+    {"{\"oneOf\":[{\"enum\":[1,2,\"a\",null]},{\"enum\":[2.0,3,\"b\",true]},{\"const\":\"a\"}]}",
+     {"1", "3", "\"b\"", "null", "true", END},
+     {"2", "2.0", "\"a\"", "4", "false", END}},
     {"{\"not\":{\"type\":[\"object\",\"string\"],\"minLength\":2}}",
      {"1", "[]", "\"a\"", "1.5e7", END},
      {"{}", "\"ab\"", END}},

@@ -36,7 +36,7 @@ shoal_status shoal_charset_category(const char *name, size_t bytes, shoal_charse
         return SHOAL_OK;
     pthread_once(&runs_once, find_runs);
     for (size_t i = 0; i < run_count; i++)
-        if (memcmp(runs[i].category, name, bytes) == 0) {
+        if (runs[i].category[0] == name[0] && (bytes == 1 || runs[i].category[1] == name[1])) {
             *known = true;
             const uint32_t end = i + 1 < run_count ? runs[i + 1].first : SHOAL_CHAR_MAX + 1;
             SHOAL_TRY(shoal_charset_add(set, runs[i].first, end - 1));

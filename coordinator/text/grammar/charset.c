@@ -38,10 +38,18 @@ static int by_first(const void *a, const void *b)
     return (x->first > y->first) - (x->first < y->first);
 }
 
+static bool is_sorted(const shoal_charset *set)
+{
+    for (size_t i = 1; i < set->count; i++)
+        if (set->data[i].first < set->data[i - 1].first)
+            return false;
+    return true;
+}
+
 void shoal_charset_settle(shoal_charset *set)
 {
     size_t kept = 0;
-    if (set->count > 1)
+    if (!is_sorted(set))
         qsort(set->data, set->count, sizeof *set->data, by_first);
     for (size_t i = 0; i < set->count; i++) {
         const shoal_char_range r = set->data[i];

@@ -55,15 +55,18 @@ shoal_status shoal_dfa_add_edge(shoal_dfa *dfa, int32_t class, int32_t to)
 
 /* ---- states that lead nowhere ---------------------------------------------------------------- */
 
-/* Edges turned round: those into state s come from sources[begin[s] .. begin[s + 1]). */
+/* Edges turned round: those into state s are edges[begin[s] .. begin[s + 1]), `to` being where they
+ * come from. */
 typedef struct {
-    int32_t *begin, *sources;
+    int32_t *begin;
+    shoal_dfa_edge *edges;
 } reverse;
 
 static void reverse_free(reverse *r)
 {
     shoal_free(r->begin);
-    shoal_free(r->sources);
+    shoal_free(r->edges);
+    *r = (reverse){0};
 }
 
 static shoal_status reverse_make(const shoal_dfa *dfa, reverse *r)
@@ -72,19 +75,19 @@ static shoal_status reverse_make(const shoal_dfa *dfa, reverse *r)
     *r = (reverse){0};
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_TEXT, dfa->count + 2, sizeof *r->begin, &block));
     r->begin = block;
-    if (shoal_alloc_array(SHOAL_MEM_TEXT, dfa->edge_count, sizeof *r->sources, &block) !=
-        SHOAL_OK) {
-        shoal_free(r->begin);
+    if (shoal_alloc_array(SHOAL_MEM_TEXT, dfa->edge_count, sizeof *r->edges, &block) != SHOAL_OK) {
+        reverse_free(r);
         return SHOAL_ERR_TEMPORARY;
     }
-    r->sources = block;
+    r->edges = block;
     for (size_t e = 0; e < dfa->edge_count; e++)
         r->begin[dfa->edges[e].to + 2]++;
     for (size_t s = 2; s < dfa->count + 2; s++)
         r->begin[s] += r->begin[s - 1];
     for (size_t s = 0; s < dfa->count; s++)
         for (int32_t e = dfa->states[s].edges; e < dfa->states[s + 1].edges; e++)
-            r->sources[r->begin[dfa->edges[e].to + 1]++] = (int32_t)s;
+            r->edges[r->begin[dfa->edges[e].to + 1]++] =
+                (shoal_dfa_edge){dfa->edges[e].class, (int32_t)s};
     return SHOAL_OK;
 }
 
@@ -100,7 +103,7 @@ static void mark_useful(const shoal_dfa *dfa, const reverse *r, int32_t *number,
     while (head < tail) {
         const int32_t to = queue[head++];
         for (int32_t i = r->begin[to]; i < r->begin[to + 1]; i++) {
-            const int32_t from = r->sources[i];
+            const int32_t from = r->edges[i].to;
             if (!number[from]) {
                 number[from] = 1;
                 queue[tail++] = from;
@@ -197,21 +200,81 @@ static void class_costs(const shoal_dfa *dfa, bool json_string, int32_t *costs)
     }
 }
 
-/* One round of relaxing every edge; states are about in the order of their distance from the start,
- * so going backwards most are settled in the first round. */
-static bool relax(shoal_dfa *dfa, const int32_t *costs)
+/* States that wait, by their distance: a character costs at most COST_MAX bytes, so those that wait
+ * are never further apart. */
+#define COST_MAX 6
+
+typedef struct {
+    const shoal_dfa *dfa;
+    int32_t *distances;
+    shoal_ids waiting[COST_MAX + 1];
+    size_t count;
+} spread;
+
+static shoal_status reach(spread *p, int32_t state, int32_t distance)
 {
-    bool changed = false;
-    for (size_t s = dfa->count; s-- > 0;)
-        for (int32_t e = dfa->states[s].edges; e < dfa->states[s + 1].edges; e++) {
-            const shoal_dfa_edge edge = dfa->edges[e];
-            const int32_t beyond = dfa->states[edge.to].least;
-            if (beyond < INT32_MAX && beyond + costs[edge.class] < dfa->states[s].least) {
-                dfa->states[s].least = beyond + costs[edge.class];
-                changed = true;
-            }
+    if (distance >= p->distances[state])
+        return SHOAL_OK;
+    p->distances[state] = distance;
+    p->count++;
+    return shoal_ids_push(&p->waiting[distance % (COST_MAX + 1)], state);
+}
+
+/* From the states that were reached along all edges, or against them; nearest first, each state
+ * once. */
+static shoal_status spread_out(spread *p, const int32_t *costs, const reverse *against)
+{
+    for (int32_t d = 0; p->count; d++) {
+        shoal_ids *now = &p->waiting[d % (COST_MAX + 1)];
+        p->count -= now->count;
+        while (now->count) {
+            const int32_t s = now->data[--now->count];
+            const shoal_dfa_edge *edges = against ? against->edges : p->dfa->edges;
+            const int32_t begin = against ? against->begin[s] : p->dfa->states[s].edges;
+            const int32_t end = against ? against->begin[s + 1] : p->dfa->states[s + 1].edges;
+            for (int32_t e = begin; p->distances[s] == d && e < end; e++)
+                SHOAL_TRY(reach(p, edges[e].to, d + costs[edges[e].class]));
         }
-    return changed;
+    }
+    return SHOAL_OK;
+}
+
+static shoal_status spread_begin(const shoal_dfa *dfa, spread *p)
+{
+    void *block;
+    *p = (spread){.dfa = dfa};
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_TEXT, dfa->count, sizeof *p->distances, &block));
+    p->distances = block;
+    for (size_t s = 0; s < dfa->count; s++)
+        p->distances[s] = INT32_MAX;
+    return SHOAL_OK;
+}
+
+static void spread_end(spread *p)
+{
+    for (size_t i = 0; i <= COST_MAX; i++)
+        shoal_ids_free(&p->waiting[i]);
+    shoal_free(p->distances);
+}
+
+/* Against the edges, from the states that accept. */
+static shoal_status find_least(shoal_dfa *dfa)
+{
+    spread p;
+    reverse r = {0};
+    shoal_status st = SHOAL_OK;
+    SHOAL_TRY(spread_begin(dfa, &p));
+    SHOAL_TRY_GOTO(reverse_make(dfa, &r), done);
+    for (size_t s = 0; s < dfa->count; s++)
+        if (dfa->states[s].accept != SHOAL_DFA_NONE)
+            SHOAL_TRY_GOTO(reach(&p, (int32_t)s, 0), done);
+    SHOAL_TRY_GOTO(spread_out(&p, dfa->costs, &r), done);
+    for (size_t s = 0; s < dfa->count; s++)
+        dfa->states[s].least = p.distances[s];
+done:
+    reverse_free(&r);
+    spread_end(&p);
+    return st;
 }
 
 shoal_status shoal_dfa_measure(shoal_dfa *dfa, bool json_string)
@@ -221,52 +284,32 @@ shoal_status shoal_dfa_measure(shoal_dfa *dfa, bool json_string)
         shoal_alloc_array(SHOAL_MEM_TEXT, (uint64_t)dfa->classes + 1, sizeof *dfa->costs, &block));
     dfa->costs = block;
     class_costs(dfa, json_string, dfa->costs);
-    for (size_t s = 0; s < dfa->count; s++)
-        dfa->states[s].least = dfa->states[s].accept != SHOAL_DFA_NONE ? 0 : INT32_MAX;
-    while (relax(dfa, dfa->costs))
-        continue;
-    return SHOAL_OK;
-}
-
-/* The same from the start: distances[s] = bytes to state s. */
-static bool relax_forward(const shoal_dfa *dfa, const int32_t *costs, int32_t *distances)
-{
-    bool changed = false;
-    for (size_t s = 0; s < dfa->count; s++)
-        for (int32_t e = dfa->states[s].edges; e < dfa->states[s + 1].edges; e++) {
-            const shoal_dfa_edge edge = dfa->edges[e];
-            if (distances[s] < INT32_MAX && distances[s] + costs[edge.class] < distances[edge.to]) {
-                distances[edge.to] = distances[s] + costs[edge.class];
-                changed = true;
-            }
-        }
-    return changed;
+    return find_least(dfa);
 }
 
 shoal_status shoal_dfa_shortest(const shoal_dfa *dfa, int32_t *bytes)
 {
-    void *costs = NULL, *block = NULL;
-    shoal_status st =
-        shoal_alloc_array(SHOAL_MEM_TEXT, (uint64_t)dfa->classes + 1, sizeof(int32_t), &costs);
-    if (st == SHOAL_OK)
-        st = shoal_alloc_array(SHOAL_MEM_TEXT, dfa->count, sizeof(int32_t), &block);
-    if (st == SHOAL_OK) {
-        int32_t *distances = block;
-        class_costs(dfa, true, costs);
-        for (size_t s = 0; s < dfa->count; s++)
-            distances[s] = s ? INT32_MAX : 0;
-        while (relax_forward(dfa, costs, distances))
-            continue;
-        for (int32_t i = 0; i < shoal_intern_count(&dfa->item_sets); i++)
-            bytes[i] = INT32_MAX;
-        for (size_t s = 0; s < dfa->count; s++) {
-            const int32_t accept = dfa->states[s].accept;
-            if (accept != SHOAL_DFA_NONE && distances[s] < bytes[accept])
-                bytes[accept] = distances[s];
-        }
+    void *costs = NULL;
+    spread p;
+    shoal_status st = SHOAL_OK;
+    for (int32_t i = 0; i < shoal_intern_count(&dfa->item_sets); i++)
+        bytes[i] = INT32_MAX;
+    SHOAL_TRY(spread_begin(dfa, &p));
+    SHOAL_TRY_GOTO(
+        shoal_alloc_array(SHOAL_MEM_TEXT, (uint64_t)dfa->classes + 1, sizeof(int32_t), &costs),
+        done);
+    class_costs(dfa, true, costs);
+    if (dfa->count)
+        SHOAL_TRY_GOTO(reach(&p, 0, 0), done);
+    SHOAL_TRY_GOTO(spread_out(&p, costs, NULL), done);
+    for (size_t s = 0; s < dfa->count; s++) {
+        const int32_t accept = dfa->states[s].accept;
+        if (accept != SHOAL_DFA_NONE && p.distances[s] < bytes[accept])
+            bytes[accept] = p.distances[s];
     }
+done:
     shoal_free(costs);
-    shoal_free(block);
+    spread_end(&p);
     return st;
 }
 

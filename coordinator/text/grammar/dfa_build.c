@@ -32,7 +32,7 @@ typedef struct {
     uint64_t *budget;
 } builder;
 
-static shoal_status spend(builder *b, size_t steps)
+static shoal_status spend(builder *b, uint64_t steps)
 {
     if (steps > *b->budget)
         return shoal_fail(SHOAL_ERR_DATA, "expressions are too large to be made deterministic");
@@ -287,6 +287,7 @@ static shoal_status build_state(builder *b, int32_t state)
     const int32_t *nodes = shoal_intern_key(&b->subsets, state, &bytes);
     const bool at_begin = state == 0;
     int32_t accept;
+    SHOAL_TRY(spend(b, 2));
     b->members.count = b->move_count = 0;
     for (size_t i = at_begin; i < bytes / sizeof *nodes; i++) {
         const shoal_nfa_node node = b->nfa->nodes[nodes[i]];
@@ -331,7 +332,7 @@ shoal_status shoal_dfa_build(shoal_nfa *nfa, uint64_t *budget, shoal_dfa *out)
 {
     shoal_dfa dfa = {0};
     builder b = {.nfa = nfa, .dfa = &dfa, .budget = budget};
-    shoal_status st = spend(&b, nfa->count);
+    shoal_status st = spend(&b, nfa->count + nfa->work);
     if (st == SHOAL_OK)
         st = add_all(&b);
     if (st == SHOAL_OK)

@@ -20,11 +20,20 @@ typedef struct {
     uint64_t *budget;
 } combiner;
 
+static shoal_status spend(combiner *c, uint64_t steps)
+{
+    if (steps > *c->budget)
+        return shoal_fail(SHOAL_ERR_DATA, "expressions are too large to be combined");
+    *c->budget -= steps;
+    return SHOAL_OK;
+}
+
 /* Cut the characters where either automaton cuts them. */
 static shoal_status combine_classes(combiner *c)
 {
     const shoal_dfa *a = c->a, *b = c->b;
     size_t i = 0, k = 0;
+    SHOAL_TRY(spend(c, a->range_count + b->range_count));
     while (i < a->range_count || k < b->range_count) {
         const uint32_t next_a = i < a->range_count ? a->ranges[i].first : UINT32_MAX;
         const uint32_t next_b = k < b->range_count ? b->ranges[k].first : UINT32_MAX;
@@ -131,9 +140,7 @@ static shoal_status combine_state(combiner *c, int32_t state)
         SHOAL_TRY(add_turns(c, c->b, from.b, c->begin_b, c->of_b));
     if (c->turns.count)
         qsort(c->turns.data, c->turns.count, sizeof *c->turns.data, by_number);
-    if (c->turns.count >= *c->budget)
-        return shoal_fail(SHOAL_ERR_DATA, "expressions are too large to be combined");
-    *c->budget -= c->turns.count + 1;
+    SHOAL_TRY(spend(c, 2 * c->turns.count + 2));
     for (size_t i = 0; i < c->turns.count; i++) {
         const int32_t class = c->turns.data[i];
         const pair p = key_of(&c->classes, class);

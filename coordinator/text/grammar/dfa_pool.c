@@ -3,7 +3,7 @@
 #include "proto/arena.h"
 
 /* What making an automaton costs whatever its size. */
-#define FIXED_COST 1024u
+#define FIXED_COST 256u
 
 shoal_dfa_pool shoal_dfa_pool_make(void)
 {
@@ -20,18 +20,18 @@ void shoal_dfa_pool_free(shoal_dfa_pool *pool)
     *pool = (shoal_dfa_pool){0};
 }
 
-static shoal_status charge(shoal_dfa_pool *pool)
+shoal_status shoal_dfa_pool_spend(shoal_dfa_pool *pool, uint64_t steps)
 {
-    if (pool->budget < FIXED_COST)
-        return shoal_fail(SHOAL_ERR_DATA, "expressions are too many or too large");
-    pool->budget -= FIXED_COST;
+    if (pool->budget < steps)
+        return shoal_fail(SHOAL_ERR_DATA, "its parts are too many or too large");
+    pool->budget -= steps;
     return SHOAL_OK;
 }
 
 shoal_status shoal_dfa_pool_add(shoal_dfa_pool *pool, shoal_dfa *dfa, int32_t *id)
 {
     void *block = pool->dfas;
-    shoal_status st = charge(pool);
+    shoal_status st = shoal_dfa_pool_spend(pool, FIXED_COST);
     if (st == SHOAL_OK)
         st = shoal_grow(&block, sizeof *pool->dfas, pool->count, 1, &pool->capacity);
     pool->dfas = block;
@@ -52,13 +52,13 @@ shoal_status shoal_dfa_pool_graph(shoal_dfa_pool *pool, shoal_nfa *nfa, int32_t 
     return shoal_dfa_pool_add(pool, &dfa, id);
 }
 
-/* What a recipe made; *id = SHOAL_DFA_NONE for a new one: the next automaton is its. */
-static shoal_status look_up(shoal_dfa_pool *pool, const shoal_strbuf *recipe, int32_t *id)
+shoal_status shoal_dfa_pool_find(shoal_dfa_pool *pool, const void *recipe, size_t bytes,
+                                 int32_t *id)
 {
     int32_t number;
     bool fresh;
-    SHOAL_TRY(charge(pool));
-    SHOAL_TRY(shoal_intern_put(&pool->recipes, recipe->data, recipe->bytes, &number, &fresh));
+    SHOAL_TRY(shoal_dfa_pool_spend(pool, FIXED_COST + bytes / 4));
+    SHOAL_TRY(shoal_intern_put(&pool->recipes, recipe, bytes, &number, &fresh));
     if (fresh)
         SHOAL_TRY(shoal_ids_push(&pool->made, (int32_t)pool->count));
     *id = fresh ? SHOAL_DFA_NONE : pool->made.data[number];
@@ -75,7 +75,7 @@ shoal_status shoal_dfa_pool_regex(shoal_dfa_pool *pool, const char *regex, size_
     if (st == SHOAL_OK)
         st = shoal_strbuf_append(&recipe, regex, bytes);
     if (st == SHOAL_OK)
-        st = look_up(pool, &recipe, id);
+        st = shoal_dfa_pool_find(pool, recipe.data, recipe.bytes, id);
     if (st == SHOAL_OK && *id == SHOAL_DFA_NONE) {
         st = shoal_regex_add(&nfa, regex, bytes, use, 0);
         if (st == SHOAL_OK)
@@ -89,17 +89,11 @@ shoal_status shoal_dfa_pool_regex(shoal_dfa_pool *pool, const char *regex, size_
 shoal_status shoal_dfa_pool_combine(shoal_dfa_pool *pool, int32_t a, int32_t b,
                                     shoal_dfa_combination how, int32_t *id)
 {
-    const int32_t parts[] = {(int32_t)how, a, b};
-    shoal_strbuf recipe = {0};
+    const int32_t recipe[] = {(int32_t)how, a, b};
     shoal_dfa dfa;
-    shoal_status st = shoal_strbuf_append(&recipe, (const char *)parts, sizeof parts);
-    if (st == SHOAL_OK)
-        st = look_up(pool, &recipe, id);
-    if (st == SHOAL_OK && *id == SHOAL_DFA_NONE) {
-        st = shoal_dfa_combine(&pool->dfas[a], &pool->dfas[b], how, &pool->budget, &dfa);
-        if (st == SHOAL_OK)
-            st = shoal_dfa_pool_add(pool, &dfa, id);
-    }
-    shoal_strbuf_free(&recipe);
-    return st;
+    SHOAL_TRY(shoal_dfa_pool_find(pool, recipe, sizeof recipe, id));
+    if (*id != SHOAL_DFA_NONE)
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_dfa_combine(&pool->dfas[a], &pool->dfas[b], how, &pool->budget, &dfa));
+    return shoal_dfa_pool_add(pool, &dfa, id);
 }

@@ -1,15 +1,16 @@
 /* coordinator/text/grammar/dfa_pool.h - the automata of one grammar: each made once, by number.
  *
  * The same expression, or the same two combined in the same way, is the same automaton. All of them
- * share one budget of work, so a schema with many costs no more than a large one. Private to the
- * compiling of grammars. */
+ * share one budget of work, so a schema with many costs no more than a large one, and all else that
+ * compiling does is paid from it, too. Private to the compiling of grammars. */
 #ifndef SHOAL_COORDINATOR_TEXT_GRAMMAR_DFA_POOL_H
 #define SHOAL_COORDINATOR_TEXT_GRAMMAR_DFA_POOL_H
 
 #include "coordinator/text/grammar/dfa.h"
 #include "coordinator/text/grammar/regex.h"
 
-#define SHOAL_DFA_POOL_BUDGET (20u << 20)
+/* Elementary steps, of some 50 ns and 10 bytes each. */
+#define SHOAL_DFA_POOL_BUDGET (16u << 20)
 
 typedef struct {
     shoal_dfa *dfas;
@@ -22,6 +23,13 @@ typedef struct {
 /* An empty pool. */
 shoal_dfa_pool shoal_dfa_pool_make(void);
 void shoal_dfa_pool_free(shoal_dfa_pool *pool);
+
+/* Count other work of compiling. SHOAL_ERR_DATA when the budget is spent. */
+SHOAL_MUST_USE shoal_status shoal_dfa_pool_spend(shoal_dfa_pool *pool, uint64_t steps);
+
+/* *id = what a recipe made; SHOAL_DFA_NONE for a new one: the next automaton is its. */
+SHOAL_MUST_USE shoal_status shoal_dfa_pool_find(shoal_dfa_pool *pool, const void *recipe,
+                                                size_t bytes, int32_t *id);
 
 /* *id = the automaton of an expression. */
 SHOAL_MUST_USE shoal_status shoal_dfa_pool_regex(shoal_dfa_pool *pool, const char *regex,

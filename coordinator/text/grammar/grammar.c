@@ -88,10 +88,8 @@ fail:
 
 shoal_status shoal_grammar_from_regex(const char *regex, size_t bytes, shoal_grammar **out)
 {
-    if (bytes > SHOAL_GRAMMAR_REGEX_MAX)
-        return shoal_fail(SHOAL_ERR_DATA, "a regular expression of %zu bytes; the limit is %u",
-                          bytes, SHOAL_GRAMMAR_REGEX_MAX);
     shoal_nfa nfa = {0};
+    SHOAL_TRY(shoal_regex_check_size(bytes));
     shoal_status st = shoal_regex_add(&nfa, regex, bytes, SHOAL_REGEX_WHOLE, 0);
     if (st == SHOAL_OK)
         st = from_graph(&nfa, out);

@@ -19,7 +19,7 @@
 
 #define SHOAL_GRAMMAR_NODES_MAX   (1u << 20)  /* parts of a kind: rules, names, ... */
 #define SHOAL_GRAMMAR_SCHEMA_MAX  (1u << 20)  /* bytes of a schema's JSON text; for callers */
-#define SHOAL_GRAMMAR_REGEX_MAX   (16u << 10) /* bytes of a regular expression   */
+#define SHOAL_GRAMMAR_REGEX_MAX   (16u << 10) /* bytes of one from outside */
 #define SHOAL_GRAMMAR_CHOICES_MAX 4096
 #define SHOAL_GRAMMAR_REPEAT_MAX  4096 /* the greatest bound of a repetition in a regex */
 

@@ -74,6 +74,9 @@ shoal_frame shoal_frame_at(const shoal_grammar_states *s, int32_t number);
 SHOAL_MUST_USE shoal_status shoal_frame_step(shoal_grammar_states *s, shoal_frame frame,
                                              uint8_t byte);
 
+/* May a value that needs so many levels begin here? What must be inside it then has room, too. */
+bool shoal_frame_has_room(const shoal_frame *frame, int32_t levels);
+
 /* Fewest bytes from a frame to the end of the text. */
 SHOAL_MUST_USE shoal_status shoal_frame_need(shoal_grammar_states *s, const shoal_frame *frame,
                                              int64_t *need);

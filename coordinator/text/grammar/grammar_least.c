@@ -1,9 +1,16 @@
+#include <stdlib.h>
+
+#include "coordinator/text/grammar/grammar_frame.h"
 #include "coordinator/text/grammar/grammar_parts.h"
 #include "proto/arena.h"
 #include "proto/bytes.h"
 
-/* Rounds of settling what recursive rules cost; an ordinary schema takes a handful. */
-#define ROUNDS_MAX 1000
+/* Parts looked at while settling what recursive rules cost; an ordinary schema takes a handful of
+ * rounds. */
+#define WORK_MAX (32u << 20)
+
+/* Levels that are not known yet, or that nothing has. */
+#define LEVELS_UNKNOWN (SHOAL_FRAME_DEPTH_MAX + 1)
 
 static int64_t cap(int64_t bytes)
 {
@@ -98,41 +105,57 @@ int64_t shoal_grammar_array_rest(const shoal_grammar *g, const shoal_grammar_arr
     return cap(sum + (count || !added ? added : added - 1) + 1);
 }
 
-/* Fill `cheap` for one object; insertion, since between rounds little changes. */
-static void sort_names(shoal_grammar *g, const shoal_grammar_object *object)
+typedef struct {
+    int64_t bytes;
+    int32_t number;
+} priced_name;
+
+static int by_price(const void *a, const void *b)
 {
-    if (object->name_count == 0)
-        return;
-    const shoal_grammar_name *names = g->names + object->names;
+    const priced_name *x = a, *y = b;
+    if (x->bytes != y->bytes)
+        return x->bytes < y->bytes ? -1 : 1;
+    return (x->number > y->number) - (x->number < y->number);
+}
+
+/* Fill `cheap` for one object; `room` has space for its names. */
+static void sort_names(shoal_grammar *g, const shoal_grammar_object *object, priced_name *room)
+{
+    bool sorted = true;
     int32_t *cheap = g->cheap.data + object->names;
-    for (int32_t i = 1; i < object->name_count; i++) {
-        const int32_t moved = cheap[i];
-        const int64_t bytes = shoal_grammar_name_bytes(g, names[moved]);
-        int32_t at = i;
-        for (; at > 0 && shoal_grammar_name_bytes(g, names[cheap[at - 1]]) > bytes; at--)
-            cheap[at] = cheap[at - 1];
-        cheap[at] = moved;
+    for (int32_t i = 0; i < object->name_count; i++) {
+        const shoal_grammar_name name = g->names[object->names + cheap[i]];
+        room[i] = (priced_name){shoal_grammar_name_bytes(g, name), cheap[i]};
+        sorted &= i == 0 || room[i - 1].bytes <= room[i].bytes;
     }
+    if (sorted) /* between rounds little changes */
+        return;
+    qsort(room, (size_t)object->name_count, sizeof *room, by_price);
+    for (int32_t i = 0; i < object->name_count; i++)
+        cheap[i] = room[i].number;
 }
 
 /* ---- rules ----------------------------------------------------------------------------------- */
 
-static int64_t least_of_object(shoal_grammar *g, shoal_grammar_object *object)
+static int64_t least_of_object(shoal_grammar *g, shoal_grammar_object *object, priced_name *room)
 {
     object->open_least = SHOAL_GRAMMAR_NEVER;
     const int32_t sets = shoal_intern_count(&g->dfas[object->names_dfa].item_sets);
     for (int32_t i = 0; i < sets; i++) {
         const shoal_grammar_entry e = g->entries[object->entries + i];
-        if (e.name == SHOAL_DFA_NONE && e.rule != SHOAL_DFA_NONE && e.bytes < INT32_MAX)
-            object->open_least =
-                shoal_min_i64(object->open_least, cap(e.bytes + g->rules[e.rule].least));
+        if (e.name != SHOAL_DFA_NONE || e.rule == SHOAL_DFA_NONE || e.bytes == INT32_MAX ||
+            e.bytes + g->rules[e.rule].least >= object->open_least)
+            continue;
+        object->open_least = e.bytes + g->rules[e.rule].least;
+        object->open_rule = e.rule;
     }
-    sort_names(g, object);
+    if (object->name_count)
+        sort_names(g, object, room);
     return cap(1 + shoal_grammar_object_rest(g, object, NULL, 0,
                                              shoal_grammar_object_missing(g, object, NULL)));
 }
 
-static int64_t least_of_rule(shoal_grammar *g, const shoal_grammar_rule *rule)
+static int64_t least_of_rule(shoal_grammar *g, const shoal_grammar_rule *rule, priced_name *room)
 {
     int64_t least = SHOAL_GRAMMAR_NEVER;
     if (rule->literals)
@@ -143,7 +166,7 @@ static int64_t least_of_rule(shoal_grammar *g, const shoal_grammar_rule *rule)
         least = shoal_min_i64(least, g->dfas[rule->number].states[0].least);
     for (int32_t i = 0; i < rule->object_count; i++) {
         shoal_grammar_object *object = &g->objects[rule->objects + i];
-        object->least = least_of_object(g, object);
+        object->least = least_of_object(g, object, room);
         least = shoal_min_i64(least, object->least);
     }
     for (int32_t i = 0; i < rule->array_count; i++) {
@@ -154,17 +177,127 @@ static int64_t least_of_rule(shoal_grammar *g, const shoal_grammar_rule *rule)
     return least;
 }
 
-/* Rules mostly refer to later ones, so going backwards settles all that is not recursive at once.
- */
-static bool settle(shoal_grammar *g)
+/* Rules mostly refer to later ones, so going backwards settles all that is not recursive at once;
+ * every other round goes forwards, for those that refer to earlier ones. */
+static bool settle(shoal_grammar *g, bool forwards, priced_name *room)
 {
     bool changed = false;
-    for (size_t i = g->rules_count; i-- > 0;) {
-        const int64_t least = least_of_rule(g, &g->rules[i]);
-        changed |= least < g->rules[i].least;
-        g->rules[i].least = least;
+    for (size_t i = 0; i < g->rules_count; i++) {
+        shoal_grammar_rule *rule = &g->rules[forwards ? i : g->rules_count - 1 - i];
+        const int64_t least = least_of_rule(g, rule, room);
+        changed |= least < rule->least;
+        rule->least = least;
     }
     return changed;
+}
+
+static shoal_status settle_all(shoal_grammar *g)
+{
+    void *room;
+    int32_t names = 0;
+    bool forwards = false;
+    const uint64_t round =
+        1 + g->rules_count + g->objects_count + g->entries_count + g->names_count + g->items.count;
+    shoal_status st = SHOAL_OK;
+    for (size_t i = 0; i < g->objects_count; i++)
+        names = g->objects[i].name_count > names ? g->objects[i].name_count : names;
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_TEXT, (uint64_t)names, sizeof(priced_name), &room));
+    for (uint64_t work = round; settle(g, forwards, room) && st == SHOAL_OK; work += round) {
+        forwards = !forwards;
+        if (work > WORK_MAX)
+            st = shoal_fail(SHOAL_ERR_DATA, "#: the rules of the schema refer to each other too "
+                                            "often");
+    }
+    shoal_free(room);
+    return st;
+}
+
+/* ---- levels ---------------------------------------------------------------------------------- */
+
+/* Of values that must be there: the most levels, or unknown. */
+static int32_t deeper_of(const shoal_grammar *g, int32_t rule, int32_t levels)
+{
+    const int32_t one = rule == SHOAL_DFA_NONE ? LEVELS_UNKNOWN : g->rules[rule].levels;
+    return one > levels ? one : levels;
+}
+
+/* Of the shortest text of an object: its required names, and as many further ones as it needs. */
+static int32_t levels_of_object(const shoal_grammar *g, const shoal_grammar_object *object)
+{
+    int32_t levels = 0;
+    int64_t further = object->least_count - object->required_count;
+    for (int32_t i = 0; i < object->name_count; i++) {
+        const shoal_grammar_name name = g->names[object->names + g->cheap.data[object->names + i]];
+        const bool picked =
+            !name.required && further > 0 && shoal_grammar_name_bytes(g, name) < object->open_least;
+        if (name.required || picked)
+            levels = deeper_of(g, name.rule, levels);
+        further -= picked;
+    }
+    if (further > 0)
+        levels = deeper_of(g, object->open_rule, levels);
+    return (int32_t)shoal_min_i64(levels + 1, LEVELS_UNKNOWN);
+}
+
+static int32_t levels_of_array(const shoal_grammar *g, const shoal_grammar_array *array)
+{
+    int32_t levels = 0;
+    for (int64_t i = 0; i < array->least_count && i <= array->item_count; i++)
+        levels = deeper_of(g, shoal_grammar_array_rule(g, array, i), levels);
+    return (int32_t)shoal_min_i64(levels + 1, LEVELS_UNKNOWN);
+}
+
+static int32_t levels_of_rule(const shoal_grammar *g, const shoal_grammar_rule *rule)
+{
+    int32_t levels = LEVELS_UNKNOWN;
+    if (rule->literals || rule->string != SHOAL_DFA_NONE || rule->number != SHOAL_DFA_NONE)
+        return 0;
+    for (int32_t i = 0; i < rule->object_count; i++) {
+        const shoal_grammar_object *object = &g->objects[rule->objects + i];
+        if (object->least < SHOAL_GRAMMAR_NEVER)
+            levels = (int32_t)shoal_min_i64(levels, levels_of_object(g, object));
+    }
+    for (int32_t i = 0; i < rule->array_count; i++) {
+        const shoal_grammar_array *array = &g->arrays[rule->arrays + i];
+        if (array->least < SHOAL_GRAMMAR_NEVER)
+            levels = (int32_t)shoal_min_i64(levels, levels_of_array(g, array));
+    }
+    return levels;
+}
+
+typedef struct {
+    int64_t least;
+    size_t rule;
+} priced_rule;
+
+static int by_least(const void *a, const void *b)
+{
+    const priced_rule *x = a, *y = b;
+    if (x->least != y->least)
+        return x->least < y->least ? -1 : 1;
+    return (x->rule > y->rule) - (x->rule < y->rule);
+}
+
+/* The shortest text of a rule is made of shorter ones, so their levels are known before. */
+static shoal_status find_levels(shoal_grammar *g)
+{
+    void *block;
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_TEXT, g->rules_count, sizeof(priced_rule), &block));
+    priced_rule *order = block;
+    for (size_t i = 0; i < g->rules_count; i++) {
+        order[i] = (priced_rule){g->rules[i].least, i};
+        g->rules[i].levels = LEVELS_UNKNOWN;
+    }
+    if (g->rules_count)
+        qsort(order, g->rules_count, sizeof *order, by_least);
+    for (size_t i = 0; i < g->rules_count; i++)
+        g->rules[order[i].rule].levels = levels_of_rule(g, &g->rules[order[i].rule]);
+    shoal_free(block);
+    for (size_t i = 0; i < g->objects_count; i++)
+        g->objects[i].levels = levels_of_object(g, &g->objects[i]);
+    for (size_t i = 0; i < g->arrays_count; i++)
+        g->arrays[i].levels = levels_of_array(g, &g->arrays[i]);
+    return SHOAL_OK;
 }
 
 /* Before it is sorted `cheap` holds the names of each object in their order. */
@@ -184,10 +317,6 @@ shoal_status shoal_grammar_measure(shoal_grammar *g)
     for (size_t i = 0; i < g->rules_count; i++)
         g->rules[i].least = SHOAL_GRAMMAR_NEVER;
     SHOAL_TRY(number_names(g));
-    int rounds = 0;
-    while (settle(g))
-        if (++rounds > ROUNDS_MAX)
-            return shoal_fail(SHOAL_ERR_DATA, "the rules of the schema refer to each other too "
-                                              "often");
-    return SHOAL_OK;
+    SHOAL_TRY(settle_all(g));
+    return find_levels(g);
 }

@@ -26,6 +26,13 @@ static int64_t need_of_text(const shoal_dfa *dfa, int32_t state, uint32_t charac
     return need;
 }
 
+/* ---- levels ---------------------------------------------------------------------------------- */
+
+bool shoal_frame_has_room(const shoal_frame *frame, int32_t levels)
+{
+    return frame->depth + levels <= SHOAL_FRAME_DEPTH_MAX;
+}
+
 /* ---- names ----------------------------------------------------------------------------------- */
 
 int32_t shoal_frame_count_object(const shoal_grammar_object *object, int64_t count)
@@ -68,7 +75,8 @@ int64_t shoal_frame_rest_with(shoal_grammar_states *s, const shoal_frame *frame,
     const shoal_grammar_object *object = &g->objects[frame->part];
     size_t bytes;
     const uint64_t *seen = seen_of(s, frame, &bytes);
-    if (e.rule == SHOAL_DFA_NONE || g->rules[e.rule].least >= SHOAL_GRAMMAR_NEVER)
+    if (e.rule == SHOAL_DFA_NONE || g->rules[e.rule].least >= SHOAL_GRAMMAR_NEVER ||
+        !shoal_frame_has_room(frame, g->rules[e.rule].levels))
         return SHOAL_GRAMMAR_NEVER;
     memcpy(s->bits, seen, bytes);
     if (e.name != SHOAL_DFA_NONE) {

@@ -22,7 +22,8 @@ typedef struct {
     unsigned literals;
     int32_t string, number; /* automata of the value and of the text */
     int32_t objects, object_count, arrays, array_count;
-    int64_t least; /* bytes of the shortest text */
+    int32_t levels; /* objects and arrays within each other that some text of it needs */
+    int64_t least;  /* bytes of the shortest text */
 } shoal_grammar_rule;
 
 /* A name that the schema mentions. */
@@ -46,12 +47,15 @@ typedef struct {
     int32_t required_count;
     int64_t least_count, most_count; /* properties */
     int64_t open_least;              /* bytes of the shortest open name, colon and value */
+    int32_t open_rule;               /* of that value                                    */
+    int32_t levels;                  /* itself included                                  */
     int64_t least;
 } shoal_grammar_object;
 
 typedef struct {
     int32_t items, item_count; /* rules of the first elements */
     int32_t rest;              /* rule of all others */
+    int32_t levels;            /* itself included        */
     int64_t least_count, most_count;
     int64_t least;
 } shoal_grammar_array;
@@ -84,7 +88,7 @@ SHOAL_MUST_USE shoal_status shoal_grammar_add_entry(shoal_grammar *g, shoal_gram
 SHOAL_MUST_USE shoal_status shoal_grammar_add_name(shoal_grammar *g, shoal_grammar_name part);
 SHOAL_MUST_USE shoal_status shoal_grammar_add_array(shoal_grammar *g, shoal_grammar_array part);
 
-/* Measure the automata, then fill all `least` of rules, objects and arrays. */
+/* Measure the automata, then fill all `least` and `levels` of rules, objects and arrays. */
 SHOAL_MUST_USE shoal_status shoal_grammar_measure(shoal_grammar *g);
 
 /* The required properties that an object still lacks: how many, and their bytes without commas. */

@@ -31,7 +31,8 @@ int32_t shoal_grammar_start(shoal_grammar_states *states);
 
 /* The state behind one more byte; SHOAL_GRAMMAR_DEAD when no accepted text goes on like that.
  * SHOAL_ERR_TEMPORARY for want of memory, SHOAL_ERR_DATA when a limit
- * is reached (states, places of one state, depth of the stack). */
+ * is reached (states, places of one state). Nesting stops where SHOAL_FRAME_DEPTH_MAX leaves no
+ * room for what must be inside. */
 SHOAL_MUST_USE shoal_status shoal_grammar_step(shoal_grammar_states *states, int32_t state,
                                                uint8_t byte, int32_t *next);
 

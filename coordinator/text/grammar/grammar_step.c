@@ -23,21 +23,15 @@ static shoal_frame frame_on(const shoal_grammar_states *s, int32_t parent, shoal
 
 /* ---- the begin of a value -------------------------------------------------------------------- */
 
-static shoal_status deeper(shoal_frame *frame)
-{
-    if (++frame->depth > SHOAL_FRAME_DEPTH_MAX)
-        return shoal_fail(SHOAL_ERR_DATA, "objects and arrays of more than %d levels",
-                          SHOAL_FRAME_DEPTH_MAX);
-    return SHOAL_OK;
-}
-
 static shoal_status open_object(shoal_grammar_states *s, int32_t parent, int32_t number)
 {
     const shoal_grammar_object *object = &s->grammar->objects[number];
     shoal_frame f = frame_on(s, parent, SHOAL_FRAME_FIRST_NAME, number);
     const size_t words = (size_t)object->name_count / 64 + 1;
     memset(s->bits, 0, words * sizeof *s->bits);
-    SHOAL_TRY(deeper(&f));
+    if (!shoal_frame_has_room(&f, object->levels))
+        return SHOAL_OK;
+    f.depth++;
     SHOAL_TRY(shoal_intern_put(&s->seen, s->bits, words * sizeof *s->bits, &f.seen, NULL));
     return push(s, &f);
 }
@@ -48,7 +42,8 @@ static shoal_status open_element(shoal_grammar_states *s, shoal_frame array, int
     const shoal_grammar_array *a = &s->grammar->arrays[array.part];
     const int32_t rule = shoal_grammar_array_rule(s->grammar, a, count);
     int32_t behind;
-    if (rule == SHOAL_DFA_NONE || count >= a->most_count)
+    if (rule == SHOAL_DFA_NONE || count >= a->most_count ||
+        !shoal_frame_has_room(&array, s->grammar->rules[rule].levels))
         return SHOAL_OK;
     array.kind = SHOAL_FRAME_ARRAY;
     array.blanks = 0;
@@ -63,7 +58,9 @@ static shoal_status open_element(shoal_grammar_states *s, shoal_frame array, int
 static shoal_status open_array(shoal_grammar_states *s, int32_t parent, int32_t number)
 {
     shoal_frame f = frame_on(s, parent, SHOAL_FRAME_EMPTY_ARRAY, number);
-    SHOAL_TRY(deeper(&f));
+    if (!shoal_frame_has_room(&f, s->grammar->arrays[number].levels))
+        return SHOAL_OK;
+    f.depth++;
     if (s->grammar->arrays[number].least_count == 0)
         SHOAL_TRY(push(s, &f));
     return open_element(s, f, 0);

@@ -26,17 +26,16 @@ shoal_status shoal_nfa_add(shoal_nfa *nfa, shoal_nfa_kind kind, int32_t next, in
     return SHOAL_OK;
 }
 
-static shoal_status read_range(shoal_nfa *nfa, const shoal_char_range *ranges, size_t count,
-                               int32_t next, int32_t *id)
+static shoal_status number_ranges(shoal_nfa *nfa, const shoal_char_range *ranges, size_t count,
+                                  int32_t *number)
 {
-    int32_t set;
-    SHOAL_TRY(shoal_intern_put(&nfa->sets, ranges, count * sizeof *ranges, &set, NULL));
-    return shoal_nfa_add(nfa, SHOAL_NFA_READ, next, set, id);
+    nfa->work += count;
+    return shoal_intern_put(&nfa->sets, ranges, count * sizeof *ranges, number, NULL);
 }
 
-shoal_status shoal_nfa_read(shoal_nfa *nfa, const shoal_charset *set, int32_t next, int32_t *id)
+shoal_status shoal_nfa_set(shoal_nfa *nfa, const shoal_charset *set, int32_t *number)
 {
-    return read_range(nfa, set->data, set->count, next, id);
+    return number_ranges(nfa, set->data, set->count, number);
 }
 
 shoal_status shoal_nfa_literal(shoal_nfa *nfa, const char *text, size_t bytes, int32_t item)
@@ -46,7 +45,9 @@ shoal_status shoal_nfa_literal(shoal_nfa *nfa, const char *text, size_t bytes, i
     for (size_t at = bytes; at > 0;) {
         const uint32_t c = shoal_utf8_previous(text, &at);
         const shoal_char_range range = {c, c};
-        SHOAL_TRY(read_range(nfa, &range, 1, next, &next));
+        int32_t set;
+        SHOAL_TRY(number_ranges(nfa, &range, 1, &set));
+        SHOAL_TRY(shoal_nfa_add(nfa, SHOAL_NFA_READ, next, set, &next));
     }
     return shoal_ids_push(&nfa->roots, next);
 }
@@ -55,11 +56,12 @@ shoal_status shoal_nfa_any(shoal_nfa *nfa, int32_t least, int32_t most, int32_t 
 {
     static const shoal_char_range all[] = {{0, SHOAL_SURROGATE_FIRST - 1},
                                            {SHOAL_SURROGATE_LAST + 1, SHOAL_CHAR_MAX}};
-    int32_t end, next;
+    int32_t end, next, set;
+    SHOAL_TRY(number_ranges(nfa, all, 2, &set));
     SHOAL_TRY(shoal_nfa_add(nfa, most < 0 ? SHOAL_NFA_TAIL : SHOAL_NFA_ACCEPT, 0, item, &end));
     next = end;
     for (int32_t i = most < 0 ? least : most; i > 0; i--) {
-        SHOAL_TRY(read_range(nfa, all, 2, next, &next));
+        SHOAL_TRY(shoal_nfa_add(nfa, SHOAL_NFA_READ, next, set, &next));
         if (i > least)
             SHOAL_TRY(shoal_nfa_add(nfa, SHOAL_NFA_SPLIT, next, end, &next));
     }

@@ -31,6 +31,7 @@ typedef struct {
     shoal_intern sets; /* keys: arrays of shoal_char_range, settled */
     shoal_ids roots;   /* where texts start                         */
     int32_t items;     /* items are 0 .. items - 1                  */
+    uint64_t work;     /* steps that making it took, to be paid     */
 } shoal_nfa;
 
 /* All zero is a valid empty graph, which matches nothing. */
@@ -40,9 +41,9 @@ void shoal_nfa_free(shoal_nfa *nfa);
 SHOAL_MUST_USE shoal_status shoal_nfa_add(shoal_nfa *nfa, shoal_nfa_kind kind, int32_t next,
                                           int32_t with, int32_t *id);
 
-/* A node that reads a character of the settled set. */
-SHOAL_MUST_USE shoal_status shoal_nfa_read(shoal_nfa *nfa, const shoal_charset *set, int32_t next,
-                                           int32_t *id);
+/* *number = the settled set's, for nodes that read. */
+SHOAL_MUST_USE shoal_status shoal_nfa_set(shoal_nfa *nfa, const shoal_charset *set,
+                                          int32_t *number);
 
 /* The text (valid UTF-8) itself as one more expression, matching as `item`. */
 SHOAL_MUST_USE shoal_status shoal_nfa_literal(shoal_nfa *nfa, const char *text, size_t bytes,

@@ -37,8 +37,9 @@ SHOAL_MUST_USE shoal_status shoal_number_side_regex(const shoal_decimal *value,
                                                     shoal_strbuf *out);
 
 /* Plain numbers that are a multiple of the value (> 0). *fits = false, and nothing is made, when
- * the value has too many digits. */
-SHOAL_MUST_USE shoal_status shoal_number_multiples(const shoal_decimal *value, shoal_dfa *out,
-                                                   bool *fits);
+ * the value has too many digits. *budget counts elementary steps down; SHOAL_ERR_DATA when it is
+ * spent. */
+SHOAL_MUST_USE shoal_status shoal_number_multiples(const shoal_decimal *value, uint64_t *budget,
+                                                   shoal_dfa *out, bool *fits);
 
 #endif

@@ -73,7 +73,18 @@ static shoal_status add_state(const maker *m, int row, int64_t rest, int32_t ite
     return shoal_dfa_add_edge(m->dfa, DIGIT, state_of(m, m->places + 1 + (m->places == 0), rest));
 }
 
-shoal_status shoal_number_multiples(const shoal_decimal *value, shoal_dfa *out, bool *fits)
+/* An edge per digit and state. */
+static shoal_status pay(const maker *m, int rows, uint64_t *budget)
+{
+    const uint64_t edges = 10 * (uint64_t)m->divisor * (uint64_t)rows;
+    if (edges > *budget)
+        return shoal_fail(SHOAL_ERR_DATA, "the multiples of numbers need too large automata");
+    *budget -= edges;
+    return SHOAL_OK;
+}
+
+shoal_status shoal_number_multiples(const shoal_decimal *value, uint64_t *budget, shoal_dfa *out,
+                                    bool *fits)
 {
     static const int32_t items[] = {0};
     shoal_status st = SHOAL_OK;
@@ -88,6 +99,7 @@ shoal_status shoal_number_multiples(const shoal_decimal *value, shoal_dfa *out, 
     *fits = rows < 64 && m.divisor > 0 && m.divisor * rows < STATES_MAX;
     if (!*fits)
         return SHOAL_OK;
+    SHOAL_TRY(pay(&m, rows, budget));
     SHOAL_TRY_GOTO(add_ranges(&dfa), fail);
     SHOAL_TRY_GOTO(shoal_intern_put(&dfa.item_sets, items, sizeof items, &item, NULL), fail);
     SHOAL_TRY_GOTO(add_first_states(&m, item), fail);

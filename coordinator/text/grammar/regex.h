@@ -15,6 +15,10 @@ typedef enum {
     SHOAL_REGEX_SEARCH /* a match is somewhere in the text */
 } shoal_regex_use;
 
+/* SHOAL_ERR_DATA for one from outside of more than SHOAL_GRAMMAR_REGEX_MAX bytes; those that are
+ * made here may be longer. */
+SHOAL_MUST_USE shoal_status shoal_regex_check_size(size_t bytes);
+
 /* Add the expression (valid UTF-8) as one that matches as `item`. SHOAL_ERR_DATA with the byte. */
 SHOAL_MUST_USE shoal_status shoal_regex_add(shoal_nfa *nfa, const char *regex, size_t bytes,
                                             shoal_regex_use use, int32_t item);

@@ -43,8 +43,8 @@ static shoal_status add(shoal_regex_parser *p, shoal_regex_kind kind, int32_t *n
     SHOAL_TRY(shoal_grow(&block, sizeof *p->nodes, p->count, 1, &p->capacity));
     p->nodes = block;
     *node = (int32_t)p->count;
-    p->nodes[p->count++] =
-        (shoal_regex_node){.kind = kind, .child = -1, .sibling = -1, .least = 1, .most = 1};
+    p->nodes[p->count++] = (shoal_regex_node){
+        .kind = kind, .child = -1, .sibling = -1, .least = 1, .most = 1, .set_number = -1};
     return SHOAL_OK;
 }
 

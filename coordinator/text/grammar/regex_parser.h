@@ -23,6 +23,7 @@ typedef struct {
     int32_t child, sibling; /* -1 = none */
     int32_t least, most;
     shoal_charset set;
+    int32_t set_number; /* in the graph, once it is there; else -1 */
 } shoal_regex_node;
 
 typedef struct {

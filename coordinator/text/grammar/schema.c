@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/text/grammar/grammar_frame.h"
 #include "coordinator/text/grammar/schema_compiler.h"
 #include "coordinator/text/utf8.h"
 #include "proto/arena.h"
@@ -63,7 +64,9 @@ shoal_status shoal_schema_fail_within(const shoal_schema_compiler *c, shoal_stat
     char path[256];
     if (st != SHOAL_ERR_DATA)
         return st;
-    return shoal_fail_within(st, "%s: '%s'", place_of(c, place, path, sizeof path), keyword);
+    place_of(c, place, path, sizeof path);
+    return keyword ? shoal_fail_within(st, "%s: '%s'", path, keyword)
+                   : shoal_fail_within(st, "%s", path);
 }
 
 /* ---- demands and rules ----------------------------------------------------------------------- */
@@ -129,6 +132,14 @@ shoal_status shoal_schema_rule(shoal_schema_compiler *c, shoal_ids *demands, int
     return SHOAL_OK;
 }
 
+/* Where a set of demands stands in the document: at the first of them. */
+static const json_t *place_of_set(const shoal_schema_compiler *c, int32_t set)
+{
+    size_t bytes;
+    const int32_t *demands = shoal_intern_key(&c->sets, set, &bytes);
+    return bytes ? shoal_schema_json(c, demands[0]) : c->root;
+}
+
 /* Make the parts of the rule of a set of demands. */
 static shoal_status fill_set(shoal_schema_compiler *c, int32_t set)
 {
@@ -143,6 +154,8 @@ static shoal_status fill_set(shoal_schema_compiler *c, int32_t set)
         st = shoal_schema_expand(c, &start, &terms);
     if (st == SHOAL_OK)
         st = shoal_schema_fill_rule(c, c->rules.data[set], &terms);
+    if (st == SHOAL_ERR_DATA && *shoal_error_text() != '#')
+        st = shoal_schema_fail_within(c, st, place_of_set(c, set), NULL);
     shoal_schema_term_free(&start);
     shoal_schema_terms_free(&terms);
     return st;
@@ -154,7 +167,7 @@ static shoal_status compile(shoal_schema_compiler *c)
 {
     shoal_status st = SHOAL_OK;
     shoal_ids demands = {0};
-    int32_t demand;
+    int32_t demand = 0;
     if (json_is_false(c->root))
         return shoal_schema_fail(c, c->root, NULL, "the schema allows nothing");
     SHOAL_TRY_GOTO(shoal_schema_demand(c, c->root, SHOAL_DEMAND_SCHEMA, &demand), done);
@@ -191,6 +204,9 @@ static shoal_status finish(shoal_schema_compiler *c)
     SHOAL_TRY(check_empty(c));
     if (g->rules[g->root].least >= SHOAL_GRAMMAR_NEVER)
         return shoal_schema_fail(c, c->root, NULL, "nothing satisfies the schema");
+    if (g->rules[g->root].levels > SHOAL_FRAME_DEPTH_MAX)
+        return shoal_fail(SHOAL_ERR_DATA, "#: what satisfies the schema nests more than %d levels",
+                          SHOAL_FRAME_DEPTH_MAX);
     return SHOAL_OK;
 }
 

@@ -28,7 +28,7 @@ static shoal_status rule_of_element(shoal_schema_compiler *c, const shoal_ids *p
                                     int32_t *rule)
 {
     shoal_ids demands = {0};
-    shoal_status st = SHOAL_OK;
+    shoal_status st = shoal_dfa_pool_spend(&c->pool, 4 + 4 * parts->count);
     for (size_t i = 0; i < parts->count && st == SHOAL_OK; i++)
         st = demand_element(c, parts->data[i], at, &demands);
     if (st == SHOAL_OK)

@@ -66,7 +66,7 @@ typedef struct {
 /* SHOAL_ERR_DATA: "#/place: 'keyword' REASON". `keyword` may be NULL. */
 shoal_status shoal_schema_fail(const shoal_schema_compiler *c, const json_t *place,
                                const char *keyword, const char *reason);
-/* Put that in front of what was recorded. */
+/* Put that in front of what was recorded. `keyword` may be NULL. */
 shoal_status shoal_schema_fail_within(const shoal_schema_compiler *c, shoal_status st,
                                       const json_t *place, const char *keyword);
 
@@ -89,6 +89,15 @@ void shoal_schema_terms_free(shoal_schema_terms *terms);
 /* The terms of one demand, as far as they are about values of some types. */
 SHOAL_MUST_USE shoal_status shoal_schema_terms_of(shoal_schema_compiler *c, int32_t demand,
                                                   unsigned types, shoal_schema_terms *out);
+
+/* *apart: no scalar satisfies two of the schemas of the list. */
+SHOAL_MUST_USE shoal_status shoal_schema_scalars_apart(shoal_schema_compiler *c, const json_t *list,
+                                                       bool *apart);
+
+/* *apart: it is plain that no object or array satisfies both, as by a required name that has
+ * another `const` in each; else nothing is known. */
+SHOAL_MUST_USE shoal_status shoal_schema_objects_apart(shoal_schema_compiler *c, const json_t *a,
+                                                       const json_t *b, bool *apart);
 
 /* SHOAL_ERR_DATA when a schema refers to itself without a part of the value in between. */
 SHOAL_MUST_USE shoal_status shoal_schema_check_loops(shoal_schema_compiler *c);

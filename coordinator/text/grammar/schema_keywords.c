@@ -1,4 +1,5 @@
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "coordinator/text/grammar/format.h"
@@ -172,41 +173,66 @@ static shoal_status read_bound(shoal_schema_compiler *c, shoal_schema_term *term
     return st;
 }
 
+/* *id = the automaton of the multiples of a value, made once; NONE: that is not supported. */
+static shoal_status find_multiples(shoal_dfa_pool *pool, const shoal_decimal *value, int32_t *id)
+{
+    char recipe[SHOAL_NUMBER_DIGITS_MAX + 32];
+    shoal_dfa dfa;
+    bool fits;
+    const int bytes = snprintf(recipe, sizeof recipe, "multiples %d %.*s", value->point,
+                               value->count, value->digits);
+    SHOAL_TRY(shoal_dfa_pool_find(pool, recipe, (size_t)bytes, id));
+    if (*id != SHOAL_DFA_NONE)
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_number_multiples(value, &pool->budget, &dfa, &fits));
+    return fits ? shoal_dfa_pool_add(pool, &dfa, id) : SHOAL_OK;
+}
+
 static shoal_status read_multiple_of(shoal_schema_compiler *c, shoal_schema_term *term,
                                      const keyword *k)
 {
     shoal_decimal value;
-    shoal_dfa dfa;
-    bool fits;
-    int32_t id;
+    int32_t id = SHOAL_DFA_NONE;
     if (!json_is_number(k->value) || json_number_value(k->value) <= 0)
         return wrong(c, k, "must be a number above 0");
     shoal_decimal_from(k->value, &value);
-    SHOAL_TRY(shoal_number_multiples(&value, &dfa, &fits));
-    if (!fits)
+    shoal_status st = find_multiples(&c->pool, &value, &id);
+    if (st == SHOAL_OK && id == SHOAL_DFA_NONE)
         return wrong(c, k, "is only supported for numbers of few digits");
-    SHOAL_TRY(shoal_dfa_pool_add(&c->pool, &dfa, &id));
-    return shoal_schema_narrow(c, id, &term->number);
+    if (st == SHOAL_OK)
+        st = shoal_schema_narrow(c, id, &term->number);
+    return shoal_schema_fail_within(c, st, k->schema, k->name);
 }
 
 /* ---- strings --------------------------------------------------------------------------------- */
+
+/* *id = the automaton of the strings of some lengths, made once. */
+static shoal_status find_lengths(shoal_dfa_pool *pool, int32_t least, int32_t most, int32_t *id)
+{
+    const int32_t recipe[] = {least, most};
+    shoal_nfa nfa = {0};
+    SHOAL_TRY(shoal_dfa_pool_find(pool, recipe, sizeof recipe, id));
+    if (*id != SHOAL_DFA_NONE)
+        return SHOAL_OK;
+    shoal_status st = shoal_nfa_any(&nfa, least, most, 0);
+    if (st == SHOAL_OK)
+        st = shoal_dfa_pool_graph(pool, &nfa, id);
+    shoal_nfa_free(&nfa);
+    return st;
+}
 
 static shoal_status read_length(shoal_schema_compiler *c, shoal_schema_term *term, const keyword *k)
 {
     const bool least = k->name[1] == 'i'; /* minLength */
     int64_t length = 0;
-    int32_t id;
+    int32_t id = SHOAL_DFA_NONE;
     SHOAL_TRY(read_count(c, k, &length));
     if (length > LENGTH_MAX)
         return wrong(c, k, "is only supported up to 65536");
-    shoal_nfa nfa = {0};
     shoal_status st =
-        shoal_nfa_any(&nfa, least ? (int32_t)length : 0, least ? -1 : (int32_t)length, 0);
-    if (st == SHOAL_OK)
-        st = shoal_dfa_pool_graph(&c->pool, &nfa, &id);
+        find_lengths(&c->pool, least ? (int32_t)length : 0, least ? -1 : (int32_t)length, &id);
     if (st == SHOAL_OK)
         st = shoal_schema_narrow(c, id, &term->string);
-    shoal_nfa_free(&nfa);
     return shoal_schema_fail_within(c, st, k->schema, k->name);
 }
 
@@ -215,6 +241,9 @@ static shoal_status read_pattern(shoal_schema_compiler *c, shoal_schema_term *te
 {
     if (!json_is_string(k->value))
         return wrong(c, k, "must be a string");
+    const shoal_status st = shoal_regex_check_size(json_string_length(k->value));
+    if (st != SHOAL_OK)
+        return shoal_schema_fail_within(c, st, k->schema, k->name);
     return narrow_regex(c, k, json_string_value(k->value), json_string_length(k->value),
                         SHOAL_REGEX_SEARCH, &term->string);
 }

@@ -3,6 +3,7 @@
 
 #include "coordinator/text/grammar/schema_compiler.h"
 #include "coordinator/text/utf8.h"
+#include "proto/bytes.h"
 
 #define NAMES_MAX 4096 /* that one object mentions */
 
@@ -76,7 +77,8 @@ static void collect_counts(maker *m)
         const json_t *least = json_object_get(json, "minProperties");
         const json_t *most = json_object_get(json, "maxProperties");
         if (is_value(m->demands->data[d])) {
-            m->object.most_count = (int64_t)json_object_size(json);
+            m->object.most_count =
+                shoal_min_i64(m->object.most_count, (int64_t)json_object_size(json));
             continue;
         }
         if (least && json_number_value(least) > (double)m->object.least_count) {
@@ -104,8 +106,9 @@ static shoal_status add_patterns(maker *m, int32_t part, shoal_nfa *nfa)
         SHOAL_TRY(shoal_schema_demand(m->c, schema, SHOAL_DEMAND_SCHEMA, &demand));
         SHOAL_TRY(shoal_ids_push(&m->pattern_part, part));
         SHOAL_TRY(shoal_ids_push(&m->pattern_demand, demand));
-        const shoal_status st =
-            shoal_regex_add(nfa, regex, strlen(regex), SHOAL_REGEX_SEARCH, item);
+        shoal_status st = shoal_regex_check_size(strlen(regex));
+        if (st == SHOAL_OK)
+            st = shoal_regex_add(nfa, regex, strlen(regex), SHOAL_REGEX_SEARCH, item);
         SHOAL_TRY(shoal_schema_fail_within(m->c, st, json, "patternProperties"));
     }
     return SHOAL_OK;
@@ -211,6 +214,7 @@ static shoal_status add_entry(maker *m, const int32_t *items, size_t count, int3
                                      items[0] < m->object.name_count ? items[0] : SHOAL_DFA_NONE,
                                  .bytes = bytes < INT32_MAX ? bytes + 3 : bytes};
     m->rule_demands.count = 0;
+    SHOAL_TRY(shoal_dfa_pool_spend(&m->c->pool, 4 * m->demands->count * (count + 1)));
     for (size_t part = 0; part < m->demands->count; part++)
         SHOAL_TRY(demand_by_part(m, (int32_t)part, items, count));
     SHOAL_TRY(shoal_schema_rule(m->c, &m->rule_demands, &entry.rule));

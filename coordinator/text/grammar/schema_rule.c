@@ -1,8 +1,13 @@
 #include <string.h>
 
+#include "coordinator/text/grammar/grammar_states.h"
 #include "coordinator/text/grammar/number_form.h"
 #include "coordinator/text/grammar/schema_compiler.h"
 #include "coordinator/text/utf8.h"
+
+/* Of the objects that one value may be, and of the arrays: a text is in all of them at once until
+ * it tells them apart. An array has two places behind its bracket. */
+#define SHAPES_MAX (SHOAL_GRAMMAR_PLACES_MAX / 2)
 
 shoal_status shoal_schema_narrow(shoal_schema_compiler *c, int32_t with, int32_t *automaton)
 {
@@ -37,15 +42,16 @@ static shoal_status united(shoal_schema_compiler *c, const shoal_schema_terms *t
 {
     shoal_ids list = {0};
     shoal_status st = SHOAL_OK;
+    int32_t any = SHOAL_DFA_NONE; /* the automaton of `all`, once somebody wants it */
     for (size_t i = 0; i < terms->count && st == SHOAL_OK; i++) {
         const shoal_schema_term *t = &terms->data[i];
         int32_t one = type == SHOAL_SCHEMA_STRING ? t->string : t->number;
         if (!(t->types & type))
             continue;
-        if (one == SHOAL_DFA_NONE)
-            st = shoal_dfa_pool_regex(&c->pool, all, strlen(all), SHOAL_REGEX_WHOLE, &one);
+        if (one == SHOAL_DFA_NONE && any == SHOAL_DFA_NONE)
+            st = shoal_dfa_pool_regex(&c->pool, all, strlen(all), SHOAL_REGEX_WHOLE, &any);
         if (st == SHOAL_OK)
-            st = shoal_ids_push(&list, one);
+            st = shoal_ids_push(&list, one == SHOAL_DFA_NONE ? any : one);
     }
     if (st == SHOAL_OK)
         st = unite(c, &list, out);
@@ -174,6 +180,9 @@ shoal_status shoal_schema_fill_rule(shoal_schema_compiler *c, int32_t number,
     SHOAL_TRY(add_shapes(c, terms, SHOAL_SCHEMA_ARRAY));
     rule.object_count = (int32_t)g->objects_count - rule.objects;
     rule.array_count = (int32_t)g->arrays_count - rule.arrays;
+    if (rule.object_count > SHAPES_MAX || rule.array_count > SHAPES_MAX)
+        return shoal_fail(SHOAL_ERR_DATA, "more than %d objects or arrays to choose from",
+                          SHAPES_MAX);
     g->rules[number] = rule;
     return SHOAL_OK;
 }

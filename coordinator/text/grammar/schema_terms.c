@@ -27,8 +27,13 @@ void shoal_schema_terms_free(shoal_schema_terms *terms)
     *terms = (shoal_schema_terms){0};
 }
 
-static shoal_status copy_term(const shoal_schema_term *from, shoal_schema_term *to)
+static shoal_status copy_term(shoal_schema_compiler *c, const shoal_schema_term *from,
+                              shoal_schema_term *to)
 {
+    const size_t ids = from->pending.count + from->done.count + from->splits.count +
+                       from->objects.count + from->arrays.count;
+    *to = (shoal_schema_term){0};
+    SHOAL_TRY(shoal_dfa_pool_spend(&c->pool, 32 + ids / 4));
     *to = (shoal_schema_term){.types = from->types, .string = from->string, .number = from->number};
     shoal_status st = shoal_ids_append(&to->pending, &from->pending);
     if (st == SHOAL_OK)
@@ -53,6 +58,8 @@ static shoal_status keep_term(shoal_schema_compiler *c, shoal_schema_term *term,
     void *block = out->data;
     SHOAL_TRY(shoal_grow(&block, sizeof *out->data, out->count, 1, &out->capacity));
     out->data = block;
+    shoal_ids_free(&term->pending);
+    shoal_ids_free(&term->done);
     out->data[out->count++] = *term;
     *term = shoal_schema_term_make();
     return SHOAL_OK;
@@ -170,9 +177,13 @@ static shoal_status demand_disjoint(shoal_schema_compiler *c, const shoal_schema
                                     const json_t *a, const json_t *b, int32_t schema)
 {
     static const shoal_grammar_rule blank = {.string = SHOAL_DFA_NONE, .number = SHOAL_DFA_NONE};
-    shoal_schema_term both;
+    shoal_schema_term both = {0};
     shoal_schema_terms terms = {0};
-    shoal_status st = copy_term(term, &both);
+    bool apart;
+    SHOAL_TRY(shoal_schema_objects_apart(c, a, b, &apart));
+    if (apart)
+        return SHOAL_OK;
+    shoal_status st = copy_term(c, term, &both);
     both.types &= SHOAL_SCHEMA_OBJECT | SHOAL_SCHEMA_ARRAY;
     if (st == SHOAL_OK)
         st = push_demand(c, &both, a, SHOAL_DEMAND_SCHEMA);
@@ -195,7 +206,7 @@ static shoal_status demand_disjoint(shoal_schema_compiler *c, const shoal_schema
     return st;
 }
 
-/* One way for the split: schema number `at` of the list. */
+/* One way for the split: schema number `at` of the list. `only_one`: no scalar of the others. */
 static shoal_status take_way(shoal_schema_compiler *c, shoal_schema_term *term, const json_t *list,
                              size_t at, bool only_one)
 {
@@ -215,10 +226,10 @@ static shoal_status split_enum(shoal_schema_compiler *c, const shoal_schema_term
     shoal_status st = SHOAL_OK;
     for (size_t i = 0; i <= json_array_size(values) && st == SHOAL_OK; i++) {
         const json_t *value = json_array_get(values, i);
-        shoal_schema_term way;
+        shoal_schema_term way = {0};
         if (value && !json_is_object(value) && !json_is_array(value))
             continue;
-        st = copy_term(term, &way);
+        st = copy_term(c, term, &way);
         if (!value)
             way.types &= ~(unsigned)(SHOAL_SCHEMA_OBJECT | SHOAL_SCHEMA_ARRAY);
         else if (st == SHOAL_OK)
@@ -238,11 +249,14 @@ static shoal_status split_list(shoal_schema_compiler *c, const shoal_schema_term
     const json_t *list =
         json_object_get(shoal_schema_json(c, schema), only_one ? "oneOf" : "anyOf");
     const size_t count = json_array_size(list);
+    bool apart = true;
+    if (only_one)
+        st = shoal_schema_scalars_apart(c, list, &apart);
     for (size_t i = 0; i < count && st == SHOAL_OK; i++) {
-        shoal_schema_term way;
-        st = copy_term(term, &way);
+        shoal_schema_term way = {0};
+        st = copy_term(c, term, &way);
         if (st == SHOAL_OK)
-            st = take_way(c, &way, list, i, only_one);
+            st = take_way(c, &way, list, i, !apart);
         if (st == SHOAL_OK)
             st = shoal_schema_expand(c, &way, out);
         shoal_schema_term_free(&way);
@@ -275,6 +289,7 @@ shoal_status shoal_schema_expand(shoal_schema_compiler *c, shoal_schema_term *te
 {
     while (term->pending.count && term->types) {
         const int32_t demand = term->pending.data[--term->pending.count];
+        SHOAL_TRY(shoal_dfa_pool_spend(&c->pool, 4 + term->done.count / 16));
         if (holds(&term->done, demand))
             continue;
         SHOAL_TRY(shoal_ids_push(&term->done, demand));

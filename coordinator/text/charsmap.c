@@ -43,20 +43,58 @@ static uint32_t offset_of(uint32_t unit)
 
 /* ---- construction ---- */
 
-/* Whatever byte comes next, the walk stays inside, and values are offsets of replacements. */
+/* A trie on its way through the check. heights[i]: 1 + bytes of the longest key behind node i that
+ * was checked, 0 for one that was not. Nodes may be shared, so this is what keeps the check linear;
+ * that no key is too long is what ends it where nodes lead back to themselves. */
+typedef struct {
+    const shoal_charsmap *map;
+    uint16_t *heights;
+} trie_check;
+
+/* The value of a node must be the beginning of a replacement's character. */
+static shoal_status check_value(const shoal_charsmap *map, uint32_t value)
+{
+    if (value >= map->bytes || ((unsigned char)map->replacements[value] & 0xC0) == 0x80)
+        return shoal_fail(SHOAL_ERR_DATA, "the charsmap names a replacement it does not have");
+    return SHOAL_OK;
+}
+
+/* Whatever bytes come next, the walk from a node that `depth` bytes lead to stays inside and ends.
+ * It calls itself for its children, at most SHOAL_CHARSMAP_KEY_MAX deep. */
+static shoal_status check_node(trie_check *c, size_t node, size_t depth)
+{
+    const shoal_charsmap *map = c->map;
+    const uint32_t unit = map->units[node];
+    const size_t base = node ^ offset_of(unit);
+    size_t height = 1;
+    if (unit & UNIT_IS_VALUE || (base | 0xFF) >= map->count)
+        return shoal_fail(SHOAL_ERR_DATA, "the charsmap's trie points outside itself");
+    if (has_value(unit))
+        SHOAL_TRY(check_value(map, value_of(map->units[base])));
+    for (uint32_t byte = 1; byte < 256; byte++) {
+        const size_t child = base ^ byte;
+        if (label_of(map->units[child]) != byte)
+            continue;
+        if (depth + 1 + c->heights[child] > SHOAL_CHARSMAP_KEY_MAX)
+            return shoal_fail(SHOAL_ERR_DATA, "the charsmap has a key of more than %u bytes",
+                              SHOAL_CHARSMAP_KEY_MAX);
+        if (c->heights[child] == 0)
+            SHOAL_TRY(check_node(c, child, depth + 1));
+        if (height < 1u + c->heights[child])
+            height = 1u + c->heights[child];
+    }
+    c->heights[node] = (uint16_t)height;
+    return SHOAL_OK;
+}
+
 static shoal_status check_trie(const shoal_charsmap *map)
 {
-    for (size_t i = 0; i < map->count; i++) {
-        const uint32_t unit = map->units[i];
-        if (unit & UNIT_IS_VALUE)
-            continue;
-        const size_t base = i ^ offset_of(unit);
-        if ((base | 0xFF) >= map->count)
-            return shoal_fail(SHOAL_ERR_DATA, "the charsmap's trie points outside itself");
-        if (has_value(unit) && value_of(map->units[base]) >= map->bytes)
-            return shoal_fail(SHOAL_ERR_DATA, "the charsmap names a replacement it does not have");
-    }
-    return SHOAL_OK;
+    void *block;
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_TEXT, map->count, sizeof(uint16_t), &block));
+    trie_check c = {map, block};
+    const shoal_status st = check_node(&c, 0, 0);
+    shoal_free(block);
+    return st;
 }
 
 static shoal_status check_replacements(const char *text, size_t bytes)
@@ -120,7 +158,8 @@ void shoal_charsmap_destroy(shoal_charsmap *map)
 
 /* ---- walking ---- */
 
-/* Length of the longest key that the text begins with, 0 if none; *value is its value. */
+/* Length of the longest key that the text begins with, 0 if none; *value is its value. Keys end
+ * with a zero byte in the trie and hold none. */
 static size_t longest_key(const shoal_charsmap *map, const char *text, size_t bytes,
                           uint32_t *value)
 {
@@ -130,7 +169,7 @@ static size_t longest_key(const shoal_charsmap *map, const char *text, size_t by
         const uint32_t byte = (unsigned char)text[i];
         node ^= byte;
         const uint32_t unit = map->units[node];
-        if (label_of(unit) != byte)
+        if (byte == 0 || label_of(unit) != byte)
             break;
         node ^= offset_of(unit);
         if (has_value(unit)) {

@@ -13,12 +13,14 @@
 
 #include "coordinator/text/growable.h"
 
-#define SHOAL_CHARSMAP_MAX (16u << 20) /* bytes of a blob */
+#define SHOAL_CHARSMAP_MAX     (4u << 20) /* bytes of a blob */
+#define SHOAL_CHARSMAP_KEY_MAX 256u       /* bytes of a key  */
 
 typedef struct shoal_charsmap shoal_charsmap;
 
-/* The blob is copied. SHOAL_ERR_DATA when it is cut, too long, or its trie points outside itself;
- * what passes is safe to walk. */
+/* The blob is copied. SHOAL_ERR_DATA when it is cut, too long, its trie points outside itself, a
+ * value into the middle of a character, or a key is too long (as all are where the trie leads back
+ * to itself); what passes is safe to walk, and from no place for long. */
 SHOAL_MUST_USE shoal_status shoal_charsmap_create(const void *blob, size_t bytes,
                                                   shoal_charsmap **out);
 void shoal_charsmap_destroy(shoal_charsmap *map); /* NULL is allowed */

@@ -164,11 +164,51 @@ static void test_damage(void **state)
     free(blob);
 }
 
+/* A blob of one block of units, all zero but those that `set` says, and the replacements
+ * "\xC3\xA9". */
+typedef struct {
+    uint32_t at, unit;
+} unit_at;
+
+static shoal_status open_units(const unit_at *set, size_t count, shoal_charsmap **map)
+{
+    unsigned char blob[4 + 4 * 256 + 3] = {0};
+    shoal_store_le32(blob, 4 * 256);
+    for (size_t i = 0; i < count; i++)
+        shoal_store_le32(blob + 4 + 4 * set[i].at, set[i].unit);
+    memcpy(blob + 4 + 4 * 256, "\xC3\xA9", 3);
+    return shoal_charsmap_create(blob, sizeof blob, map);
+}
+
+/* The root's children lie at its offset, 0 here: unit 'a' is the child for that byte. */
+static void test_hostile_tries(void **state)
+{
+    (void)state;
+    const unit_at far_root[] = {{0, VALUE_BIT | 0x3FFFFC00u}};
+    const unit_at inner_value[] = {{'a', 'a' | LEAF_BIT | ('a' ^ 'b') << 10}, {'b', VALUE_BIT | 1}};
+    const unit_at circle[] = {{'a', 'a' | 'a' << 10}}; /* its child for 'a' is itself */
+    const unit_at good[] = {{'a', 'a' | LEAF_BIT | ('a' ^ 'b') << 10}, {'b', VALUE_BIT}};
+    shoal_charsmap *map;
+    const char *got;
+    size_t bytes;
+    assert_int_equal(open_units(far_root, 1, &map), SHOAL_ERR_DATA);
+    assert_non_null(strstr(shoal_error_text(), "outside"));
+    assert_int_equal(open_units(inner_value, 2, &map), SHOAL_ERR_DATA);
+    assert_non_null(strstr(shoal_error_text(), "replacement"));
+    assert_int_equal(open_units(circle, 1, &map), SHOAL_ERR_DATA);
+    assert_non_null(strstr(shoal_error_text(), "key of more than"));
+    assert_int_equal(open_units(good, 2, &map), SHOAL_OK);
+    assert_int_equal(shoal_charsmap_next(map, "aa", 2, &got, &bytes), 1);
+    assert_int_equal(bytes, 2);
+    shoal_charsmap_destroy(map);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_texts),
         cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_hostile_tries),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

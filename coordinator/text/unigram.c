@@ -86,6 +86,9 @@ static void cut_word(const unigram *u, cut *cuts, const char *word, size_t bytes
 
 static shoal_status push_unknown(const unigram *u, const char *text, size_t bytes, shoal_ids *out)
 {
+    const int32_t spelt = shoal_vocab_find(u->base.vocab, text, bytes, PIECES);
+    if (spelt >= 0) /* the unknown token itself, by its name */
+        return shoal_ids_push(out, spelt);
     if (u->options.byte_fallback && shoal_byte_tokens_cover(&u->bytes, text, bytes)) {
         SHOAL_TRY(shoal_ids_reserve(out, bytes));
         for (size_t i = bytes; i-- > 0;)
@@ -99,17 +102,23 @@ static shoal_status push_unknown(const unigram *u, const char *text, size_t byte
     return shoal_ids_push(out, u->options.unk);
 }
 
+/* Is it a piece of its own? The unknown token counts as unknown where the text spells it, too. */
+static bool is_known(const unigram *u, int32_t id)
+{
+    return id != UNKNOWN && !(u->options.fuse_unk && id == u->options.unk);
+}
+
 static shoal_status push_backward(const unigram *u, const cut *cuts, const char *word, size_t bytes,
                                   shoal_ids *out)
 {
     for (size_t end = bytes, begin; end > 0; end = begin) {
         const int32_t id = cuts[end].id;
         begin = cuts[end].begin;
-        if (id != UNKNOWN) {
+        if (is_known(u, id)) {
             SHOAL_TRY(shoal_ids_push(out, id));
             continue;
         }
-        while (u->options.fuse_unk && begin > 0 && cuts[begin].id == UNKNOWN)
+        while (u->options.fuse_unk && begin > 0 && !is_known(u, cuts[begin].id))
             begin = cuts[begin].begin;
         SHOAL_TRY(push_unknown(u, word + begin, end - begin, out));
     }

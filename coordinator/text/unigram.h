@@ -14,7 +14,8 @@
 
 typedef struct {
     bool byte_fallback;
-    bool fuse_unk;   /* neighbouring unknown characters give one unknown token         */
+    bool fuse_unk;   /* neighbouring unknown characters give one unknown token, one that
+                        the text spells among them                                     */
     bool float_sums; /* sums are rounded to float, as sentencepiece keeps them; else
                         they are double, as tokenizers does                            */
     int32_t unk;     /* -1: none; a text that needs it is then SHOAL_ERR_DATA          */

@@ -189,11 +189,31 @@ static void test_unknown(void **state)
     shoal_vocab_destroy(vocab);
 }
 
+/* The unknown token spelt in the text joins unknown neighbours, and is itself where it has none. */
+static void test_unknown_by_name(void **state)
+{
+    (void)state;
+    static const int32_t alone[] = {1, 0, 1}, joined[] = {0, 1};
+    const double scores[] = {-1, -1};
+    const shoal_unigram_options options = {.fuse_unk = true};
+    shoal_vocab *vocab;
+    shoal_token_model *model;
+    assert_int_equal(shoal_vocab_create(2, &vocab), SHOAL_OK);
+    assert_int_equal(shoal_vocab_add(vocab, 0, "<unk>", 5, SHOAL_TOKEN_MODEL), SHOAL_OK);
+    assert_int_equal(shoal_vocab_add(vocab, 1, "a", 1, SHOAL_TOKEN_MODEL), SHOAL_OK);
+    assert_int_equal(shoal_unigram_create(vocab, scores, &options, &model), SHOAL_OK);
+    expect(model, "a<unk>a", alone, 3);
+    expect(model, "z<unk><unk>a", joined, 2);
+    model->kind->destroy(model);
+    shoal_vocab_destroy(vocab);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_best_cut),
         cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_unknown_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

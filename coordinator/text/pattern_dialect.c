@@ -3,12 +3,18 @@
  *   \s \S \w \W \h \H   other sets of characters           written out as ranges and properties
  *   \b \B               between other words                look-arounds of these sets
  *   (?m)                there: a dot matches a newline     (?s)
+ *   [[:alpha:]]         other sets of characters           properties, or refused
+ *   \p{Han}             there: of this script only         \p{sc:Han}
+ *   \u0041              a character                        \x{0041}
+ *   \X                  clusters of another Unicode        refused
  *   [a[bc]] [a&&b]      nested sets and intersections      refused
  *   x{1,3}+             there: a group repeated            refused
  *
  * Everything else passes unchanged. ^ and $ are handled by an option of the compiler. */
+#include <ctype.h>
 #include <stdbool.h>
 #include <string.h>
+#include <strings.h>
 
 #include "coordinator/text/pattern.h"
 #include "coordinator/text/utf8.h"
@@ -76,9 +82,107 @@ static shoal_status copy(reader *r, size_t bytes)
     return SHOAL_OK;
 }
 
+/* ---- properties ---- */
+
+static bool is_name(const char *text, size_t bytes, const char *name)
+{
+    return bytes == strlen(name) && strncasecmp(text, name, bytes) == 0;
+}
+
+/* Properties that are called alike and are no scripts. General categories have one or two letters.
+ */
+static bool is_plain_property(const char *name, size_t bytes)
+{
+    static const char *const names[] = {"Any",   "Alphabetic", "Alpha",       "Lowercase",
+                                        "Lower", "Uppercase",  "Upper",       "White_Space",
+                                        "Space", "Emoji",      "Ideographic", "ASCII_Hex_Digit"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (is_name(name, bytes, names[i]))
+            return true;
+    return bytes <= 2;
+}
+
+/* r->at stands on the \p or \P of a property in braces that end at `end`; what is no script either
+ * is left to the compiler to refuse. */
+static shoal_status property(reader *r, const char *end)
+{
+    const char *name = r->text + r->at + 3;
+    const size_t not = *name == '^';
+    const size_t bytes = (size_t)(end - name) - not ;
+    if (is_plain_property(name + not, bytes))
+        return copy(r, (size_t)(end - (r->text + r->at)) + 1);
+    const bool negated = (r->text[r->at + 1] == 'P') != (not == 1);
+    SHOAL_TRY(shoal_strbuf_append(r->out, negated ? "\\P{sc:" : "\\p{sc:", 6));
+    SHOAL_TRY(shoal_strbuf_append(r->out, name + not, bytes + 1));
+    r->at = (size_t)(end - r->text) + 1;
+    return SHOAL_OK;
+}
+
+/* Classes of POSIX: what stands for one inside a class, and for its negation, NULL where that
+ * cannot be said there. */
+static const struct {
+    const char *name, *set, *other;
+} posix_classes[] = {
+    {"alpha", "\\p{Alphabetic}", "\\P{Alphabetic}"},
+    {"lower", "\\p{Lowercase}", "\\P{Lowercase}"},
+    {"upper", "\\p{Uppercase}", "\\P{Uppercase}"},
+    {"digit", "\\p{Nd}", "\\P{Nd}"},
+    {"alnum", "\\p{Alphabetic}\\p{Nd}", NULL},
+    {"punct", "\\p{P}\\p{S}", NULL},
+    {"space", SPACE, NO_SPACE},
+    {"blank", "\\t\\p{Zs}", NULL},
+    {"cntrl", "\\p{Cc}", "\\P{Cc}"},
+    {"xdigit", HEX, NULL},
+    {"word", WORD, NULL},
+    {"ascii", "\\x{00}-\\x{7f}", "\\x{80}-\\x{10ffff}"},
+};
+
+/* r->at stands on "[:". */
+static shoal_status posix_class(reader *r)
+{
+    const char *name = r->text + r->at + 2;
+    const char *end = memmem(name, r->bytes - r->at - 2, ":]", 2);
+    if (!end)
+        return refuse(r, "an unfinished class name");
+    const bool negated = *name == '^';
+    name += negated;
+    for (size_t i = 0; i < sizeof posix_classes / sizeof posix_classes[0]; i++) {
+        const char *set = negated ? posix_classes[i].other : posix_classes[i].set;
+        if (!is_name(name, (size_t)(end - name), posix_classes[i].name) || !set)
+            continue;
+        r->at = (size_t)(end - r->text) + 2;
+        return shoal_strbuf_append(r->out, set, strlen(set));
+    }
+    return refuse(r, "this class name");
+}
+
+/* ---- escapes and classes ---- */
+
+/* \uHHHH at r->at. */
+static bool is_four_hex(const reader *r)
+{
+    size_t digits = 0;
+    while (digits < 4 && r->bytes - r->at > 2 + digits &&
+           isxdigit((unsigned char)r->text[r->at + 2 + digits]))
+        digits++;
+    return digits == 4;
+}
+
+static shoal_status four_hex(reader *r)
+{
+    SHOAL_TRY(shoal_strbuf_append(r->out, "\\x{", 3));
+    r->at += 2;
+    SHOAL_TRY(copy(r, 4));
+    return shoal_strbuf_append(r->out, "}", 1);
+}
+
 static shoal_status escape(reader *r, bool in_class)
 {
     const char letter = r->bytes - r->at > 1 ? r->text[r->at + 1] : '\0';
+    if (letter == 'X')
+        return refuse(r, "a cluster of characters");
+    if (letter == 'u' && is_four_hex(r))
+        return four_hex(r);
     for (size_t i = 0; i < sizeof escapes / sizeof escapes[0]; i++) {
         const escape_row *row = &escapes[i];
         if (row->letter != letter)
@@ -92,6 +196,8 @@ static shoal_status escape(reader *r, bool in_class)
     /* The braces of \p{L} or \x{2e} belong to the escape. */
     if (memchr("pPxokgN", letter, 7) && r->bytes - r->at > 2 && r->text[r->at + 2] == '{') {
         const char *end = memchr(r->text + r->at, '}', r->bytes - r->at);
+        if (end && (letter == 'p' || letter == 'P'))
+            return property(r, end);
         if (end)
             return copy(r, (size_t)(end - (r->text + r->at)) + 1);
     }
@@ -113,10 +219,7 @@ static shoal_status char_class(reader *r)
         } else if (starts(r, "&&")) {
             return refuse(r, "an intersection of classes");
         } else if (starts(r, "[:")) {
-            const char *end = memmem(r->text + r->at, r->bytes - r->at, ":]", 2);
-            if (!end)
-                return refuse(r, "an unfinished class name");
-            SHOAL_TRY(copy(r, (size_t)(end - (r->text + r->at)) + 2));
+            SHOAL_TRY(posix_class(r));
         } else if (c == '[') {
             return refuse(r, "a class inside a class");
         } else {

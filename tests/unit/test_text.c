@@ -219,6 +219,19 @@ static void test_pattern_classes(void **state)
     check_class("[^\\S]", shoal_unicode_is_space, false);
 }
 
+/* A script is the characters of that script alone, not also those it shares with others. */
+static bool is_thai(uint32_t c)
+{
+    return (c >= 0xE01 && c <= 0xE3A) || (c >= 0xE40 && c <= 0xE5B);
+}
+
+static void test_pattern_scripts(void **state)
+{
+    (void)state;
+    check_class("\\p{Thai}", is_thai, false);
+    check_class("[^\\p{Thai}]", is_thai, true);
+}
+
 static void test_pattern_translation(void **state)
 {
     (void)state;
@@ -229,7 +242,12 @@ static void test_pattern_translation(void **state)
         {"(?m:a.b)", "(?s:a.b)"},
         {"(?i:'s)|(?!x)", "(?i:'s)|(?!x)"},
         {"\\h[\\h]", "[0-9A-Fa-f][0-9A-Fa-f]"},
-        {"[[:alpha:]]\\[x\\]", "[[:alpha:]]\\[x\\]"},
+        {"[[:alpha:]]\\[x\\]", "[\\p{Alphabetic}]\\[x\\]"},
+        {"[^[:^Lower:]_]", "[^\\P{Lowercase}_]"},
+        {"\\p{Lu}\\p{^Nd}\\P{alpha}", "\\p{Lu}\\p{^Nd}\\P{alpha}"},
+        {"[\\p{Han}\\P{Greek}]", "[\\p{sc:Han}\\P{sc:Greek}]"},
+        {"\\p{^Thai}\\P{^Thai}", "\\P{sc:Thai}\\p{sc:Thai}"},
+        {"\\u00e9\\u12", "\\x{00e9}\\u12"},
         {"\\x{41}+", "\\x{41}+"},
         {"\\", "\\"},
         {"\\p{L", "\\p{L"},
@@ -239,6 +257,10 @@ static void test_pattern_translation(void **state)
         {"[]a]", NULL},
         {"[a", NULL},
         {"a{1,3}+", NULL},
+        {"\\X", NULL},
+        {"[[:graph:]]", NULL},
+        {"[[:^punct:]]", NULL},
+        {"[[:alpha", NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         shoal_strbuf out = {0};
@@ -400,17 +422,12 @@ static void test_added_tokens(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_utf8_round_trip),
-        cmocka_unit_test(test_utf8_repair),
-        cmocka_unit_test(test_utf8_show),
-        cmocka_unit_test(test_byte_alphabet),
-        cmocka_unit_test(test_normal_forms),
-        cmocka_unit_test(test_many_marks),
-        cmocka_unit_test(test_classes),
-        cmocka_unit_test(test_pattern_classes),
-        cmocka_unit_test(test_pattern_translation),
-        cmocka_unit_test(test_pattern_limit),
-        cmocka_unit_test(test_splits),
+        cmocka_unit_test(test_utf8_round_trip), cmocka_unit_test(test_utf8_repair),
+        cmocka_unit_test(test_utf8_show),       cmocka_unit_test(test_byte_alphabet),
+        cmocka_unit_test(test_normal_forms),    cmocka_unit_test(test_many_marks),
+        cmocka_unit_test(test_classes),         cmocka_unit_test(test_pattern_classes),
+        cmocka_unit_test(test_pattern_scripts), cmocka_unit_test(test_pattern_translation),
+        cmocka_unit_test(test_pattern_limit),   cmocka_unit_test(test_splits),
         cmocka_unit_test(test_added_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

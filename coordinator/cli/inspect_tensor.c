@@ -108,8 +108,7 @@ static shoal_status linear_text(const shoal_inspection *i, const shoal_weight *w
 
 static bool is_linear(const shoal_weight *weight)
 {
-    return weight && weight->dialect &&
-           (weight->role < SHOAL_ROLE_LAYER_LINEARS || weight->role == SHOAL_ROLE_LM_HEAD);
+    return weight && weight->dialect && weight->role != SHOAL_ROLE_EMBEDDING;
 }
 
 /* A name is that of a linear's module, of one of its tensors, or of any other tensor. */

@@ -21,9 +21,8 @@ static void own(shoal_inspection *i, const shoal_weight *weight, const shoal_ten
     i->roles[at] = shoal_role_name(weight->role);
 }
 
-static void own_weight(shoal_inspection *i, int layer, shoal_role role)
+static void own_weight(shoal_inspection *i, const shoal_weight *weight)
 {
-    const shoal_weight *weight = shoal_manifest_weight(i->manifest, layer, role);
     if (!weight->present)
         return;
     for (int p = 0; p < SHOAL_PARTS_MAX; p++)
@@ -45,11 +44,8 @@ static shoal_status open_model(shoal_inspection *i)
     (void)snprintf(i->sentence, sizeof i->sentence, "%s", shoal_error_text());
     if (i->problem != SHOAL_OK)
         return SHOAL_OK;
-    for (int layer = 0; layer < (int)i->model->layer_count; layer++)
-        for (shoal_role role = 0; role < SHOAL_ROLE_LAYER_ALL; role++)
-            own_weight(i, layer, role);
-    for (shoal_role role = SHOAL_ROLE_EMBEDDING; role < SHOAL_ROLE_COUNT; role++)
-        own_weight(i, -1, role);
+    for (size_t w = 0; w < shoal_manifest_count(i->manifest); w++)
+        own_weight(i, shoal_manifest_at(i->manifest, w));
     return SHOAL_OK;
 }
 

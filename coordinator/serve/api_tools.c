@@ -6,11 +6,24 @@
 #include "coordinator/serve/api_format.h"
 #include "coordinator/serve/call_schema.h"
 #include "coordinator/text/json_fields.h"
+#include "coordinator/text/speech_formats.h"
 
 /* "tools[127].function." */
 #define INSIDE_MAX 48
 
 /* ---- what is offered ---- */
+
+/* What a call could not say. */
+static bool check_name(const shoal_fields *function, const json_t *name)
+{
+    char field[SHOAL_FIELD_NAME_MAX];
+    const size_t bytes = json_string_length(name);
+    if (bytes >= 1 && bytes <= SHOAL_CALL_NAME_MAX)
+        return true;
+    shoal_field_name(function, "name", field);
+    return shoal_api_refuse(function->error, 400, SHOAL_CODE_VALUE, field,
+                            "'%s' must have between 1 and %d bytes.", field, SHOAL_CALL_NAME_MAX);
+}
 
 static bool read_function(const shoal_fields *tool, size_t index, json_t **function)
 {
@@ -20,7 +33,7 @@ static bool read_function(const shoal_fields *tool, size_t index, json_t **funct
         return false;
     snprintf(inside, sizeof inside, "tools[%zu].function.", index);
     const shoal_fields inner = {*function, inside, tool->error};
-    return shoal_field_required(&inner, "name", JSON_STRING, &name) &&
+    return shoal_field_required(&inner, "name", JSON_STRING, &name) && check_name(&inner, name) &&
            shoal_field_value(&inner, "description", JSON_STRING, &ignored) &&
            shoal_field_value(&inner, "parameters", JSON_OBJECT, &ignored);
 }
@@ -162,7 +175,7 @@ bool shoal_api_bind_tools(const shoal_api_context *context, const shoal_api_tool
         out->speech = (shoal_speech_rules){.calls = &shoal_calls_forced};
         return require_calls(context, tools, out, error) && keep_name(tools->function, out, error);
     case SHOAL_TOOLS_AUTO:
-        if (!tools->list)
+        if (!tools->list || out->masks) /* a form leaves no room for calls */
             return true;
         out->speech.calls = known;
         out->speech.single = !tools->parallel;

@@ -87,11 +87,32 @@ static void test_calls(void **state)
     json_decref(tools);
 }
 
+/* Names of properties may be words that mean something elsewhere. */
+static void test_names(void **state)
+{
+    (void)state;
+    json_t *tools =
+        json_of("[{'function':{'name':'f','parameters':{'properties':{'enum':{'$ref':'#/$defs/n'},"
+                "'const':{'items':{'$ref':'#/$defs/n'}},'$ref':{'$ref':'#/$defs/n'},'properties':"
+                "{'$ref':'#/$defs/const'}},'additionalProperties':false,"
+                "'$defs':{'n':{'type':'null'},'const':{'enum':[{'$ref':'#'}]}}}}}]");
+#define CALL(arguments)                                                                            \
+    accepts(shoal_calls_schema(tools, false), "[{'name':'f','arguments':" arguments "}]")
+    assert_true(CALL("{'enum':null,'const':[null],'$ref':null}"));
+    assert_true(CALL("{'properties':{'$ref':'#'}}"));
+    assert_false(CALL("{'enum':1}"));
+    assert_false(CALL("{'const':[1]}"));
+    assert_false(CALL("{'$ref':1}"));
+#undef CALL
+    json_decref(tools);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_calls),
+        cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,9 +58,10 @@ struct shoal_grammar_states {
     size_t facts_capacity;
     int32_t start;
     shoal_ids next; /* frames behind the byte at hand */
-    /* Of the search for names: by automaton state, and states by distance modulo the number. */
+    /* Of the search for names: by automaton state (INT32_MAX between searches), the states that
+     * were reached, and states by distance modulo the number. */
     int32_t *distances;
-    size_t distances_capacity;
+    shoal_ids reached;
     shoal_ids buckets[16];
     uint64_t *bits; /* room for the names of any object */
 };

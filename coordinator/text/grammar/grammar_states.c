@@ -218,6 +218,34 @@ shoal_status shoal_grammar_step_beyond_ascii(shoal_grammar_states *s, int32_t st
     return state_of_next(s, next);
 }
 
+/* A JSON string reads this byte as the character itself. */
+static bool is_plain(uint32_t byte)
+{
+    return byte >= ' ' && byte != '"' && byte != '\\';
+}
+
+bool shoal_grammar_alike(const shoal_grammar_states *s, int32_t state,
+                         const shoal_char_range *ranges, size_t count)
+{
+    size_t bytes;
+    const int32_t *frames = shoal_intern_key(&s->states, state, &bytes);
+    for (size_t i = 0; i < bytes / sizeof *frames; i++) {
+        const shoal_frame f = shoal_frame_at(s, frames[i]);
+        const shoal_dfa *dfa = reader_of(s, &f);
+        int32_t class = SHOAL_DFA_NONE;
+        if (!dfa)
+            return false;
+        for (size_t k = 0; k < count; k++) {
+            const shoal_char_range r = ranges[k];
+            const int32_t before = class;
+            if ((f.kind != SHOAL_FRAME_TEXT && !(is_plain(r.first) && is_plain(r.last))) ||
+                !shoal_dfa_one_class(dfa, r.first, r.last, &class) || (k && class != before))
+                return false;
+        }
+    }
+    return true;
+}
+
 /* ---- the table ------------------------------------------------------------------------------- */
 
 static shoal_status make_start(shoal_grammar_states *s)
@@ -250,6 +278,8 @@ static shoal_status make_scratch(shoal_grammar_states *s)
             names = (uint64_t)g->objects[i].name_count;
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_TEXT, states, sizeof *s->distances, &block));
     s->distances = block;
+    for (uint64_t i = 0; i < states; i++)
+        s->distances[i] = INT32_MAX;
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_TEXT, names / 64 + 1, sizeof *s->bits, &block));
     s->bits = block;
     return SHOAL_OK;
@@ -284,6 +314,7 @@ void shoal_grammar_states_destroy(shoal_grammar_states *s)
     shoal_intern_free(&s->states);
     shoal_ids_free(&s->next);
     shoal_free(s->distances);
+    shoal_ids_free(&s->reached);
     for (size_t i = 0; i < sizeof s->buckets / sizeof *s->buckets; i++)
         shoal_ids_free(&s->buckets[i]);
     shoal_free(s->bits);

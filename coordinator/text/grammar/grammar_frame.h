@@ -41,10 +41,19 @@ typedef struct {
     int32_t count;      /* properties or elements, up to the value being read */
 } shoal_frame;
 
+/* What the bytes from 0x80 on have in common for a state. */
+typedef enum {
+    SHOAL_BEYOND_UNKNOWN,
+    SHOAL_BEYOND_APART,
+    SHOAL_BEYOND_FIRSTS, /* all characters beyond ASCII lead to the same     */
+    SHOAL_BEYOND_OTHERS  /* inside of one: all bytes that go on with it do so */
+} shoal_beyond;
+
 typedef struct {
     int64_t distance;
     int32_t *next; /* by byte, once one was asked for */
     bool may_end, must_end;
+    shoal_beyond beyond;
 } shoal_state_facts;
 
 struct shoal_grammar_states {

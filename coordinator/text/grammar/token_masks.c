@@ -241,6 +241,18 @@ static stand stand_behind(const run *r, stand before, uint8_t byte, int32_t stat
     return (stand){state, before.along, .on_run = false, .inside = inside};
 }
 
+/* The state behind one more byte; along the run it is known. */
+static shoal_status step_along(const shoal_token_masks *m, const run *r, stand before, uint8_t byte,
+                               int32_t *state)
+{
+    const bool known = before.on_run && before.along < r->length && byte < 0x80 &&
+                       r->classes >> shoal_trie_class(byte) & 1;
+    if (!known)
+        return step(m, before.state, byte, state);
+    *state = r->states[before.along + 1];
+    return SHOAL_OK;
+}
+
 /* Do all tokens below the node follow the run to their ends? */
 static bool runs_on(const run *r, const shoal_trie_node *node, stand at)
 {
@@ -261,7 +273,7 @@ static shoal_status walk_trie(const shoal_token_masks *m, int32_t start, walk *w
         const shoal_trie_node *node = &trie->nodes[i];
         stand *at = &stands[node->depth];
         int32_t state;
-        SHOAL_TRY(step(m, at[-1].state, node->byte, &state));
+        SHOAL_TRY(step_along(m, &r, at[-1], node->byte, &state));
         if (state == SHOAL_GRAMMAR_DEAD) {
             i = node->end;
             continue;

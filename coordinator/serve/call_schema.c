@@ -13,11 +13,11 @@ json_t *shoal_arguments_schema(const json_t *function)
         return json_pack("{s:s, s:{}, s:b}", "type", "object", "properties", "additionalProperties",
                          0);
     json_t *schema = json_deep_copy(parameters);
-    if (schema && !json_object_get(schema, "type") &&
-        json_object_set_new(schema, "type", json_string("object")) != 0) {
+    if (schema && json_object_set_new(schema, "type", json_string("object")) != 0) {
         json_decref(schema);
         return NULL;
     }
+    (void)json_object_del(schema, "$id"); /* of a document that is now a part of another */
     return schema;
 }
 

@@ -56,6 +56,10 @@ static void test_arguments(void **state)
     assert_true(accepts(shoal_arguments_schema(some), "{'a':1}"));
     assert_false(accepts(shoal_arguments_schema(some), "{}"));
     assert_false(accepts(shoal_arguments_schema(some), "7")); /* arguments are an object */
+    json_t *open = json_of("{'name':'f','parameters':{'$id':'x','type':['object','null']}}");
+    assert_true(accepts(shoal_arguments_schema(open), "{'a':1}"));
+    assert_false(accepts(shoal_arguments_schema(open), "null"));
+    json_decref(open);
     json_decref(some);
     json_decref(empty);
     json_decref(none);

@@ -165,6 +165,7 @@ static void golden_details(void **state)
 static void assert_same(const shoal_model *a, const shoal_model *b)
 {
     assert_int_equal(a->layer_count, b->layer_count);
+    assert_int_equal(a->reach, b->reach);
     assert_int_equal(a->rope_count, b->rope_count);
     for (int i = 0; i < a->rope_count; i++) {
         const shoal_rope *x = &a->ropes[i], *y = &b->ropes[i];
@@ -176,6 +177,10 @@ static void assert_same(const shoal_model *a, const shoal_model *b)
         assert_true(x->high_freq_factor == y->high_freq_factor);
         assert_true(x->beta_fast == y->beta_fast && x->beta_slow == y->beta_slow);
         assert_true(x->attention_factor == y->attention_factor && x->truncate == y->truncate);
+        for (int64_t k = 0; x->kind == SHOAL_ROPE_LONGROPE && k < x->dim / 2; k++) {
+            assert_true(x->short_factors[k] == y->short_factors[k]);
+            assert_true(x->long_factors[k] == y->long_factors[k]);
+        }
     }
     for (int64_t i = 0; i < a->layer_count; i++) {
         assert_int_equal(a->layers[i].window, b->layers[i].window);
@@ -183,6 +188,8 @@ static void assert_same(const shoal_model *a, const shoal_model *b)
     }
     assert_int_equal(a->dtype, b->dtype);
 }
+
+#define FACTORS "\"short_factor\": [1.0, 1.5], \"long_factor\": [1.0, 8.5]"
 
 static void versions_agree(void **state)
 {
@@ -210,6 +217,21 @@ static void versions_agree(void **state)
          "{\"original_max_position_embeddings\": 64, \"rope_theta\": \"-\", \"rope_parameters\":"
          "{\"rope_theta\": 10000.0, \"rope_type\": \"yarn\", \"factor\": null, \"beta_fast\": 32,"
          "\"beta_slow\": 0}}"},
+        {"internlm2",
+         "{\"bias\": false, \"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2.0}}",
+         "{\"bias\": false, \"rope_parameters\": {\"rope_theta\": 10000.0,"
+         "\"rope_type\": \"dynamic\", \"factor\": 2}}"},
+        /* all names that longrope has had, and its factor, which may follow from the contexts */
+        {"phi3",
+         "{\"head_dim\": 4, \"original_max_position_embeddings\": 64, \"rope_scaling\":"
+         "{\"type\": \"su\", " FACTORS "}}",
+         "{\"head_dim\": 4, \"original_max_position_embeddings\": 64, \"rope_parameters\":"
+         "{\"rope_theta\": 10000.0, \"rope_type\": \"longrope\", \"factor\": 4.0, " FACTORS "}}"},
+        {"phi3",
+         "{\"head_dim\": 4, \"original_max_position_embeddings\": 64, \"rope_scaling\":"
+         "{\"type\": \"yarn\", " FACTORS "}}",
+         "{\"head_dim\": 4, \"rope_parameters\": {\"rope_theta\": 10000.0,"
+         "\"original_max_position_embeddings\": 64, \"rope_type\": \"longrope\", " FACTORS "}}"},
         {"qwen2",
          "{\"use_sliding_window\": true, \"sliding_window\": 64, \"max_window_layers\": 2}",
          "{\"use_sliding_window\": true, \"sliding_window\": 64, \"layer_types\":"
@@ -292,6 +314,9 @@ static void biases(void **state)
         {"qwen2", "{\"attention_bias\": false}", 1, 0, 0, 0},
         {"qwen3", "{\"attention_bias\": true}", 1, 1, 0, 1},
         {"qwen3", "{}", 0, 0, 0, 1},
+        {"internlm2", "{}", 1, 1, 0, 0},
+        {"internlm2", "{\"bias\": false, \"attention_bias\": true}", 0, 0, 0, 0},
+        {"gemma", "{\"attention_bias\": true}", 1, 1, 0, 0},
     };
     (void)state;
     for (size_t i = 0; i < LENGTH(cases); i++) {
@@ -322,6 +347,7 @@ static void heads_and_ties(void **state)
         {"qwen3", "{\"head_dim\": null}", 2, 32, false},
         {"gemma2", "{\"head_dim\": \"-\"}", 2, 256, true},
         {"gemma3_text", "{\"tie_word_embeddings\": false}", 2, 32, false},
+        {"gemma", "{\"num_key_value_heads\": \"-\", \"num_attention_heads\": \"-\"}", 16, 32, true},
         {"phi3", "{\"num_key_value_heads\": \"-\", \"head_dim\": \"-\"}", 4, 32, false},
     };
     (void)state;
@@ -330,7 +356,7 @@ static void heads_and_ties(void **state)
         assert_int_equal(m->kv_heads, cases[i].kv_heads);
         assert_int_equal(m->head_dim, cases[i].head_dim);
         assert_int_equal(m->tied, cases[i].tied);
-        if (strncmp(cases[i].family, "gemma", 5) != 0)
+        if (strcmp(cases[i].family, "gemma2") != 0 && strcmp(cases[i].family, "gemma3_text") != 0)
             assert_true(m->layers[0].attention_scale == (float)(1 / sqrt((double)m->head_dim)));
         shoal_model_close(m);
     }
@@ -465,8 +491,24 @@ static const struct {
     {"llama", "{\"rope_theta\": -10000}", "rope_theta is -10000", NULL},
     {"llama", "{\"rope_theta\": 1e300}", "rope_theta is 1e+300", NULL},
     {"llama", "{\"rope_theta\": \"10000\"}", "rope_theta is not a number", NULL},
-    {"llama", "{\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2.0}}", "'dynamic'", "yarn"},
-    {"phi3", "{\"rope_scaling\": {\"type\": \"longrope\"}}", "'longrope'", NULL},
+    {"llama", "{\"rope_scaling\": {\"type\": \"ntk\", \"factor\": 2.0}}", "'ntk'", "yarn"},
+    {"llama", "{\"rope_scaling\": {\"type\": \"dynamic\"}}", "factor is missing", NULL},
+    {"llama", "{\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 65}}", "factor is 65", NULL},
+    {"llama", "{\"head_dim\": 2, \"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2}}",
+     "needs 4 dimensions", NULL},
+    {"phi3", "{\"rope_scaling\": {\"type\": \"longrope\"}}", "short_factor is missing", NULL},
+    {"phi3",
+     "{\"head_dim\": 4, \"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1, 1, 1],"
+     "\"long_factor\": [1, 1]}}",
+     "short_factor has 3 numbers", "2 frequencies"},
+    {"phi3",
+     "{\"head_dim\": 4, \"rope_scaling\": {\"type\": \"su\", \"short_factor\": [1, 1],"
+     "\"long_factor\": [1, 0]}}",
+     "long_factor holds no number", "position 1"},
+    {"phi3",
+     "{\"head_dim\": 4, \"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [\"1\", 1],"
+     "\"long_factor\": [1, 1]}}",
+     "short_factor holds no number", "position 0"},
     {"llama", "{\"rope_scaling\": {\"type\": \"linear\"}}", "factor is missing", NULL},
     {"llama", "{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 0}}", "factor is 0", NULL},
     {"llama", "{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 1e9}}", "factor is 1e+09",

@@ -242,7 +242,8 @@ static shoal_status read_model(const shoal_config *root, shoal_model *m)
         m->layers[i].rope = sliding[i] ? m->rope_count - 1 : 0;
     SHOAL_TRY(read_scalars(&config, root, family, m));
     SHOAL_TRY(read_tokens(root, m));
-    if (config.object != root->object)
+    m->text_part = config.object != root->object;
+    if (m->text_part)
         SHOAL_TRY(read_tokens(&config, m));
     return read_quantization(root, m);
 }

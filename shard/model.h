@@ -90,6 +90,7 @@ typedef struct {
     float embedding_scale;    /* 1 unless the family multiplies (Gemma)                    */
     float logits_soft_cap;    /* 0: none                                                   */
     bool tied;                /* lm_head is the embedding                                  */
+    bool text_part;           /* of a model of text and images: the rest is left unread     */
     shoal_dtype dtype;        /* the checkpoint's own float type                           */
     int32_t bos, eos[SHOAL_EOS_MAX];
     int eos_count;           /* bos is -1 when there is none */

@@ -128,6 +128,25 @@ const shoal_family_roles *shoal_roles_find(const char *family)
     return NULL;
 }
 
+const shoal_roles_part shoal_roles_parts[] = {
+    {"model.", ""},
+    {"language_model.model.", "language_model."},
+    {"model.language_model.", ""},
+};
+const int shoal_roles_part_count = sizeof shoal_roles_parts / sizeof shoal_roles_parts[0];
+
+static bool begins_with(const char *text, const char *head)
+{
+    return strncmp(text, head, strlen(head)) == 0;
+}
+
+bool shoal_roles_beside_text(const char *tensor)
+{
+    return begins_with(tensor, "vision_tower.") || begins_with(tensor, "multi_modal_projector.") ||
+           begins_with(tensor, "model.vision_tower.") ||
+           begins_with(tensor, "model.multi_modal_projector.");
+}
+
 const char *shoal_roles_pattern(const shoal_family_roles *roles, const shoal_weight *weight)
 {
     if (weight->expert == 0)
@@ -136,14 +155,21 @@ const char *shoal_roles_pattern(const shoal_family_roles *roles, const shoal_wei
     return weight->expert == SHOAL_EXPERT_SHARED ? roles->shared[part] : roles->expert[part];
 }
 
-bool shoal_roles_module(const shoal_family_roles *roles, const shoal_weight *weight, char *out,
-                        size_t room)
+bool shoal_roles_module(const shoal_family_roles *roles, const shoal_roles_part *part,
+                        const shoal_weight *weight, char *out, size_t room)
 {
+    static const char model[] = "model.";
     const int numbers[] = {weight->layer, weight->expert - 1};
     const char *from = shoal_roles_pattern(roles, weight);
-    size_t at = 0;
     if (!from)
         return false;
+    const bool inside = begins_with(from, model);
+    const char *head = inside ? part->inside : part->outside;
+    size_t at = strlen(head);
+    if (at >= room)
+        return false;
+    memcpy(out, head, at);
+    from += inside ? strlen(model) : 0;
     for (int i = 0;; i++) {
         const char *mark = i < 2 ? strstr(from, "%d") : NULL;
         const int length =

@@ -42,6 +42,14 @@
         [SHOAL_ROLE_UP] = LAYER "mlp.gate_up_proj", OUTPUTS, INPUT_NORMS, MLP_NORM, OUTSIDE        \
     }
 
+/* Baichuan stacks q, k and v only. */
+#define BAICHUAN                                                                                   \
+    {                                                                                              \
+        [SHOAL_ROLE_Q] = LAYER "self_attn.W_pack", [SHOAL_ROLE_K] = LAYER "self_attn.W_pack",      \
+        [SHOAL_ROLE_V] = LAYER "self_attn.W_pack", GATE_UP, OUTPUTS, INPUT_NORMS, MLP_NORM,        \
+        OUTSIDE                                                                                    \
+    }
+
 /* InternLM2 has names of its own. */
 #define INTERNLM2                                                                                  \
     {                                                                                              \
@@ -88,6 +96,7 @@ static const shoal_family_roles families[] = {
     {.family = "gemma2", .module = GEMMA_LIKE},
     {.family = "gemma3_text", .module = GEMMA_LIKE},
     {.family = "phi3", .module = PHI3},
+    {.family = "baichuan", .module = BAICHUAN},
     {.family = "internlm2", .module = INTERNLM2, .by_kv_head = true},
     {.family = "mixtral", .module = MIXTRAL, .expert = MIXTRAL_EXPERTS},
     {.family = "qwen2_moe", .module = QWEN_MOE, .expert = QWEN_EXPERTS, .shared = QWEN_SHARED},

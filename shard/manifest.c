@@ -139,7 +139,7 @@ static shoal_status module_of(const builder *b, const shoal_weight *weight, char
     if (!shoal_roles_pattern(b->roles, weight))
         return shoal_fail(SHOAL_ERR_DATA, "family %s has no name for %s", manifest->model->family,
                           shoal_role_name(weight->role));
-    if (!shoal_roles_module(b->roles, weight, name, room))
+    if (!shoal_roles_module(b->roles, manifest->part, weight, name, room))
         return shoal_fail(SHOAL_ERR_INTERNAL, "the name of %s is too long",
                           shoal_role_name(weight->role));
     for (shoal_role r = 0; r < SHOAL_ROLE_LAYER_LINEARS; r++)
@@ -363,6 +363,12 @@ static shoal_status add_layer(builder *b, int layer)
     return has_plain_mlp(model, layer) ? SHOAL_OK : add_experts(b, layer);
 }
 
+static bool may_be_left(const builder *b, const char *tensor)
+{
+    return shoal_roles_ignorable(tensor) ||
+           (b->manifest->model->text_part && shoal_roles_beside_text(tensor));
+}
+
 /* Every tensor of the checkpoint is claimed, known to be ignorable, or an error that names it. */
 static shoal_status close_ledger(const builder *b)
 {
@@ -371,7 +377,7 @@ static shoal_status close_ledger(const builder *b)
     size_t lost = 0, at = 0;
     for (size_t i = 0; i < shoal_checkpoint_count(checkpoint); i++) {
         const shoal_tensor *tensor = shoal_checkpoint_at(checkpoint, i);
-        if (b->claimed[i] || shoal_roles_ignorable(tensor->name))
+        if (b->claimed[i] || may_be_left(b, tensor->name))
             continue;
         if (lost++ < NAMES_MAX && at < sizeof names)
             at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", at ? ", " : "",
@@ -402,6 +408,21 @@ static shoal_status build(builder *b)
     return SHOAL_OK;
 }
 
+/* The text part of a larger model is where its embedding is. */
+static void find_part(const builder *b)
+{
+    const shoal_weight embedding = {.role = SHOAL_ROLE_EMBEDDING, .layer = -1};
+    shoal_manifest *manifest = b->manifest;
+    char name[SHOAL_TENSOR_NAME_MAX];
+    for (int i = 1; i < shoal_roles_part_count && manifest->model->text_part; i++) {
+        const shoal_roles_part *part = &shoal_roles_parts[i];
+        const shoal_module module = {.checkpoint = manifest->checkpoint, .name = name};
+        if (shoal_roles_module(b->roles, part, &embedding, name, sizeof name) &&
+            shoal_module_tensor(&module, "weight"))
+            manifest->part = part;
+    }
+}
+
 /* Roles, quantization config and options; what it compiles is freed by forget(). */
 static shoal_status prepare(builder *b, const shoal_manifest_options *options)
 {
@@ -413,6 +434,7 @@ static shoal_status prepare(builder *b, const shoal_manifest_options *options)
     if (!b->roles)
         return shoal_fail(SHOAL_ERR_DATA, "model family '%s' has no table of weight names",
                           model->family);
+    find_part(b);
     SHOAL_TRY(shoal_quantization_parse(model->quantization_json, &b->quantization));
     if (options && options->quantize) {
         SHOAL_TRY(shoal_quantizer_parse(options->quantize, &b->quantizer));
@@ -452,6 +474,7 @@ static shoal_status allocate(const shoal_model *model, const shoal_checkpoint *c
     manifest->model = model;
     manifest->checkpoint = checkpoint;
     manifest->arena = arena;
+    manifest->part = &shoal_roles_parts[0];
     SHOAL_TRY_GOTO(shoal_arena_array(arena, (uint64_t)model->layer_count * SHOAL_ROLE_LAYER_ALL,
                                      sizeof(shoal_weight), &block),
                    fail);

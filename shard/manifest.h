@@ -52,7 +52,8 @@ typedef enum {
 /* "q_proj", "input_layernorm", … : the word used in messages and reports. */
 const char *shoal_role_name(shoal_role role);
 
-typedef struct shoal_dialect shoal_dialect; /* shard/dialect.h */
+typedef struct shoal_dialect shoal_dialect;       /* shard/dialect.h */
+typedef struct shoal_roles_part shoal_roles_part; /* shard/roles.h */
 
 #define SHOAL_PARTS_MAX 8
 
@@ -97,7 +98,8 @@ typedef struct {
     shoal_expert_set *experts;   /* [layer_count] */
     const shoal_weight **places; /* [place_count]: all of these in the order of a walk */
     size_t place_count;
-    char method[32]; /* "none", "gptq", "awq": what the quantization config says */
+    const shoal_roles_part *part; /* where in the checkpoint the model lies */
+    char method[32];              /* "none", "gptq", "awq": what the quantization config says */
     shoal_arena *arena;
 } shoal_manifest;
 

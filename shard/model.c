@@ -81,9 +81,8 @@ static shoal_status read_dimensions(const shoal_config *config, const shoal_fami
     SHOAL_TRY(read_count(config, "num_hidden_layers", SHOAL_LAYERS_MAX, 0, &m->layer_count));
     SHOAL_TRY(read_count(config, "vocab_size", SHOAL_VOCAB_MAX, family->vocab, &m->vocab));
     SHOAL_TRY(read_count(config, "num_attention_heads", SHOAL_HEADS_MAX, family->heads, &m->heads));
-    m->context = family->context;
-    SHOAL_TRY(
-        shoal_config_int(config, "max_position_embeddings", 1, SHOAL_CONTEXT_MAX, &m->context));
+    SHOAL_TRY(read_count(config, "max_position_embeddings", SHOAL_CONTEXT_MAX, family->context,
+                         &m->context));
     return read_heads(config, family, m);
 }
 
@@ -222,6 +221,17 @@ static shoal_status enter_text_config(const shoal_config *root, shoal_config *ou
     return SHOAL_OK;
 }
 
+static shoal_status check_head(const shoal_config *config, const shoal_family *family,
+                               const shoal_model *m)
+{
+    if (family->normed_head == 0 || m->vocab != family->normed_head)
+        return SHOAL_OK;
+    return shoal_fail(SHOAL_ERR_DATA,
+                      "%s: a %s model with a vocabulary of %lld norms the rows of its output "
+                      "matrix, which is not computed",
+                      config->where, m->family, (long long)m->vocab);
+}
+
 static shoal_status read_model(const shoal_config *root, shoal_model *m)
 {
     shoal_config config;
@@ -232,6 +242,7 @@ static shoal_status read_model(const shoal_config *root, shoal_model *m)
     SHOAL_TRY(find_family(&config, &family));
     (void)snprintf(m->family, sizeof m->family, "%s", family->roles);
     SHOAL_TRY(read_dimensions(&config, family, m));
+    SHOAL_TRY(check_head(&config, family, m));
     SHOAL_TRY(shoal_arena_array(m->arena, (uint64_t)m->layer_count, sizeof(shoal_layer), &layers));
     m->layers = layers;
     SHOAL_TRY(shoal_model_layers_read(&config, family, m, &sliding));
@@ -242,7 +253,8 @@ static shoal_status read_model(const shoal_config *root, shoal_model *m)
         m->layers[i].rope = sliding[i] ? m->rope_count - 1 : 0;
     SHOAL_TRY(read_scalars(&config, root, family, m));
     SHOAL_TRY(read_tokens(root, m));
-    if (config.object != root->object)
+    m->text_part = config.object != root->object;
+    if (m->text_part)
         SHOAL_TRY(read_tokens(&config, m));
     return read_quantization(root, m);
 }

@@ -106,6 +106,14 @@ void shoal_run_request_size(shoal_run_request *request, int64_t tokens, int64_t 
         s->context = shoal_round_up(tokens, SHOAL_PAGE);
 }
 
+void shoal_run_request_longest(shoal_run_request *request, const shoal_model *model,
+                               int64_t longest)
+{
+    shoal_worker_settings *s = &request->engine.settings;
+    if (!s->context && longest <= model->reach && shoal_model_minds_length(model))
+        s->context = longest;
+}
+
 shoal_status shoal_run_request_close(shoal_engine *engine, shoal_status st)
 {
     char text[SHOAL_ERROR_MAX];

@@ -46,15 +46,19 @@ static void check_rope(const shoal_model *m, const shoal_rope *rope)
     static float frequencies[SHOAL_HEAD_DIM_MAX / 2];
     must(within(rope->dim, 2, m->head_dim) && rope->dim % 2 == 0);
     must(isfinite(rope->attention_factor) && rope->attention_factor > 0);
-    shoal_rope_frequencies(rope, frequencies);
-    for (int64_t i = 0; i < rope->dim / 2; i++)
-        must(frequencies[i] > 0 && frequencies[i] <= 1e6f);
+    const int64_t lengths[] = {1, m->context, m->reach};
+    for (size_t k = 0; k < sizeof lengths / sizeof lengths[0]; k++) {
+        shoal_rope_frequencies(rope, lengths[k], frequencies);
+        for (int64_t i = 0; i < rope->dim / 2; i++)
+            must(frequencies[i] > 0 && frequencies[i] <= 1e6f);
+    }
 }
 
 static void check_model(const shoal_model *m)
 {
     shoal_quantization quantization;
     must(within(m->hidden, 1, SHOAL_HIDDEN_MAX) && within(m->vocab, 1, SHOAL_VOCAB_MAX));
+    must(within(m->reach, m->context, SHOAL_CONTEXT_MAX));
     must(within(m->context, 1, SHOAL_CONTEXT_MAX) && within(m->heads, 1, SHOAL_HEADS_MAX));
     must(within(m->kv_heads, 1, m->heads) && m->heads % m->kv_heads == 0);
     must(within(m->head_dim, 2, SHOAL_HEAD_DIM_MAX) && m->head_dim % 2 == 0);

@@ -77,10 +77,16 @@ def config_seeds():
     config = load(TINY, "config.json")
     yield compact(config)
     yield compact(load(INT4, "config.json"))
-    for family in ("mistral", "qwen2", "qwen3"):
+    for family in ("mistral", "qwen2", "qwen3", "phi3", "internlm2", "baichuan", "gemma", "gemma2",
+                   "gemma3_text"):
         other = dict(config, model_type=family, sliding_window=16, attention_bias=True)
         yield compact(other)
-    for scaling in ({"rope_type": "linear", "factor": 2.0},
+    yield compact({"model_type": "gemma3", "text_config": dict(other, query_pre_attn_scalar=40,
+                                                               attn_logit_softcapping=50.0)})
+    factors = {"short_factor": [1.0] * 16, "long_factor": [1.5] * 16}
+    for scaling in ({"rope_type": "dynamic", "factor": 2.0},
+                    dict(factors, rope_type="longrope", original_max_position_embeddings=64),
+                    {"rope_type": "linear", "factor": 2.0},
                     {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64},
                     {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
                      "high_freq_factor": 4.0, "original_max_position_embeddings": 64}):

@@ -171,8 +171,10 @@ class Experts:
         difference = largest_difference(got, want)
         self.report.check(difference <= LOGIT_BOUND, f"{name}: logits differ by {difference:.2e}")
         for ranks in (2, 3, 5):
-            other = self.logits(folder, ids, "--activations", "f32", "--emulate-ranks", ranks)
-            self.report.check(other == got, f"{name}: {ranks} ranks give other logits")
+            for way in ([], ["--expert-parallel"]):
+                other = self.logits(folder, ids, "--activations", "f32", "--emulate-ranks", ranks,
+                                    *way)
+                self.report.check(other == got, f"{name}: {ranks} ranks {way} give other logits")
         rounded = cosine(self.logits(folder, ids), want)
         self.report.check(rounded >= CHOICE_BOUND, f"{name}: cosine {rounded:.6f}")
         self.report.note(f"{name:<12} f32 differs by {difference:.2e}, default has cosine "

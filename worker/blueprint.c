@@ -183,6 +183,7 @@ shoal_status shoal_blueprint_open(const shoal_worker_settings *settings, const c
     SHOAL_TRY_GOTO(open_parts(settings, folder, b), close);
     SHOAL_TRY_GOTO(choose_sizes(settings, b), close);
     SHOAL_TRY_GOTO(shoal_slices_shape(b->manifest, &shape), close);
+    shape.whole_experts = settings->expert_parallel;
     SHOAL_TRY_GOTO(shoal_plan_make(&shape, ranks, settings->capacity, &b->plan), close);
     b->slicing = (shoal_slicing){b->manifest, &b->plan, settings->activations};
     for (int rank = 0; rank < ranks; rank++)

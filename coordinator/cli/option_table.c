@@ -473,6 +473,12 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                         .fallback = "0",
                         .verbs = RUN_VERBS | V(BENCH),
                         .help = "Seed of the random numbers."},
+    [SHOAL_OPT_EXPERT_PARALLEL] = {.name = "expert-parallel",
+                                   .type = SHOAL_TYPE_BOOL,
+                                   .section = SHOAL_SECTION_RUN,
+                                   .verbs = PLAN_VERBS,
+                                   .help = "Deal whole experts to ranks instead of cutting each "
+                                           "over all."},
     [SHOAL_OPT_PROBE] = {.name = "probe",
                          .type = SHOAL_TYPE_BOOL,
                          .section = SHOAL_SECTION_RUN,

@@ -95,6 +95,7 @@ typedef struct {
     int64_t chunk;
     const char *cpu, *quantize;
     shoal_activations activations;
+    bool whole_experts;
 } setting;
 
 static shoal_status keep_row(void *context, int run, int64_t row, const float *logits,
@@ -129,6 +130,7 @@ static void run(const shoal_maker *model, const setting *s, int count, float *ou
     request.settings.cpu = s->cpu;
     request.settings.quantize = s->quantize;
     request.settings.activations = s->activations;
+    request.settings.expert_parallel = s->whole_experts;
     request.settings.max_sequences = RUNS;
     request.settings.probe = s->ranks == 3;
     if (shoal_engine_open(&request, &engine) != SHOAL_OK)
@@ -171,6 +173,7 @@ static void many_ways(const shoal_maker *model, setting base)
         s.ranks = ways[i].ranks;
         s.threads = ways[i].threads;
         s.chunk = ways[i].chunk;
+        s.whole_experts = i % 2;
         expect_same(model, &s, want, i % 2 ? RUNS : 1);
     }
     for (int level = 0; level < SHOAL_CPU_LEVELS; level++) {

@@ -52,4 +52,13 @@ static inline uint32_t shoal_packed_field(const uint8_t *words, int64_t stride, 
     return (uint32_t)(pair >> shift) & ((1u << bits) - 1);
 }
 
+/* Codes [first, first + count) of a row of 4- or 8-bit fields, a byte each, to `out`. In
+ * little-endian words field i of such a row is field i of its bytes. */
+static inline void shoal_packed_row(const uint8_t *row, int64_t first, int64_t count, int bits,
+                                    uint8_t *out)
+{
+    for (int64_t i = first; i < first + count; i++)
+        *out++ = bits == 8 ? row[i] : (uint8_t)(row[i / 2] >> (i % 2 * 4) & 15u);
+}
+
 #endif

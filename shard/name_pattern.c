@@ -8,8 +8,6 @@
 #include "proto/arena.h"
 #include "shard/name_pattern_code.h"
 
-#define STEPS_MAX (4ll << 20)
-
 void shoal_name_pattern_free(shoal_name_pattern *pattern)
 {
     if (!pattern)
@@ -29,10 +27,11 @@ typedef struct {
     const shoal_name_pattern *pattern;
     const char *name;
     size_t length;
-    int64_t steps;
+    int64_t steps; /* left; below 0 nothing is true any more */
 } walk;
 
 typedef struct {
+    int list[CODE_MAX], count;
     bool on[CODE_MAX];
 } states;
 
@@ -62,57 +61,69 @@ static int follow(walk *w, int pc, size_t at, int *next)
     }
 }
 
-/* Add a state, and all that it leads to without a byte. */
-static void add(walk *w, states *set, int pc, size_t at)
+static void add_one(states *set, int pc)
 {
-    int stack[CODE_MAX], top = 0, next[2];
     if (set->on[pc])
         return;
     set->on[pc] = true;
-    stack[top++] = pc;
-    while (top > 0) {
-        const int count = follow(w, stack[--top], at, next);
-        w->steps++;
-        for (int i = 0; i < count; i++)
-            if (!set->on[next[i]]) {
-                set->on[next[i]] = true;
-                stack[top++] = next[i];
-            }
+    set->list[set->count++] = pc;
+}
+
+/* Add a state, and all that it leads to without a byte. */
+static void add(walk *w, states *set, int pc, size_t at)
+{
+    int next[2];
+    int i = set->count;
+    add_one(set, pc);
+    for (; i < set->count && w->steps >= 0; i++) {
+        const int count = follow(w, set->list[i], at, next);
+        w->steps--;
+        for (int n = 0; n < count; n++)
+            add_one(set, next[n]);
     }
+}
+
+static void empty(states *set)
+{
+    for (int i = 0; i < set->count; i++)
+        set->on[set->list[i]] = false;
+    set->count = 0;
 }
 
 /* Does the code at `start` reach its MATCH from byte `at` on? False when steps run out. */
 static bool walk_from(walk *w, int start, size_t at)
 {
     const instruction *code = w->pattern->code;
-    const int count = w->pattern->count;
-    states here = {0};
-    add(w, &here, start, at);
-    for (bool any = true; any && w->steps <= STEPS_MAX; at++) {
-        states next = {0};
-        any = false;
-        w->steps += count;
-        for (int pc = 0; pc < count; pc++) {
-            if (!here.on[pc])
-                continue;
+    states sets[2], *here = &sets[0], *there = &sets[1];
+    for (int i = 0; i < 2; i++) {
+        sets[i].count = 0;
+        memset(sets[i].on, 0, (size_t)w->pattern->count);
+    }
+    add(w, here, start, at);
+    for (; here->count > 0 && w->steps >= 0; at++) {
+        w->steps -= here->count;
+        for (int i = 0; i < here->count; i++) {
+            const int pc = here->list[i];
             if (code[pc].op == MATCH)
                 return true;
-            if (code[pc].op != SET || at >= w->length || !passes(&code[pc], w->name[at]))
-                continue;
-            add(w, &next, pc + 1, at + 1);
-            any = true;
+            if (code[pc].op == SET && at < w->length && passes(&code[pc], w->name[at]))
+                add(w, there, pc + 1, at + 1);
         }
-        here = next;
+        states *const done = here;
+        empty(done);
+        here = there;
+        there = done;
     }
     return false;
 }
 
 shoal_status shoal_name_pattern_matches(const shoal_name_pattern *pattern, const char *name,
-                                        bool *out)
+                                        int64_t *steps, bool *out)
 {
-    walk w = {.pattern = pattern, .name = name, .length = strlen(name)};
+    walk w = {.pattern = pattern, .name = name, .length = strlen(name), .steps = *steps};
     const bool found = walk_from(&w, 0, 0);
-    if (w.steps > STEPS_MAX)
+    *steps = w.steps;
+    if (w.steps < 0)
         return shoal_name_pattern_refuse(pattern->text, "takes too long to match");
     *out = found;
     return SHOAL_OK;

@@ -91,7 +91,7 @@ shoal_status shoal_quantization_open(const char *json, shoal_quantization_config
     void *block;
     SHOAL_TRY(shoal_alloc(SHOAL_MEM_CHECKPOINT, sizeof *config, &block));
     config = block;
-    *config = (shoal_quantization_config){0};
+    *config = (shoal_quantization_config){.steps = SHOAL_NAME_PATTERN_STEPS};
     const shoal_status st = json ? parse_text(json, config) : SHOAL_OK;
     if (st == SHOAL_OK)
         *out = config;
@@ -147,18 +147,21 @@ const shoal_quantization *shoal_quantization_general(const shoal_quantization_co
     return &config->general;
 }
 
-static shoal_status is_for(const shoal_quantization_rule *rule, const char *module, bool *out)
+static shoal_status is_for(shoal_quantization_config *config, const shoal_quantization_rule *rule,
+                           const char *module, bool *out)
 {
     *out = rule->kind == SHOAL_RULE_ALL || (rule->text && strcmp(rule->text, module) == 0);
-    return rule->pattern ? shoal_name_pattern_matches(rule->pattern, module, out) : SHOAL_OK;
+    if (!rule->pattern)
+        return SHOAL_OK;
+    return shoal_name_pattern_matches(rule->pattern, module, &config->steps, out);
 }
 
-shoal_status shoal_quantization_of(const shoal_quantization_config *config, const char *module,
+shoal_status shoal_quantization_of(shoal_quantization_config *config, const char *module,
                                    const shoal_quantization **out)
 {
     for (int i = 0; i < config->count; i++) {
-        bool found;
-        SHOAL_TRY(is_for(&config->rules[i], module, &found));
+        bool found = false;
+        SHOAL_TRY(is_for(config, &config->rules[i], module, &found));
         if (found) {
             *out = &config->rules[i].says;
             return SHOAL_OK;

@@ -65,8 +65,8 @@ void shoal_quantization_close(shoal_quantization_config *config);
 const shoal_quantization *shoal_quantization_general(const shoal_quantization_config *config);
 
 /* What it says of one module ("model.layers.0.mlp.down_proj"); *out lives as long as the config.
- * SHOAL_ERR_DATA when a rule's pattern takes too long. */
-SHOAL_MUST_USE shoal_status shoal_quantization_of(const shoal_quantization_config *config,
+ * SHOAL_ERR_DATA when the patterns of rules have taken too long by now. */
+SHOAL_MUST_USE shoal_status shoal_quantization_of(shoal_quantization_config *config,
                                                   const char *module,
                                                   const shoal_quantization **out);
 

@@ -32,6 +32,7 @@ struct shoal_quantization_config {
     shoal_quantization general;
     shoal_quantization_rule *rules; /* the first that is for a module counts; none: general */
     int count, room;
+    int64_t steps; /* that patterns may still take */
 };
 
 /* Fill out->general, whose method is set and whose other fields are 0, and add rules, from the

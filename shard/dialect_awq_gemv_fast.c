@@ -8,6 +8,8 @@
  * block come as 0 1 8 9 16 17 24 25, 2 3 10 11 ..., 4 5 .., 6 7 .., and of each such eight the
  * first, third, fifth and seventh before the others. A stored zero is the number -scale * zero:
  * w = code * scale + zero. */
+#include <string.h>
+
 #include "proto/bytes.h"
 #include "shard/dialect.h"
 #include "shard/packed.h"
@@ -81,12 +83,19 @@ static uint64_t read_bytes(const shoal_weight *weight, const shoal_rect *rect)
            shoal_dialect_scales_bytes(weight, weight->parts[QZEROS], rect);
 }
 
-/* Which of the 64 nibbles of a row in a block holds input k of the block. */
-static int place_of(int k)
+/* The 64 codes of a row in a block: two halves of four words. Nibble i of word p holds input
+ * 8i + 2p of its half, nibble i + 4 the input after that. */
+static void unpack_block(const uint8_t *row, uint8_t *out)
 {
-    const int pair = k % 32 / 2; /* 0 1, 2 3, .. */
-    const int place = pair % 4 * 8 + pair / 4 * 2 + k % 2;
-    return k / 32 * 32 + place / 8 * 8 + place % 2 * 4 + place % 8 / 2;
+    for (int half = 0; half < 2; half++)
+        for (int p = 0; p < 4; p++) {
+            const uint32_t word = shoal_load_le32(row + half * 16 + p * 4);
+            uint8_t *to = out + half * 32 + p * 2;
+            for (int i = 0; i < 4; i++) {
+                to[8 * i] = word >> (4 * i) & 15u;
+                to[8 * i + 1] = word >> (4 * i + 16) & 15u;
+            }
+        }
 }
 
 static void unpack_column(const uint8_t *stored, const reach *r, int64_t column,
@@ -94,10 +103,11 @@ static void unpack_column(const uint8_t *stored, const reach *r, int64_t column,
 {
     const uint8_t *row =
         stored + (column / ROWS - r->row) * r->blocks * BLOCK_BYTES + column % ROWS * ROW_BYTES;
-    for (int64_t k = rect->k_begin; k < rect->k_end; k++) {
-        const int place = place_of((int)(k % BLOCK_K));
-        const uint8_t byte = row[(k / BLOCK_K - r->block) * BLOCK_BYTES + place / 2];
-        *out++ = byte >> (place % 2 * 4) & 15u;
+    uint8_t codes[BLOCK_K];
+    for (int64_t k = rect->k_begin, end; k < rect->k_end; k = end, row += BLOCK_BYTES) {
+        end = shoal_min_i64((k / BLOCK_K + 1) * BLOCK_K, rect->k_end);
+        unpack_block(row, codes);
+        memcpy(out + (k - rect->k_begin), codes + k % BLOCK_K, (size_t)(end - k));
     }
 }
 

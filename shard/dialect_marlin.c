@@ -8,6 +8,8 @@
  * (r, c) (r+8, c) (r, c+8) (r+8, c+8) (r+1, c) (r+9, c) (r+1, c+8) (r+9, c+8), lowest nibble first.
  * Scales are permuted within 64 columns, or, where all of k is one group, within 32. The zero is 8
  * everywhere. A bias lies in natural order. */
+#include <string.h>
+
 #include "proto/bytes.h"
 #include "shard/dialect.h"
 #include "shard/packed.h"
@@ -85,15 +87,17 @@ static uint64_t read_bytes(const shoal_weight *weight, const shoal_rect *rect)
            across * (uint64_t)shoal_rect_groups(weight, rect) * shoal_dtype_bytes(weight->dtype);
 }
 
-/* Where column c of a tile and input k of it lie: word and shift. */
-static int word_of(int k, int c)
+/* The 16 codes of column c of a tile: four words, each with four of them. */
+static void unpack_tile(const uint8_t *tile, int c, uint8_t *out)
 {
-    return 4 * (4 * (c % 8) + k % 8 / 2) + c / 16;
-}
-
-static int shift_of(int k, int c)
-{
-    return 4 * (4 * (k % 2) + 2 * (c / 8 % 2) + k / 8);
+    const uint8_t *words = tile + (4 * (4 * (c % 8)) + c / 16) * SHOAL_WORD_BYTES;
+    for (int i = 0; i < 4; i++) {
+        const uint32_t word = shoal_load_le32(words + 4 * i * SHOAL_WORD_BYTES) >> (c / 8 % 2 * 8);
+        out[2 * i] = word & 15u;
+        out[2 * i + 8] = word >> 4 & 15u;
+        out[2 * i + 1] = word >> 16 & 15u;
+        out[2 * i + 9] = word >> 20 & 15u;
+    }
 }
 
 /* Codes of one column of the tiles that were read (a row of `tiles` of them per 16 inputs). */
@@ -102,12 +106,11 @@ static void unpack_column(const uint8_t *stored, int64_t tiles, int64_t column,
 {
     const int c = (int)(column % TILE_N);
     const uint8_t *tile = stored + column / TILE_N * TILE_BYTES;
-    const int64_t first = rect->k_begin / TILE_K;
-    for (int64_t k = rect->k_begin; k < rect->k_end; k++) {
-        const int r = (int)(k % TILE_K);
-        const uint8_t *row = tile + (k / TILE_K - first) * tiles * TILE_BYTES;
-        const uint32_t word = shoal_load_le32(row + word_of(r, c) * SHOAL_WORD_BYTES);
-        *out++ = (uint8_t)(word >> shift_of(r, c) & 15u);
+    uint8_t codes[TILE_K];
+    for (int64_t k = rect->k_begin, end; k < rect->k_end; k = end, tile += tiles * TILE_BYTES) {
+        end = shoal_min_i64((k / TILE_K + 1) * TILE_K, rect->k_end);
+        unpack_tile(tile, c, codes);
+        memcpy(out + (k - rect->k_begin), codes + k % TILE_K, (size_t)(end - k));
     }
 }
 

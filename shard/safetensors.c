@@ -26,6 +26,18 @@ void shoal_tensor_list_free(shoal_tensor_list *list)
     *list = (shoal_tensor_list){0};
 }
 
+shoal_status shoal_tensor_list_add(shoal_tensor_list *list, const shoal_tensor *tensor)
+{
+    if (list->count == list->room) {
+        const size_t room = list->room ? 2 * list->room : 256;
+        SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_CHECKPOINT, room, sizeof *list->items,
+                                      (void **)&list->items));
+        list->room = room;
+    }
+    list->items[list->count++] = *tensor;
+    return SHOAL_OK;
+}
+
 /* ---- the length of the header ---- */
 
 /* What people mistake for a safetensors file. */
@@ -35,7 +47,7 @@ static const char *other_kind(const uint8_t *prefix)
         const char *magic, *says;
     } kinds[] = {
         {"GGUF", "a GGUF file; not supported by this version"},
-        {"PK\3\4", "a PyTorch (zip) file; not supported by this version"},
+        {"PK\3\4", "a PyTorch (zip) file under the name of a safetensors file"},
         {"version ", "a Git LFS pointer; the file itself was not fetched"},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
@@ -224,15 +236,7 @@ static shoal_status read_tensor(parser *p, const char *name)
             return shoal_fail(SHOAL_ERR_DATA, "%s: tensor %.200s has no %s", p->where, name,
                               field_names[i]);
     SHOAL_TRY(check_size(p, &t));
-    shoal_tensor_list *list = p->list;
-    if (list->count == list->room) {
-        const size_t room = list->room ? 2 * list->room : 256;
-        SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_CHECKPOINT, room, sizeof *list->items,
-                                      (void **)&list->items));
-        list->room = room;
-    }
-    list->items[list->count++] = t;
-    return SHOAL_OK;
+    return shoal_tensor_list_add(p->list, &t);
 }
 
 /* ---- metadata ---- */

@@ -26,6 +26,8 @@ typedef struct {
 } shoal_tensor_list;
 
 void shoal_tensor_list_free(shoal_tensor_list *list);
+SHOAL_MUST_USE shoal_status shoal_tensor_list_add(shoal_tensor_list *list,
+                                                  const shoal_tensor *tensor);
 
 /* From the first bytes of a file (all of them where it has less than 8) the length of its header,
  * inside the file and the cap. `where` names the file in messages. */

@@ -8,8 +8,8 @@
 #include "proto/bytes.h"
 
 static const shoal_dialect *const table[] = {
-    &shoal_dialect_dense,   &shoal_dialect_gptq, &shoal_dialect_gptq_word,
-    &shoal_dialect_gptq_v2, &shoal_dialect_awq,  &shoal_dialect_gguf,
+    &shoal_dialect_dense, &shoal_dialect_gptq,     &shoal_dialect_gptq_word, &shoal_dialect_gptq_v2,
+    &shoal_dialect_awq,   &shoal_dialect_lmdeploy, &shoal_dialect_gguf,
 };
 
 void shoal_tensor_shape_text(const shoal_tensor *tensor, char *out, size_t room)
@@ -111,6 +111,23 @@ shoal_status shoal_dialect_expect_float(const shoal_tensor *tensor)
         return SHOAL_OK;
     return shoal_fail(SHOAL_ERR_DATA, "tensor %s has dtype %s; expected F32, F16 or BF16",
                       tensor->name, shoal_tensor_type_name(tensor));
+}
+
+shoal_status shoal_dialect_set_input_scale(const shoal_module *module, const shoal_tensor *tensor,
+                                           bool multiply, shoal_weight *weight)
+{
+    char shape[160];
+    const bool row = tensor->rank == 2 && tensor->shape[0] == 1 && tensor->shape[1] == module->k;
+    SHOAL_TRY(shoal_dialect_expect_float(tensor));
+    if (!row && (tensor->rank != 1 || tensor->shape[0] != module->k)) {
+        shoal_tensor_shape_text(tensor, shape, sizeof shape);
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "tensor %s has shape %s; [%lld] is right for a scale per input",
+                          tensor->name, shape, (long long)module->k);
+    }
+    weight->input_scale = tensor;
+    weight->input_multiply = multiply;
+    return SHOAL_OK;
 }
 
 int64_t shoal_rect_group_begin(const shoal_weight *weight, const shoal_rect *rect)

@@ -11,7 +11,12 @@
 
 #include "proto/status.h"
 
-typedef enum { SHOAL_METHOD_NONE, SHOAL_METHOD_GPTQ, SHOAL_METHOD_AWQ } shoal_method;
+typedef enum {
+    SHOAL_METHOD_NONE,
+    SHOAL_METHOD_GPTQ,
+    SHOAL_METHOD_AWQ,
+    SHOAL_METHOD_SMOOTH_QUANT
+} shoal_method;
 
 /* How GPTQ stores zero points (v1 stores z - 1). */
 typedef enum {
@@ -19,6 +24,13 @@ typedef enum {
     SHOAL_ZEROS_MINUS_ONE,      /* v1: each field is (z - 1) cut to its bits              */
     SHOAL_ZEROS_MINUS_ONE_WORD, /* v1 by GPTQModel >= 0.9: the whole word had 0x1..1 taken */
 } shoal_zeros_rule;
+
+/* What a scale per input (lmdeploy's migration_scale) does to the input of a linear. */
+typedef enum {
+    SHOAL_INPUT_DIVIDE,   /* x / scale: the weights hold it, the norm before does not       */
+    SHOAL_INPUT_MULTIPLY, /* x * scale: it is the inverse                                   */
+    SHOAL_INPUT_IGNORE,   /* nothing: it is in weights and norm and stored to be looked at  */
+} shoal_input_rule;
 
 typedef struct {
     shoal_method method;
@@ -28,9 +40,10 @@ typedef struct {
     bool desc_act;  /* as the file says                                                 */
     bool act_order; /* K is walked in g_idx order: desc_act, grouped, not static groups */
     shoal_zeros_rule zeros;
+    shoal_input_rule input_rule;
 } shoal_quantization;
 
-/* "none", "gptq", "awq". */
+/* "none", "gptq", "awq", ... : the value of quant_method. */
 const char *shoal_method_name(shoal_method method);
 
 /* Parse `json`; NULL is a checkpoint without quantization. SHOAL_ERR_DATA names the key, its value

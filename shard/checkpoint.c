@@ -7,10 +7,12 @@
 #include "proto/log.h"
 #include "shard/checkpoint_gguf.h"
 #include "shard/checkpoint_state.h"
+#include "shard/cpu_packing.h"
 #include "shard/index.h"
 #include "shard/model_folder.h"
 #include "shard/quoted.h"
 #include "shard/torch_file.h"
+#include "shard/torchao_metadata.h"
 
 /* ---- opening ---- */
 
@@ -141,6 +143,14 @@ static shoal_status check_twice(const shoal_checkpoint *checkpoint, const char *
                       shoal_names_end(&twice));
 }
 
+/* Subclasses in safetensors, and what their codes tell. Sorted tensors are asked for by name. */
+static shoal_status look_closer(shoal_checkpoint *checkpoint, const char *where)
+{
+    sort_tensors(checkpoint);
+    SHOAL_TRY(shoal_torchao_link(where, &checkpoint->tensors, checkpoint->arena));
+    return shoal_cpu_packing_guess(checkpoint, &checkpoint->cpu_order);
+}
+
 static shoal_status open_single(const char *path, shoal_checkpoint **out)
 {
     shoal_checkpoint *checkpoint;
@@ -153,8 +163,9 @@ static shoal_status open_single(const char *path, shoal_checkpoint **out)
     if (st == SHOAL_OK && checkpoint->tensors.count == 0)
         st = shoal_fail(SHOAL_ERR_DATA, "%s has no tensors", path);
     if (st == SHOAL_OK) {
-        sort_tensors(checkpoint);
-        st = check_twice(checkpoint, path);
+        st = look_closer(checkpoint, path);
+        if (st == SHOAL_OK)
+            st = check_twice(checkpoint, path);
     }
     if (st == SHOAL_OK)
         *out = checkpoint;
@@ -259,7 +270,7 @@ static uint64_t keep_mapped(shoal_checkpoint *checkpoint, const char *folder,
 static shoal_status match_index(shoal_checkpoint *checkpoint, const char *folder,
                                 const shoal_index *index)
 {
-    sort_tensors(checkpoint);
+    SHOAL_TRY(look_closer(checkpoint, folder));
     SHOAL_TRY(check_twice(checkpoint, folder));
     SHOAL_TRY(check_map(checkpoint, folder, index));
     const uint64_t bytes = keep_mapped(checkpoint, folder, index);

@@ -70,8 +70,12 @@ uint64_t shoal_checkpoint_bytes(const shoal_checkpoint *checkpoint);
 /* The metadata of a GGUF model (of the first part's file); NULL for other containers. */
 struct shoal_gguf;
 const struct shoal_gguf *shoal_checkpoint_gguf(const shoal_checkpoint *checkpoint);
-/* What of a file is no tensor: *count ranges in ascending order, all that opening it looks at.
- * *out is freed with shoal_free. */
+/* The order in which a CPU packed int4 weights, as far as their codes tell (shard/cpu_packing.h);
+ * a shoal_int4_order. */
+int shoal_checkpoint_cpu_order(const shoal_checkpoint *checkpoint);
+
+/* What of a file is no tensor, and what else opening looked at: whoever has these *count ranges can
+ * open it. *out is freed with shoal_free. */
 typedef struct {
     uint64_t begin, end;
 } shoal_byte_range;

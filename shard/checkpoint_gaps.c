@@ -3,6 +3,11 @@
 
 #include "shard/checkpoint_state.h"
 
+int shoal_checkpoint_cpu_order(const shoal_checkpoint *checkpoint)
+{
+    return (int)checkpoint->cpu_order;
+}
+
 static uint64_t span_of(const shoal_tensor *tensor)
 {
     return tensor->view.rows ? shoal_view_span(&tensor->view, shoal_dtype_bytes(tensor->dtype))
@@ -22,8 +27,8 @@ shoal_status shoal_checkpoint_gaps(const shoal_checkpoint *checkpoint, int file,
     size_t held = 0, gaps = 0;
     uint64_t end = 0;
     void *block;
-    SHOAL_TRY(
-        shoal_alloc_array(SHOAL_MEM_CHECKPOINT, list->count + 1, sizeof(shoal_byte_range), &block));
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, list->count + 1 + SHOAL_LOOKED_MAX,
+                                sizeof(shoal_byte_range), &block));
     shoal_byte_range *ranges = block;
     for (size_t i = 0; i < list->count; i++) {
         const shoal_tensor *t = &list->items[i];
@@ -40,6 +45,9 @@ shoal_status shoal_checkpoint_gaps(const shoal_checkpoint *checkpoint, int file,
     }
     if (checkpoint->files[file].file.bytes > end)
         ranges[gaps++] = (shoal_byte_range){end, checkpoint->files[file].file.bytes};
+    for (int i = 0; i < checkpoint->looked_count; i++)
+        if (checkpoint->looked[i].file == file)
+            ranges[gaps++] = checkpoint->looked[i].range;
     *out = ranges;
     *count = gaps;
     return SHOAL_OK;

@@ -7,6 +7,7 @@
 
 #include "proto/arena.h"
 #include "shard/gguf_file.h"
+#include "shard/int4_packing.h"
 #include "shard/safetensors.h"
 
 typedef struct {
@@ -15,12 +16,22 @@ typedef struct {
     shoal_regular_file file;
 } shoal_shard_file;
 
+/* A range within tensors that opening looked at, as it looks at what is none. */
+#define SHOAL_LOOKED_MAX 8
+typedef struct {
+    int file;
+    shoal_byte_range range;
+} shoal_looked;
+
 struct shoal_checkpoint {
     shoal_arena *arena; /* the files, names that stand in no header, descriptions */
     shoal_shard_file *files;
     int file_count, opened; /* files[0 .. opened) are open */
     shoal_tensor_list tensors;
     shoal_gguf_header gguf; /* of the first file; .gguf is NULL for other containers */
+    shoal_looked looked[SHOAL_LOOKED_MAX];
+    int looked_count;
+    shoal_int4_order cpu_order; /* of weights that a CPU packed, where their codes tell */
     uint64_t bytes;
     shoal_read_source source;
     void *source_context;

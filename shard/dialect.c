@@ -8,8 +8,12 @@
 #include "proto/bytes.h"
 
 static const shoal_dialect *const table[] = {
-    &shoal_dialect_dense, &shoal_dialect_gptq,     &shoal_dialect_gptq_word, &shoal_dialect_gptq_v2,
-    &shoal_dialect_awq,   &shoal_dialect_lmdeploy, &shoal_dialect_gguf,
+    &shoal_dialect_dense,        &shoal_dialect_gptq,
+    &shoal_dialect_gptq_word,    &shoal_dialect_gptq_v2,
+    &shoal_dialect_awq,          &shoal_dialect_lmdeploy,
+    &shoal_dialect_torchao,      &shoal_dialect_torchao_aqt,
+    &shoal_dialect_torchao_int4, &shoal_dialect_torchao_int4_aqt,
+    &shoal_dialect_gguf,
 };
 
 void shoal_tensor_shape_text(const shoal_tensor *tensor, char *out, size_t room)
@@ -50,10 +54,26 @@ static void list_parts(const shoal_module *module, char *out, size_t room)
     }
 }
 
+/* The class of the module's weight, if it is a subclass. */
+static const shoal_tensor_subclass *subclass_of(const shoal_module *module)
+{
+    const size_t length = strlen(module->name);
+    for (size_t i = 0; i < shoal_checkpoint_count(module->checkpoint); i++) {
+        const shoal_tensor *t = shoal_checkpoint_at(module->checkpoint, i);
+        if (t->subclass && strncmp(t->name, module->name, length) == 0 && t->name[length] == '.')
+            return t->subclass;
+    }
+    return NULL;
+}
+
 static shoal_status nobody_claims(const shoal_module *module)
 {
     char parts[512];
     list_parts(module, parts, sizeof parts);
+    const shoal_tensor_subclass *subclass = subclass_of(module);
+    if (subclass)
+        return shoal_fail(SHOAL_ERR_DATA, "%s is a tensor of class %.100s, which is not read: %s",
+                          subclass->name, subclass->type, parts);
     if (parts[0] == '\0')
         return shoal_fail(SHOAL_ERR_DATA,
                           "%s: the model needs it and the checkpoint has no tensor of that name",

@@ -86,6 +86,10 @@ extern const shoal_dialect shoal_dialect_gptq_word;
 extern const shoal_dialect shoal_dialect_gptq_v2;
 extern const shoal_dialect shoal_dialect_awq;
 extern const shoal_dialect shoal_dialect_lmdeploy;
+extern const shoal_dialect shoal_dialect_torchao;
+extern const shoal_dialect shoal_dialect_torchao_aqt;
+extern const shoal_dialect shoal_dialect_torchao_int4;
+extern const shoal_dialect shoal_dialect_torchao_int4_aqt;
 extern const shoal_dialect shoal_dialect_gguf;
 
 /* What dialects share. */

@@ -78,6 +78,7 @@ typedef struct {
     bool per_token; /* W8A8: one activation scale per row (q,k,v,gate,up) or unit (o,down)  */
     const shoal_tensor *input_scale; /* [k]: the input is divided by it first; NULL: none   */
     bool input_multiply;             /* ... multiplied                                      */
+    int variant;                     /* which of the dialect's forms: its own number        */
     bool quantized_at_load;
     int bits;         /* 4, 8, or 16/32 for floats: as the file has it                    */
     int source_group; /* as the file says (-1 per channel); 0 for floats                  */

@@ -49,9 +49,9 @@ shoal_status shoal_plain_describe(const shoal_module *module, const shoal_plain_
     const shoal_tensor *codes = plain->codes;
     weight->group = group;
     SHOAL_TRY(shoal_dialect_expect(module, "codes", codes, module->n, module->k));
-    if (codes->dtype != SHOAL_I8 && codes->dtype != SHOAL_U8)
-        return shoal_fail(SHOAL_ERR_DATA, "tensor %s has dtype %s; expected I8 or U8", codes->name,
-                          shoal_dtype_name(codes->dtype));
+    if (codes->dtype != SHOAL_I8 && codes->dtype != SHOAL_U8 && codes->dtype != SHOAL_I32)
+        return shoal_fail(SHOAL_ERR_DATA, "tensor %s has dtype %s; expected I8, U8 or I32",
+                          codes->name, shoal_dtype_name(codes->dtype));
     SHOAL_TRY(check_parameters(module, weight, plain->scales, "scale"));
     SHOAL_TRY(shoal_dialect_expect_float(plain->scales));
     SHOAL_TRY(check_zeros(module, plain, weight));
@@ -59,7 +59,7 @@ shoal_status shoal_plain_describe(const shoal_module *module, const shoal_plain_
     weight->dtype = plain->scales->dtype;
     weight->has_mins = plain->zeros && plain->zeros_are_minimums;
     weight->has_zeros = plain->zeros && !plain->zeros_are_minimums;
-    weight->zero_const = weight->has_mins ? (int16_t)((plain->top + 1) / 2) : plain->shift;
+    weight->zero_const = weight->has_mins ? plain->middle : plain->shift;
     weight->bits = plain->top > 15 ? 8 : 4;
     weight->source_group = group == weight->k ? -1 : (int)group;
     return SHOAL_OK;
@@ -72,38 +72,63 @@ uint64_t shoal_plain_read_bytes(const shoal_weight *weight, const shoal_plain_co
     const uint64_t groups = (uint64_t)shoal_rect_groups(weight, rect);
     const uint64_t each = shoal_dtype_bytes(plain->scales->dtype) +
                           (plain->zeros ? shoal_dtype_bytes(plain->zeros->dtype) : 0);
-    return rows * ((uint64_t)(rect->k_end - rect->k_begin) + groups * each);
+    const uint64_t inputs = (uint64_t)(rect->k_end - rect->k_begin);
+    return rows * (inputs * shoal_dtype_bytes(plain->codes->dtype) + groups * each);
 }
 
 /* ---- codes ---- */
 
-/* The bytes are read where the codes go and shifted there; 8-bit codes cannot be out of range. */
+static int stored_code(const uint8_t *stored, shoal_dtype dtype, int64_t i)
+{
+    switch (dtype) {
+    case SHOAL_I8: return (int8_t)stored[i];
+    case SHOAL_U8: return stored[i];
+    default: return (int32_t)shoal_load_le32(stored + 4 * i);
+    }
+}
+
+/* From `stored` (which may be out->codes itself, where a code is a byte) to canonical codes. */
+static shoal_status shift_codes(const shoal_weight *weight, const shoal_plain_codes *plain,
+                                const shoal_rect *rect, const uint8_t *stored, shoal_canonical *out)
+{
+    const int low = -plain->shift, high = plain->top - plain->shift;
+    if (plain->codes->dtype == SHOAL_I8 && low == -128 && high == 127) {
+        for (int64_t i = 0; i < out->n * out->k; i++)
+            out->codes[i] = stored[i] ^ 0x80;
+        return SHOAL_OK;
+    }
+    for (int64_t i = 0; i < out->n * out->k; i++) {
+        const int code = stored_code(stored, plain->codes->dtype, i);
+        if (code < low || code > high)
+            return shoal_fail(SHOAL_ERR_DATA,
+                              "tensor %s: the code of row %lld, input %lld is %d; %d to %d are "
+                              "right",
+                              plain->codes->name,
+                              (long long)(weight->row_offset + rect->n_begin + i / out->k),
+                              (long long)(rect->k_begin + i % out->k), code, low, high);
+        out->codes[i] = (uint8_t)(code + plain->shift);
+    }
+    return SHOAL_OK;
+}
+
+/* Bytes are read where the codes go, wider codes aside. */
 static shoal_status read_codes(const shoal_manifest *manifest, const shoal_weight *weight,
                                const shoal_plain_codes *plain, const shoal_rect *rect,
                                shoal_canonical *out)
 {
-    const int64_t row = weight->row_offset + rect->n_begin;
-    const bool is_signed = plain->codes->dtype == SHOAL_I8;
-    SHOAL_TRY(shoal_checkpoint_read_matrix(manifest->checkpoint, plain->codes, row, out->n,
-                                           (uint64_t)rect->k_begin, (uint64_t)out->k, out->codes));
-    if (plain->top == 255 && plain->shift == 128) {
-        for (int64_t i = 0; i < out->n * out->k; i++)
-            out->codes[i] ^= 0x80;
-        return SHOAL_OK;
-    }
-    for (int64_t i = 0; i < out->n * out->k; i++) {
-        const int stored = is_signed ? (int8_t)out->codes[i] : out->codes[i];
-        const int code = stored + plain->shift;
-        if (code < 0 || code > plain->top)
-            return shoal_fail(SHOAL_ERR_DATA,
-                              "tensor %s: the code of row %lld, input %lld is %d; %d to %d are "
-                              "right",
-                              plain->codes->name, (long long)(row + i / out->k),
-                              (long long)(rect->k_begin + i % out->k), stored, -plain->shift,
-                              plain->top - plain->shift);
-        out->codes[i] = (uint8_t)code;
-    }
-    return SHOAL_OK;
+    const uint64_t size = shoal_dtype_bytes(plain->codes->dtype);
+    void *block = NULL;
+    if (size > 1)
+        SHOAL_TRY(
+            shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)(out->n * out->k), size, &block));
+    uint8_t *stored = block ? block : out->codes;
+    shoal_status st = shoal_checkpoint_read_matrix(
+        manifest->checkpoint, plain->codes, weight->row_offset + rect->n_begin, out->n,
+        (uint64_t)rect->k_begin * size, (uint64_t)out->k * size, stored);
+    if (st == SHOAL_OK)
+        st = shift_codes(weight, plain, rect, stored, out);
+    shoal_free(block);
+    return st;
 }
 
 /* ---- scales and zeros ---- */

@@ -1,6 +1,7 @@
-/* shard/plain_codes.h - integer weights that nobody packed: one code per byte, row by row.
+/* shard/plain_codes.h - integer weights that nobody packed: one code per element, row by row.
  *
- *     codes [n][k] I8 or U8   scales [n][groups] or, for one group, [n] or [n][1]   zeros likewise
+ *     codes [n][k] I8, U8 or I32   scales [n][groups] or, for one group, [n] or [n][1]   zeros
+ * likewise
  *
  * lmdeploy, torchao and others store int8 (and int4) this way under names of their own; a dialect
  * says which tensors they are and what a code means. Slices read exactly their rectangle. */
@@ -14,12 +15,13 @@ typedef struct {
     const shoal_tensor *zeros; /* NULL: none */
     int16_t shift;             /* canonical code = stored code + shift                         */
     int16_t top;               /* largest canonical code                                       */
+    int16_t middle;            /* canonical code that minimums count from                      */
     bool zeros_are_minimums;   /* zeros are floats that are added: w = (q - middle) * s + zero */
 } shoal_plain_codes;
 
 /* Check dtypes and shapes, and fill kind, dtype, group, zeros and bits of the weight. `group` is
- * k for one group per row. zero_const is the code of stored 0, or the middle of the codes where
- * zeros are minimums. */
+ * k for one group per row. zero_const is the code of stored 0, or `middle` where zeros are
+ * minimums. */
 SHOAL_MUST_USE shoal_status shoal_plain_describe(const shoal_module *module,
                                                  const shoal_plain_codes *plain, int64_t group,
                                                  shoal_weight *weight);

@@ -15,6 +15,7 @@ static const struct {
 } methods[] = {
     {"gptq", SHOAL_METHOD_GPTQ, shoal_quantization_parse_gptq},
     {"awq", SHOAL_METHOD_AWQ, shoal_quantization_parse_awq},
+    {"torchao", SHOAL_METHOD_TORCHAO, shoal_quantization_parse_torchao},
     {"smooth_quant", SHOAL_METHOD_SMOOTH_QUANT, shoal_quantization_parse_lmdeploy},
 };
 

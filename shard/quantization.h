@@ -9,13 +9,14 @@
 
 #include <stdbool.h>
 
-#include "proto/status.h"
+#include "shard/int4_packing.h"
 
 typedef enum {
     SHOAL_METHOD_NONE,
     SHOAL_METHOD_GPTQ,
     SHOAL_METHOD_AWQ,
-    SHOAL_METHOD_SMOOTH_QUANT
+    SHOAL_METHOD_SMOOTH_QUANT,
+    SHOAL_METHOD_TORCHAO,
 } shoal_method;
 
 /* How GPTQ stores zero points (v1 stores z - 1). */
@@ -41,6 +42,7 @@ typedef struct {
     bool act_order; /* K is walked in g_idx order: desc_act, grouped, not static groups */
     shoal_zeros_rule zeros;
     shoal_input_rule input_rule;
+    shoal_int4_order cpu_order; /* torchao: how a CPU packed int4; unknown unless the key says */
 } shoal_quantization;
 
 /* "none", "gptq", "awq", ... : the value of quant_method. */

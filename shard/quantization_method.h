@@ -17,6 +17,7 @@ typedef shoal_status shoal_quantization_parse_fn(const json_t *root, shoal_quant
 shoal_quantization_parse_fn shoal_quantization_parse_gptq;
 shoal_quantization_parse_fn shoal_quantization_parse_awq;
 shoal_quantization_parse_fn shoal_quantization_parse_lmdeploy;
+shoal_quantization_parse_fn shoal_quantization_parse_torchao;
 
 /* What parsers share. A key has up to two names (old and new; `other` may be NULL); null counts as
  * absent. Absent is an error for an integer; a boolean or string then keeps its default in *out.

@@ -31,6 +31,8 @@ GOLDEN = ["arch/llama-odd-h6kv2", "arch/llama-odd-kv1", "arch/mistral-sw16", "ar
           "arch/pico-bias-2shards", "quant/gptq-4b-g32-actorder", "quant/gptq-4b-channel",
           "quant/gptq-4b-g64-sym-v2-actorder-bias", "quant/gptq-8b-g128",
           "quant/lmdeploy-sq-bias", "quant/lmdeploy-migration",
+          "quant/torchao-int4-opaque-cpu-pickle", "quant/torchao09-int8dyn-pickle",
+          "quant/torchao-int4-tile4d-safetensors",
           "quant/awq-gemm-gptqmodel-bias", "gguf/pico-py-q5_1", "gguf/nano-q3_k_m",
           "gguf/nano-iq4_xs", "gguf/nano-q2_k", "gguf/tiny-q4_k_m"]
 

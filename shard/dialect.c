@@ -8,10 +8,15 @@
 #include "proto/bytes.h"
 
 static const shoal_dialect *const table[] = {
-    &shoal_dialect_dense,          &shoal_dialect_gptq,          &shoal_dialect_gptq_word,
-    &shoal_dialect_gptq_v2,        &shoal_dialect_marlin,        &shoal_dialect_awq,
-    &shoal_dialect_awq_gemv,       &shoal_dialect_awq_gemv_fast, &shoal_dialect_awq_marlin,
-    &shoal_dialect_pack_quantized, &shoal_dialect_int_quantized, &shoal_dialect_gguf,
+    &shoal_dialect_dense,         &shoal_dialect_gptq,
+    &shoal_dialect_gptq_word,     &shoal_dialect_gptq_v2,
+    &shoal_dialect_marlin,        &shoal_dialect_awq,
+    &shoal_dialect_awq_gemv,      &shoal_dialect_awq_gemv_fast,
+    &shoal_dialect_awq_marlin,    &shoal_dialect_pack_quantized,
+    &shoal_dialect_int_quantized, &shoal_dialect_lmdeploy,
+    &shoal_dialect_torchao,       &shoal_dialect_torchao_aqt,
+    &shoal_dialect_torchao_int4,  &shoal_dialect_torchao_int4_aqt,
+    &shoal_dialect_gguf,
 };
 
 void shoal_tensor_shape_text(const shoal_tensor *tensor, char *out, size_t room)
@@ -52,10 +57,26 @@ static void list_parts(const shoal_module *module, char *out, size_t room)
     }
 }
 
+/* The class of the module's weight, if it is a subclass. */
+static const shoal_tensor_subclass *subclass_of(const shoal_module *module)
+{
+    const size_t length = strlen(module->name);
+    for (size_t i = 0; i < shoal_checkpoint_count(module->checkpoint); i++) {
+        const shoal_tensor *t = shoal_checkpoint_at(module->checkpoint, i);
+        if (t->subclass && strncmp(t->name, module->name, length) == 0 && t->name[length] == '.')
+            return t->subclass;
+    }
+    return NULL;
+}
+
 static shoal_status nobody_claims(const shoal_module *module)
 {
     char parts[512];
     list_parts(module, parts, sizeof parts);
+    const shoal_tensor_subclass *subclass = subclass_of(module);
+    if (subclass)
+        return shoal_fail(SHOAL_ERR_DATA, "%s is a tensor of class %.100s, which is not read: %s",
+                          subclass->name, subclass->type, parts);
     if (parts[0] == '\0')
         return shoal_fail(SHOAL_ERR_DATA,
                           "%s: the model needs it and the checkpoint has no tensor of that name",
@@ -118,6 +139,23 @@ shoal_status shoal_dialect_expect_float(const shoal_tensor *tensor)
         return SHOAL_OK;
     return shoal_fail(SHOAL_ERR_DATA, "tensor %s has dtype %s; expected F32, F16 or BF16",
                       tensor->name, shoal_tensor_type_name(tensor));
+}
+
+shoal_status shoal_dialect_set_input_scale(const shoal_module *module, const shoal_tensor *tensor,
+                                           bool multiply, shoal_weight *weight)
+{
+    char shape[160];
+    const bool row = tensor->rank == 2 && tensor->shape[0] == 1 && tensor->shape[1] == module->k;
+    SHOAL_TRY(shoal_dialect_expect_float(tensor));
+    if (!row && (tensor->rank != 1 || tensor->shape[0] != module->k)) {
+        shoal_tensor_shape_text(tensor, shape, sizeof shape);
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "tensor %s has shape %s; [%lld] is right for a scale per input",
+                          tensor->name, shape, (long long)module->k);
+    }
+    weight->input_scale = tensor;
+    weight->input_multiply = multiply;
+    return SHOAL_OK;
 }
 
 int64_t shoal_rect_group_begin(const shoal_weight *weight, const shoal_rect *rect)

@@ -91,6 +91,11 @@ extern const shoal_dialect shoal_dialect_awq_gemv_fast;
 extern const shoal_dialect shoal_dialect_awq_marlin;
 extern const shoal_dialect shoal_dialect_pack_quantized;
 extern const shoal_dialect shoal_dialect_int_quantized;
+extern const shoal_dialect shoal_dialect_lmdeploy;
+extern const shoal_dialect shoal_dialect_torchao;
+extern const shoal_dialect shoal_dialect_torchao_aqt;
+extern const shoal_dialect shoal_dialect_torchao_int4;
+extern const shoal_dialect shoal_dialect_torchao_int4_aqt;
 extern const shoal_dialect shoal_dialect_gguf;
 
 /* What dialects share. */
@@ -111,6 +116,11 @@ SHOAL_MUST_USE shoal_status shoal_dialect_expect(const shoal_module *module, con
 SHOAL_MUST_USE shoal_status shoal_dialect_expect_dtype(const shoal_tensor *tensor,
                                                        shoal_dtype dtype);
 SHOAL_MUST_USE shoal_status shoal_dialect_expect_float(const shoal_tensor *tensor);
+
+/* The input of the weight is divided by this vector ([k] or [1][k]) or multiplied with it. */
+SHOAL_MUST_USE shoal_status shoal_dialect_set_input_scale(const shoal_module *module,
+                                                          const shoal_tensor *tensor, bool multiply,
+                                                          shoal_weight *weight);
 
 /* "[16, 128]" into `out`. */
 void shoal_tensor_shape_text(const shoal_tensor *tensor, char *out, size_t room);

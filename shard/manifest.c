@@ -231,6 +231,11 @@ static shoal_status add_linear(builder *b, int layer, int expert, shoal_role rol
     SHOAL_TRY(shoal_dialect_find(&module, &dialect));
     SHOAL_TRY(describe(b, &module, dialect, &weight));
     SHOAL_TRY(add_bias(b, &module, &weight));
+    if (weight.input_scale && (expert != 0 || role >= SHOAL_ROLE_LAYER_LINEARS))
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "tensor %s: a scale of the inputs of experts, a router or lm_head is not "
+                          "read",
+                          weight.input_scale->name);
     b->integer_linears += weight.kind != SHOAL_WEIGHT_FLOAT;
     quantize_at_load(b, &module, &weight);
     *to = weight;

@@ -77,6 +77,9 @@ typedef struct {
     int16_t zero_const;
     bool act_order; /* K is walked in the order sorted by g_idx                             */
     bool per_token; /* W8A8: one activation scale per row (q,k,v,gate,up) or unit (o,down)  */
+    const shoal_tensor *input_scale; /* [k]: the input is divided by it first; NULL: none   */
+    bool input_multiply;             /* ... multiplied                                      */
+    int variant;                     /* which of the dialect's forms: its own number        */
     bool quantized_at_load;
     int bits;         /* 4, 8, or 16/32 for floats: as the file has it                    */
     int source_group; /* as the file says (-1 per channel); 0 for floats                  */
@@ -195,6 +198,9 @@ SHOAL_MUST_USE shoal_status shoal_vector_read(const shoal_manifest *manifest,
                                               int64_t end, const int32_t *columns, float *out);
 uint64_t shoal_vector_read_bytes(const shoal_tensor *tensor, int64_t begin, int64_t end,
                                  const int32_t *columns);
+
+/* Bytes that the input scale of a rectangle takes from the checkpoint; 0 where there is none. */
+uint64_t shoal_weight_input_scale_bytes(const shoal_weight *weight, const shoal_rect *rect);
 
 /* The same of the bias of a rectangle's columns, whose rows may not follow each other; 0 where
  * there is none. */

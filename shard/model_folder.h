@@ -25,8 +25,12 @@ bool shoal_folder_has(const char *folder, const char *name);
  * of which it is the first. *file is NULL where it is not; else freed with shoal_free. */
 SHOAL_MUST_USE shoal_status shoal_folder_gguf(const char *path, char **file);
 
-/* The index, else model.safetensors, else the only *.safetensors file, else a GGUF file. `path` may
- * also be a *.safetensors or a GGUF file itself. *file is freed with shoal_free. */
+/* Does a file of this name hold what torch.save writes (.bin, .pt, .pth)? */
+bool shoal_folder_is_torch(const char *name);
+
+/* The index, else model.safetensors, else the only *.safetensors file; where there is none, a GGUF
+ * file, else the same of PyTorch files: pytorch_model.bin.index.json, pytorch_model.bin, the only
+ * one. `path` may also be such a file itself. *file is freed with shoal_free. */
 SHOAL_MUST_USE shoal_status shoal_folder_weights(const char *path, shoal_weights_kind *kind,
                                                  char **file);
 

@@ -17,6 +17,8 @@ static const struct {
     {"gptq", SHOAL_METHOD_GPTQ, shoal_quantization_parse_gptq},
     {"awq", SHOAL_METHOD_AWQ, shoal_quantization_parse_awq},
     {"compressed-tensors", SHOAL_METHOD_COMPRESSED, shoal_quantization_parse_compressed},
+    {"torchao", SHOAL_METHOD_TORCHAO, shoal_quantization_parse_torchao},
+    {"smooth_quant", SHOAL_METHOD_SMOOTH_QUANT, shoal_quantization_parse_lmdeploy},
 };
 
 #define METHODS (sizeof methods / sizeof methods[0])

@@ -10,13 +10,15 @@
 
 #include <stdbool.h>
 
-#include "proto/status.h"
+#include "shard/int4_packing.h"
 
 typedef enum {
     SHOAL_METHOD_NONE,
     SHOAL_METHOD_GPTQ,
     SHOAL_METHOD_AWQ,
     SHOAL_METHOD_COMPRESSED, /* compressed-tensors */
+    SHOAL_METHOD_SMOOTH_QUANT,
+    SHOAL_METHOD_TORCHAO,
 } shoal_method;
 
 /* How GPTQ stores zero points (v1 stores z - 1). */
@@ -36,6 +38,13 @@ typedef enum {
     SHOAL_LAYOUT_BYTES,  /* compressed-tensors: a byte per code */
 } shoal_stored_layout;
 
+/* What a scale per input (lmdeploy's migration_scale) does to the input of a linear. */
+typedef enum {
+    SHOAL_INPUT_DIVIDE,   /* x / scale: the weights hold it, the norm before does not       */
+    SHOAL_INPUT_MULTIPLY, /* x * scale: it is the inverse                                   */
+    SHOAL_INPUT_IGNORE,   /* nothing: it is in weights and norm and stored to be looked at  */
+} shoal_input_rule;
+
 typedef struct {
     shoal_method method;
     int bits;       /* 2, 3, 4, 8                                                       */
@@ -47,9 +56,11 @@ typedef struct {
     shoal_stored_layout layout;
     bool per_token; /* activations take one int8 scale per token, found while running   */
     bool left_out;  /* the config leaves this module dense; the method is NONE           */
+    shoal_input_rule input_rule;
+    shoal_int4_order cpu_order; /* torchao: how a CPU packed int4; unknown unless the key says */
 } shoal_quantization;
 
-/* "none", or the config's word: "gptq", "awq", "compressed-tensors". */
+/* "none", or the config's word: "gptq", "awq", "compressed-tensors", ... */
 const char *shoal_method_name(shoal_method method);
 
 /* A whole config: rules for modules by name, and what holds for all others. */

@@ -54,6 +54,8 @@ static inline shoal_quantization shoal_quantization_dense(void)
 {
     return (shoal_quantization){.method = SHOAL_METHOD_NONE, .left_out = true};
 }
+shoal_quantization_parse_fn shoal_quantization_parse_lmdeploy;
+shoal_quantization_parse_fn shoal_quantization_parse_torchao;
 
 /* What parsers share. A key has up to two names (old and new; `other` may be NULL); null counts as
  * absent. Absent is an error for an integer; a boolean or string then keeps its default in *out.

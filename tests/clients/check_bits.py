@@ -34,6 +34,9 @@ GOLDEN = ["arch/llama-odd-h6kv2", "arch/llama-odd-kv1", "arch/mistral-sw16", "ar
           "quant/awq-gemvfast-g128-autoawq", "quant/marlin-autogptq-channel",
           "quant/marlin-autogptq-g128-bias", "quant/ct-w4a16-asym-g64-bias",
           "quant/ct-w8a16-channel", "quant/ct-w8a8-int-asym", "quant/ct-w8a8-int-bias",
+          "quant/lmdeploy-sq-bias", "quant/lmdeploy-migration",
+          "quant/torchao-int4-opaque-cpu-pickle", "quant/torchao09-int8dyn-pickle",
+          "quant/torchao-int4-tile4d-safetensors",
           "gguf/pico-py-q5_1", "gguf/nano-q3_k_m", "gguf/nano-iq4_xs", "gguf/nano-q2_k",
           "gguf/tiny-q4_k_m"]
 

@@ -5,10 +5,12 @@
 
 Made from tests/data, cut down so that a run takes microseconds.
 """
+import io
 import json
 import os
 import struct
 import sys
+import zipfile
 
 TINY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "tiny-llama")
 INT4 = TINY + "-gptq-int4"
@@ -111,6 +113,42 @@ def safetensors_seeds():
     text = compact(header)
     text += b" " * (-len(text) % 8)
     yield struct.pack("<Q", len(text)) + text + bytes(24)
+
+
+def torch_tensor(key, elements, storage, shape, strides):
+    """The opcodes that rebuild one tensor."""
+    text = lambda t: b"X" + struct.pack("<I", len(t)) + t
+    numbers = lambda values: b"(" + b"".join(b"K" + bytes([v]) for v in values) + b"t"
+    return (b"ctorch._utils\n_rebuild_tensor_v2\n((" + text(b"storage") + b"ctorch\n" + storage +
+            b"\n" + text(key) + text(b"cpu") + b"K" + bytes([elements]) + b"tQK\x00" +
+            numbers(shape) + numbers(strides) + b"\x89ccollections\nOrderedDict\n)RtR")
+
+
+def torch_pickles():
+    text = lambda t: b"X" + struct.pack("<I", len(t)) + t
+    plain = torch_tensor(b"0", 24, b"FloatStorage", [4, 6], [6, 1])
+    turned = torch_tensor(b"0", 24, b"FloatStorage", [6, 4], [1, 6])
+    codes = torch_tensor(b"1", 24, b"CharStorage", [4, 6], [6, 1])
+    kind = b"ctorchao.dtypes.uintx.plain_layout\nPlainAQTTensorImpl\n"
+    whole = (b"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_wrapper_subclass\n" +
+             kind + b"(" + kind + b"ctorch\nint8\nK\x04K\x06\x86t}(" + text(b"int_data") + codes +
+             text(b"zero_point") + b"N" + text(b"block_size") + b"](K\x01K\x06eutR")
+    yield (b"\x80\x02ccollections\nOrderedDict\n)Rq\x00(" + text(b"a.weight") + plain +
+           text(b"b.weight") + turned + b"u}" + text(b"_metadata") + b"Nsb.")
+    yield b"\x80\x02}(" + text(b"q.weight") + whole + b"u."
+    yield b"\x80\x02}" + text(b"p") + b"ctorch._utils\n_rebuild_parameter\n(" + plain + b"\x88NtRs."
+
+
+def torch_file_seeds():
+    for pickle in torch_pickles():
+        yield b"\x01" + pickle
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as z:
+            z.writestr("archive/data.pkl", pickle)
+            z.writestr("archive/byteorder", "little")
+            z.writestr("archive/data/0", bytes(96))
+            z.writestr("archive/data/1", bytes(24))
+        yield b"\x00" + archive.getvalue()
 
 
 def http_seeds():
@@ -258,6 +296,7 @@ SEEDS = {
     "fuzz_template": template_seeds,
     "fuzz_tool_calls": tool_calls_seeds,
     "fuzz_tokenizer": tokenizer_seeds,
+    "fuzz_torch_file": torch_file_seeds,
     "fuzz_vocabulary": vocabulary_seeds,
 }
 

@@ -7,7 +7,8 @@
  * inputs r, r+8, r+1, r+9 (r = 2(t % 4)) of columns c and c+8 (c = 16j + t/4), in the order
  * (r, c) (r+8, c) (r, c+8) (r+8, c+8) (r+1, c) (r+9, c) (r+1, c+8) (r+9, c+8), lowest nibble first.
  * Scales are permuted within 64 columns, or, where all of k is one group, within 32. The zero is 8
- * everywhere. A bias lies in natural order. */
+ * everywhere. A bias lies in natural order. A workspace, which some writers leave in the file, is
+ * not read. */
 #include <string.h>
 
 #include "proto/bytes.h"
@@ -175,7 +176,7 @@ static shoal_status read_marlin(const shoal_manifest *manifest, const shoal_weig
 
 #define MARLIN_ROW(row_name, row_codes, row_scales, row_claims)                                    \
     {                                                                                              \
-        .name = row_name, .parts = {row_codes, row_scales}, .claims = row_claims,                  \
+        .name = row_name, .parts = {row_codes, row_scales, "workspace"}, .claims = row_claims,     \
         .describe = describe, .read_bytes = read_bytes, .read = read_marlin                        \
     }
 

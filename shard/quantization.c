@@ -15,6 +15,7 @@ static const struct {
     shoal_quantization_parse_fn *parse;
 } methods[] = {
     {"gptq", SHOAL_METHOD_GPTQ, shoal_quantization_parse_gptq},
+    {"marlin", SHOAL_METHOD_GPTQ, shoal_quantization_parse_marlin},
     {"awq", SHOAL_METHOD_AWQ, shoal_quantization_parse_awq},
     {"compressed-tensors", SHOAL_METHOD_COMPRESSED, shoal_quantization_parse_compressed},
     {"torchao", SHOAL_METHOD_TORCHAO, shoal_quantization_parse_torchao},

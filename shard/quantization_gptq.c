@@ -112,3 +112,16 @@ shoal_status shoal_quantization_parse_gptq(const json_t *root, shoal_quantizatio
     SHOAL_TRY(conclude(root, strcmp(format, "gptq_v2") == 0, q));
     return shoal_quantization_add_dynamic(root, out, override);
 }
+
+/* quant_method "marlin", of Marlin's own converter: bits may be missing, all else is fixed. */
+shoal_status shoal_quantization_parse_marlin(const json_t *root, shoal_quantization_config *out)
+{
+    shoal_quantization *q = &out->general;
+    q->bits = 4;
+    q->symmetric = true;
+    q->layout = SHOAL_LAYOUT_MARLIN;
+    if (json_object_get(root, "bits"))
+        SHOAL_TRY(shoal_quantization_int(root, "bits", NULL, &q->bits));
+    SHOAL_TRY(shoal_quantization_group(root, &q->group));
+    return conclude(root, false, q);
+}

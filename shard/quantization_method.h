@@ -41,6 +41,7 @@ typedef shoal_status shoal_quantization_parse_fn(const json_t *root,
                                                  shoal_quantization_config *out);
 
 shoal_quantization_parse_fn shoal_quantization_parse_gptq;
+shoal_quantization_parse_fn shoal_quantization_parse_marlin;
 shoal_quantization_parse_fn shoal_quantization_parse_awq;
 shoal_quantization_parse_fn shoal_quantization_parse_compressed;
 

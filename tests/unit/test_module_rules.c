@@ -14,7 +14,7 @@
 #include "shard/manifest.h"
 #include "tests/unit/checkpoint_maker.h"
 
-enum { HIDDEN = 64, FFN = 128, VOCAB = 96, LAYERS = 2, ROLES = 7 };
+enum { HIDDEN = 128, FFN = 128, VOCAB = 96, LAYERS = 2, ROLES = 7 };
 
 static const struct {
     const char *name;
@@ -31,7 +31,7 @@ static const struct {
 };
 
 /* How one module is stored. */
-typedef enum { DENSE, GPTQ, AWQ, PACKED, BYTES } form;
+typedef enum { DENSE, GPTQ, MARLIN, AWQ, PACKED, BYTES } form;
 
 typedef struct {
     form form;
@@ -71,6 +71,11 @@ static void add_module(maker *m, const char *module, const stored *s, int n, int
         add_words(m, module, "qweight", k * s->bits / 32, n);
         add_words(m, module, "qzeros", groups, n * s->bits / 32);
         add_floats(m, module, "scales", groups, n);
+        return;
+    case MARLIN:
+        add_words(m, module, "B", k / 16, 2 * n);
+        add_words(m, module, "workspace", n / 128 * 16, 0);
+        add_floats(m, module, "s", groups, n);
         return;
     case AWQ:
         add_words(m, module, "qweight", k, n / 8);
@@ -118,7 +123,7 @@ static void make_model(maker *m, const layout *l)
 }
 
 #define CONFIG                                                                                     \
-    "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\",\"hidden_size\":64,"       \
+    "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\",\"hidden_size\":128,"      \
     "\"num_attention_heads\":4,\"num_key_value_heads\":2,\"intermediate_size\":128,"               \
     "\"vocab_size\":96,\"num_hidden_layers\":2,\"max_position_embeddings\":256,"                   \
     "\"rms_norm_eps\":1e-5,\"hidden_act\":\"silu\",\"rope_theta\":10000.0,"                        \
@@ -163,8 +168,8 @@ static void unload(maker *m, bool legacy, loaded *l)
 
 static void check_weight(const loaded *l, int layer, shoal_role role, const stored *want)
 {
-    static const char *const names[] = {"dense", "gptq_v2", "awq-gemm", "pack-quantized",
-                                        "int-quantized"};
+    static const char *const names[] = {"dense",    "gptq_v2",        "marlin",
+                                        "awq-gemm", "pack-quantized", "int-quantized"};
     const shoal_weight *w = shoal_manifest_weight(l->manifest, layer, role);
     const int64_t group = want->group < 0 || want->form == DENSE ? w->k : want->group;
     if (strcmp(w->dialect->name, names[want->form]) != 0 || w->group != group ||
@@ -243,6 +248,31 @@ static void gptq_plain(void **state)
     check_model(GPTQ_CONFIG "}", false, &l);
 }
 
+/* A bias is there when its tensor is: zero or not, of one linear or another. */
+static void marlin_with_biases(void **state)
+{
+    static const char text[] = "{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":64,"
+                               "\"sym\":true,\"desc_act\":false,\"is_marlin_format\":true}";
+    const stored dense = {DENSE, 16, 0};
+    const layout l = {{MARLIN, 4, 64}, 5, {{MARLIN, 4, 64}, dense}, dense};
+    maker m = {.seed = 5};
+    loaded opened;
+    (void)state;
+    check_model(text, false, &l);
+    make_model(&m, &l);
+    maker_add_random(&m, "model.layers.0.self_attn.q_proj.bias", SHOAL_F16, HIDDEN, 0);
+    maker_add(&m, "model.layers.1.mlp.down_proj.bias", SHOAL_F16, HIDDEN, 0);
+    if (load(&m, text, false, &opened) != SHOAL_OK)
+        fail_msg("%s", shoal_error_text());
+    for (int layer = 0; layer < LAYERS; layer++)
+        for (int i = 0; i < ROLES; i++) {
+            const shoal_weight *w = shoal_manifest_weight(opened.manifest, layer, linears[i].role);
+            const bool has_bias = (layer == 0 && i == 0) || (layer == 1 && i == ROLES - 1);
+            assert_int_equal(w->bias != NULL, has_bias);
+        }
+    unload(&m, false, &opened);
+}
+
 static void awq_not_converted(void **state)
 {
     static const char text[] = "{\"quant_method\":\"awq\",\"bits\":4,\"group_size\":32,"
@@ -283,9 +313,8 @@ static void compressed_groups(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gptq_dynamic),
-        cmocka_unit_test(gptq_plain),
-        cmocka_unit_test(awq_not_converted),
+        cmocka_unit_test(gptq_dynamic),       cmocka_unit_test(gptq_plain),
+        cmocka_unit_test(marlin_with_biases), cmocka_unit_test(awq_not_converted),
         cmocka_unit_test(compressed_groups),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,6 +53,7 @@ typedef struct {
 
     /* What the config is asked. */
     const char *activation_key; /* NULL: hidden_act                                 */
+    bool gelu_is_by_tanh;       /* where configs say gelu, they mean gelu_pytorch_tanh */
     bool soft_caps;             /* attn_logit_softcapping, final_logit_softcapping  */
     bool mlp_bias;
     shoal_window_rule windows;

@@ -329,6 +329,30 @@ static void biases(void **state)
     }
 }
 
+/* Gemma's first configs say gelu where gelu by tanh is meant; nobody else's do. */
+static void activations(void **state)
+{
+    static const struct {
+        const char *family, *changes;
+        shoal_activation activation;
+    } cases[] = {
+        {"llama", "{}", SHOAL_ACTIVATION_SILU},
+        {"llama", "{\"hidden_act\": \"gelu\"}", SHOAL_ACTIVATION_GELU},
+        {"llama", "{\"hidden_act\": \"gelu_new\"}", SHOAL_ACTIVATION_GELU_TANH},
+        {"gemma", "{}", SHOAL_ACTIVATION_GELU_TANH},
+        {"gemma", "{\"hidden_act\": \"gelu\"}", SHOAL_ACTIVATION_GELU_TANH},
+        {"gemma", "{\"hidden_act\": \"silu\"}", SHOAL_ACTIVATION_SILU},
+        {"gemma2", "{\"hidden_act\": \"silu\"}", SHOAL_ACTIVATION_GELU_TANH},
+        {"gemma2", "{\"hidden_activation\": \"gelu\"}", SHOAL_ACTIVATION_GELU},
+    };
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        shoal_model *m = must_parse(cases[i].family, cases[i].changes);
+        assert_int_equal(m->layers[0].activation, cases[i].activation);
+        shoal_model_close(m);
+    }
+}
+
 static void heads_and_ties(void **state)
 {
     static const struct {
@@ -679,19 +703,13 @@ static void layers_of_experts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_configs),
-        cmocka_unit_test(golden_details),
-        cmocka_unit_test(versions_agree),
-        cmocka_unit_test(windows),
-        cmocka_unit_test(biases),
-        cmocka_unit_test(heads_and_ties),
-        cmocka_unit_test(nested_text_config),
-        cmocka_unit_test(ends_of_text),
-        cmocka_unit_test(dtypes),
-        cmocka_unit_test(refused_configs),
-        cmocka_unit_test(caps_are_inclusive),
-        cmocka_unit_test(bad_json),
-        cmocka_unit_test(layers_of_experts),
+        cmocka_unit_test(golden_configs),  cmocka_unit_test(golden_details),
+        cmocka_unit_test(versions_agree),  cmocka_unit_test(windows),
+        cmocka_unit_test(biases),          cmocka_unit_test(activations),
+        cmocka_unit_test(heads_and_ties),  cmocka_unit_test(nested_text_config),
+        cmocka_unit_test(ends_of_text),    cmocka_unit_test(dtypes),
+        cmocka_unit_test(refused_configs), cmocka_unit_test(caps_are_inclusive),
+        cmocka_unit_test(bad_json),        cmocka_unit_test(layers_of_experts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,5 @@
 #include "coordinator/text/sentencepiece.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -118,20 +117,16 @@ static shoal_status read_pieces(const model_message *m, shoal_tokenizer *t, int3
 
 /* ---- the model ---- */
 
-/* Scores by id. A user-defined piece of a unigram model has one above what its parts can reach,
- * computed as the reference library does: it takes the highest score of a model, which is never
- * below the smallest positive float, for each byte. */
+/* Scores by id. A user-defined piece of a unigram model has one above what its parts reach in an
+ * honest model, where scores are logarithms: a tenth for each byte but the first, as in the
+ * reference library. */
 static void fill_scores(const model_message *m, bool unigram, double *scores)
 {
-    float highest = FLT_MIN;
-    for (size_t id = 0; id < m->n_pieces; id++)
-        if (m->pieces[id]->type == SHOAL__SENTENCEPIECE__PIECE__TYPE__NORMAL)
-            highest = fmaxf(highest, m->pieces[id]->score);
     for (size_t id = 0; id < m->n_pieces; id++) {
         const piece_message *piece = m->pieces[id];
         scores[id] = piece->score;
         if (unigram && piece->type == SHOAL__SENTENCEPIECE__PIECE__TYPE__USER_DEFINED)
-            scores[id] = (double)((float)piece->piece.len * highest) - 0.1;
+            scores[id] = (double)(float)(0.1 * ((double)piece->piece.len - 1));
     }
 }
 

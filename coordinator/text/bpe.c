@@ -320,7 +320,7 @@ static void fill_tables(shoal_bpe *bpe)
     for (unsigned b = 0; b < 256; b++) {
         char text[8];
         snprintf(text, sizeof text, "<0x%02X>", b);
-        bpe->byte_token[b] = shoal_vocab_find(vocab, text, 6, SHOAL_TOKEN_MODEL);
+        bpe->byte_token[b] = shoal_vocab_find(vocab, text, 6, SHOAL_TOKEN_MODEL | SHOAL_TOKEN_BYTE);
     }
 }
 

@@ -42,10 +42,23 @@ uint64_t shoal_act_bytes(const shoal_linear *like, int64_t rows_max)
     return b.values + b.scales + b.sums;
 }
 
-static shoal_status take(shoal_arena *arena, uint64_t bytes, void **out)
+void shoal_act_place(const shoal_linear *like, const int32_t *perm, int64_t rows_max, void *memory,
+                     shoal_act *out)
 {
-    *out = NULL;
-    return bytes ? shoal_arena_alloc(arena, bytes, out) : SHOAL_OK;
+    const act_bytes b = measure(like, rows_max);
+    const shoal_act_form form = like->spec.act;
+    uint8_t *values = b.values ? memory : NULL;
+    *out = (shoal_act){
+        .like = like,
+        .perm = perm,
+        .rows_max = rows_max,
+        .ld = leading(like),
+        .f32 = form == SHOAL_ACT_F32 ? (float *)(void *)values : NULL,
+        .q = form == SHOAL_ACT_INT8 ? (int8_t *)values : NULL,
+        .bf16 = form == SHOAL_ACT_BF16 ? (uint16_t *)(void *)values : NULL,
+        .scales = b.scales ? (float *)(void *)(values + b.values) : NULL,
+        .sums = b.sums ? (int32_t *)(void *)(values + b.values + b.scales) : NULL,
+    };
 }
 
 shoal_status shoal_act_create(const shoal_linear *like, const int32_t *perm, int64_t rows_max,
@@ -54,24 +67,28 @@ shoal_status shoal_act_create(const shoal_linear *like, const int32_t *perm, int
     if (rows_max < 0 || rows_max > INT32_MAX)
         return shoal_fail(SHOAL_ERR_USAGE, "an act of %lld rows; the limit is %d",
                           (long long)rows_max, INT32_MAX);
-    const act_bytes b = measure(like, rows_max);
-    void *values, *scales, *sums;
-    SHOAL_TRY(take(arena, b.values, &values));
-    SHOAL_TRY(take(arena, b.scales, &scales));
-    SHOAL_TRY(take(arena, b.sums, &sums));
-    const shoal_act_form form = like->spec.act;
-    *out = (shoal_act){
-        .like = like,
-        .perm = perm,
-        .rows_max = rows_max,
-        .ld = leading(like),
-        .f32 = form == SHOAL_ACT_F32 ? values : NULL,
-        .q = form == SHOAL_ACT_INT8 ? values : NULL,
-        .bf16 = form == SHOAL_ACT_BF16 ? values : NULL,
-        .scales = scales,
-        .sums = sums,
-    };
+    const uint64_t bytes = shoal_act_bytes(like, rows_max);
+    void *memory = NULL;
+    if (bytes)
+        SHOAL_TRY(shoal_arena_alloc(arena, bytes, &memory));
+    shoal_act_place(like, perm, rows_max, memory, out);
     return SHOAL_OK;
+}
+
+shoal_act shoal_act_from(const shoal_act *act, int64_t row)
+{
+    shoal_act a = *act;
+    a.rows_max -= row;
+    if (a.f32)
+        a.f32 += row * a.ld;
+    if (a.bf16)
+        a.bf16 += row * a.ld;
+    if (a.q) {
+        a.q += row * a.ld;
+        a.scales += row * a.like->size.act_groups;
+        a.sums += row * a.like->size.segments;
+    }
+    return a;
 }
 
 bool shoal_act_shared(const shoal_linear *a, const shoal_linear *b)

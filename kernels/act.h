@@ -32,6 +32,13 @@ uint64_t shoal_act_bytes(const shoal_linear *like, int64_t rows_max);
 SHOAL_MUST_USE shoal_status shoal_act_create(const shoal_linear *like, const int32_t *perm,
                                              int64_t rows_max, shoal_arena *arena, shoal_act *out);
 
+/* The same in memory of the caller: shoal_act_bytes of it, 64-byte aligned. */
+void shoal_act_place(const shoal_linear *like, const int32_t *perm, int64_t rows_max, void *memory,
+                     shoal_act *out);
+
+/* The act as its rows from `row` on see it. */
+shoal_act shoal_act_from(const shoal_act *act, int64_t row);
+
 /* Can one act feed both linears (same form, k, k_begin, groups and unit, hence the same segments)?
  * Looks at the specs alone. */
 bool shoal_act_shared(const shoal_linear *a, const shoal_linear *b);

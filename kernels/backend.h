@@ -11,6 +11,8 @@
  *   attention  q/k norm, rope, append to the pages, attention → acts of o     (rule 5)
  *   cut        unit sums of o or down → this rank's reduce slot               (rule 4)
  *   gated      activation(gate)·up → acts of down
+ *   route      scores of experts → which of them a row goes through, and its weights (rule 4)
+ *   experts    rows → their experts' gate, up and weighted units of down → the slot  (rule 4)
  *   quantize   rows gathered from several ranks → acts (act-order o)
  *
  * Row errors: an operation that meets a value no cache or quantizer can hold adds 1 to
@@ -128,9 +130,42 @@ typedef struct {
     const shoal_act *gate_act, *up_act;
     int64_t rows;
     shoal_gate kind;
-    shoal_act *act; /* input of down, in natural order */
-    int64_t *pending;
+    shoal_act *act;         /* input of down, in natural order */
+    const int32_t *rows_of; /* [rows]: the row of the step that each is; NULL: the same */
+    int64_t *pending;       /* [rows of the step] */
 } shoal_gated_args;
+
+typedef struct {
+    const float *scores; /* [rows][experts] */
+    const float *shared; /* [rows]: score of the shared expert; NULL: there is none */
+    int64_t rows, experts, chosen;
+    bool renormalize;
+    int32_t *index;       /* [rows][chosen]: the experts of a row, ascending */
+    float *weight;        /* [rows][chosen] */
+    float *shared_weight; /* [rows] */
+    int64_t *pending;     /* [rows] */
+} shoal_route_args;
+
+/* One expert and the rows that go through it. The acts are of `rows` rows; the inputs of gate and
+ * up may be one act (the same memory). */
+typedef struct {
+    const shoal_linear *gate, *up, *down;
+    shoal_act gate_act, up_act, act;
+    int64_t rows;
+    const int32_t *rows_of; /* [rows]: of the step */
+    const float *weight;    /* [rows] */
+} shoal_expert_job;
+
+typedef struct {
+    const float *x; /* [rows][ld]: inputs of the experts */
+    int64_t ld;
+    int64_t rows, n;
+    shoal_expert_job *jobs; /* of this rank; any number */
+    int job_count;
+    shoal_gate kind;
+    int64_t *slot;    /* [rows][n + 1], as in shoal_cut_args */
+    int64_t *pending; /* [rows] */
+} shoal_experts_args;
 
 typedef struct {
     const float *const *sources; /* source_count arrays [rows][widths[i]], side by side          */
@@ -163,6 +198,8 @@ typedef struct {
     shoal_status (*cut)(shoal_backend *, const shoal_cut_args *);
     shoal_status (*gated)(shoal_backend *, const shoal_gated_args *);
     shoal_status (*quantize)(shoal_backend *, const shoal_quantize_args *);
+    shoal_status (*route)(shoal_backend *, const shoal_route_args *);
+    shoal_status (*experts)(shoal_backend *, const shoal_experts_args *);
     void (*close)(shoal_backend *);
 } shoal_backend_ops;
 

@@ -2,9 +2,11 @@
 
 #include <string.h>
 
+#include "kernels/experts_run.h"
 #include "kernels/linear_row.h"
 #include "kernels/linear_run.h"
 #include "kernels/mathf.h"
+#include "kernels/route.h"
 #include "proto/arena.h"
 #include "proto/bytes.h"
 
@@ -237,7 +239,73 @@ static shoal_status gated(shoal_backend *backend, const shoal_gated_args *args)
 {
     shoal_backend_cpu *cpu = self(backend);
     SHOAL_TRY(shoal_backend_cpu_scratch(cpu, shoal_linear_gated_scratch(args->act)));
-    shoal_linear_gated(cpu->pool, args, cpu->ops, cpu->base.cap, cpu->scratch, cpu->scratch_each);
+    shoal_linear_gated(cpu->pool, args, 1, cpu->ops, cpu->base.cap, cpu->scratch,
+                       cpu->scratch_each);
+    return SHOAL_OK;
+}
+
+/* ---- experts -------------------------------------------------------------------------------- */
+
+static void route_task(void *context, int thread, int threads)
+{
+    const region *r = context;
+    const shoal_route_args *a = r->args;
+    float *scratch = r->cpu->scratch + thread * r->cpu->scratch_each;
+    int64_t begin, end;
+    shoal_share(a->rows, thread, threads, &begin, &end);
+    for (int64_t row = begin; row < end; row++) {
+        a->pending[row] += shoal_route_row(r->cpu->ops, a->scores + row * a->experts, a->experts,
+                                           a->chosen, a->renormalize, a->index + row * a->chosen,
+                                           a->weight + row * a->chosen, scratch);
+        if (a->shared)
+            a->shared_weight[row] = shoal_route_shared(a->shared[row]);
+    }
+}
+
+static shoal_status route(shoal_backend *backend, const shoal_route_args *args)
+{
+    shoal_backend_cpu *cpu = self(backend);
+    SHOAL_TRY(shoal_backend_cpu_scratch(cpu, args->experts));
+    run(cpu, route_task, args, args->rows);
+    return SHOAL_OK;
+}
+
+/* Gate and up of some jobs, as many at a time as one parallel region takes. */
+static shoal_status gate_jobs(shoal_backend_cpu *cpu, const shoal_experts_args *a)
+{
+    shoal_gated_args gated[SHOAL_GATED_JOBS_MAX];
+    int64_t scratch = 0;
+    for (int j = 0; j < a->job_count; j++)
+        scratch = shoal_max_i64(scratch, shoal_linear_gated_scratch(&a->jobs[j].act));
+    SHOAL_TRY(shoal_backend_cpu_scratch(cpu, scratch));
+    for (int first = 0, count; first < a->job_count; first += count) {
+        count = (int)shoal_min_i64(SHOAL_GATED_JOBS_MAX, a->job_count - first);
+        for (int i = 0; i < count; i++) {
+            shoal_expert_job *job = &a->jobs[first + i];
+            gated[i] = (shoal_gated_args){
+                .gate = job->gate,
+                .up = job->up,
+                .gate_act = &job->gate_act,
+                .up_act = &job->up_act,
+                .rows = job->rows,
+                .kind = a->kind,
+                .act = &job->act,
+                .rows_of = job->rows_of,
+                .pending = a->pending,
+            };
+        }
+        shoal_linear_gated(cpu->pool, gated, count, cpu->ops, cpu->base.cap, cpu->scratch,
+                           cpu->scratch_each);
+    }
+    return SHOAL_OK;
+}
+
+static shoal_status experts(shoal_backend *backend, const shoal_experts_args *args)
+{
+    shoal_backend_cpu *cpu = self(backend);
+    shoal_experts_quantize(cpu->pool, args, cpu->base.cap);
+    SHOAL_TRY(gate_jobs(cpu, args));
+    shoal_experts_cut(cpu->pool, args);
     return SHOAL_OK;
 }
 
@@ -296,6 +364,8 @@ static const shoal_backend_ops operations = {
     .cut = cut,
     .gated = gated,
     .quantize = quantize,
+    .route = route,
+    .experts = experts,
     .close = close_cpu,
 };
 

@@ -200,6 +200,37 @@ static shoal_status quantize(shoal_backend *backend, const shoal_quantize_args *
     return SHOAL_OK;
 }
 
+static shoal_status route(shoal_backend *backend, const shoal_route_args *a)
+{
+    shoal_timed_line call = {.op = "route"};
+    const double begin = shoal_seconds_now();
+    SHOAL_TRY(self(backend)->inner->ops->route(self(backend)->inner, a));
+    call.seconds = shoal_seconds_now() - begin;
+    call.bytes = (double)(a->rows * (a->experts + 2 * a->chosen)) * 4;
+    book(backend, &call);
+    return SHOAL_OK;
+}
+
+/* A line per shape would be one per number of experts that rows happen to choose. */
+static shoal_status experts(shoal_backend *backend, const shoal_experts_args *a)
+{
+    shoal_timed_line call = {.op = "experts"}, part = {0};
+    const double begin = shoal_seconds_now();
+    SHOAL_TRY(self(backend)->inner->ops->experts(self(backend)->inner, a));
+    call.seconds = shoal_seconds_now() - begin;
+    for (int j = 0; j < a->job_count; j++) {
+        const shoal_expert_job *job = &a->jobs[j];
+        add_linear(&part, job->gate, job->rows, 0);
+        add_linear(&part, job->up, job->rows, 0);
+        add_linear(&part, job->down, job->rows, sizeof(int64_t));
+        part.bytes += act_bytes(&job->gate_act, job->rows) + act_bytes(&job->act, job->rows);
+    }
+    call.bytes = part.bytes;
+    call.operations = part.operations;
+    book(backend, &call);
+    return SHOAL_OK;
+}
+
 /* ---- open, close ----------------------------------------------------------------------------- */
 
 static void close_timed(shoal_backend *backend)
@@ -218,6 +249,8 @@ static const shoal_backend_ops operations = {
     .cut = cut,
     .gated = gated,
     .quantize = quantize,
+    .route = route,
+    .experts = experts,
     .close = close_timed,
 };
 

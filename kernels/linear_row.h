@@ -52,6 +52,15 @@ extern const size_t shoal_linear_row_count;
 /* The first row that this machine has, `cap` allows, fits `w` and pays for `rows` input rows. */
 const shoal_linear_row *shoal_linear_pick(const shoal_linear *w, shoal_cpu_level cap, int64_t rows);
 
+/* The one to use for `rows` input rows. */
+static inline const shoal_linear_row *shoal_linear_row_for(const shoal_linear *w, int64_t rows)
+{
+    return rows <= SHOAL_DECODE_ROWS ? w->decode : w->prefill;
+}
+
+/* One past the last segment of the unit that segment `begin` is in. */
+int64_t shoal_linear_unit_end(const shoal_linear *w, int64_t begin);
+
 /* Does every segment but the last start and end on a multiple of `step`? What rows that walk K by
  * `step` need; the last segment's tail is served by the zero padding of act and weights. */
 bool shoal_linear_edges(const shoal_linear *w, int32_t step);

@@ -18,18 +18,17 @@
  * and yet nobody waits long for a slower core. */
 #define RUNS_PER_THREAD 16
 
-static const shoal_linear_row *row_for(const shoal_linear *w, int64_t rows)
-{
-    return rows <= SHOAL_DECODE_ROWS ? w->decode : w->prefill;
-}
-
 /* How the rows and panels of a linear, or of several, are cut into pieces. Piece i is block
  * i / columns of the rows and column i % columns; a column is `width` panels. */
 typedef struct {
     int64_t rows, block, columns;
-    int64_t run;          /* pieces claimed at once */
-    _Atomic int64_t next; /* first one that nobody has claimed */
 } cutting;
+
+/* Pieces that the threads claim, a run at a time. */
+typedef struct {
+    int64_t pieces, run;
+    _Atomic int64_t next; /* first one that nobody has claimed */
+} queue;
 
 /* Rows per piece; any number gives the same bits. */
 static int64_t block_of(int64_t columns, int64_t rows, int64_t most, int threads)
@@ -50,14 +49,20 @@ static int64_t fitting(const shoal_act *act, int64_t most)
     return most;
 }
 
-static void cut_pieces(cutting *c, int64_t columns, int64_t rows, int64_t most, int threads)
+/* Returns the number of pieces. */
+static int64_t cut_pieces(cutting *c, int64_t columns, int64_t rows, int64_t most, int threads)
 {
     c->rows = rows;
     c->columns = columns;
     c->block = block_of(columns, rows, most, threads);
-    const int64_t pieces = columns * shoal_ceil_div(rows, c->block);
-    c->run = shoal_max_i64(1, pieces / ((int64_t)RUNS_PER_THREAD * threads));
-    atomic_init(&c->next, 0);
+    return columns * shoal_ceil_div(rows, c->block);
+}
+
+static void line_up(queue *q, int64_t pieces, int threads)
+{
+    q->pieces = pieces;
+    q->run = shoal_max_i64(1, pieces / ((int64_t)RUNS_PER_THREAD * threads));
+    atomic_init(&q->next, 0);
 }
 
 /* One piece: `rows` rows from `row0`, column `column`. */
@@ -66,12 +71,11 @@ typedef struct {
 } piece;
 
 /* Claim the next run of pieces [*begin, *end); false when none are left. */
-static bool claim(cutting *c, int64_t *begin, int64_t *end)
+static bool claim(queue *q, int64_t *begin, int64_t *end)
 {
-    const int64_t pieces = c->columns * shoal_ceil_div(c->rows, c->block);
-    *begin = atomic_fetch_add_explicit(&c->next, c->run, memory_order_relaxed);
-    *end = shoal_min_i64(*begin + c->run, pieces);
-    return *begin < pieces;
+    *begin = atomic_fetch_add_explicit(&q->next, q->run, memory_order_relaxed);
+    *end = shoal_min_i64(*begin + q->run, q->pieces);
+    return *begin < q->pieces;
 }
 
 static piece piece_at(const cutting *c, int64_t i)
@@ -89,6 +93,7 @@ static int64_t panel_columns(const shoal_linear *w, int64_t panel)
 
 typedef struct {
     cutting cut;
+    queue queue;
     const shoal_whole_job *jobs;
 } whole_context;
 
@@ -96,7 +101,7 @@ typedef struct {
 static const shoal_linear_row *sums_of(const shoal_linear *w, const shoal_act *act, int64_t all,
                                        piece at, int64_t panel, float *acc)
 {
-    const shoal_linear_row *row = row_for(w, all);
+    const shoal_linear_row *row = shoal_linear_row_for(w, all);
     memset(acc, 0, (size_t)(at.rows * SHOAL_PANEL) * sizeof *acc);
     row->accumulate(w, act, at.row0, at.rows, panel, 0, w->size.segments, acc);
     return row;
@@ -122,7 +127,7 @@ static void whole_task(void *context, int thread, int threads)
     int64_t begin, end;
     (void)thread;
     (void)threads;
-    while (claim(&x->cut, &begin, &end)) {
+    while (claim(&x->queue, &begin, &end)) {
         for (int64_t i = begin; i < end; i++) {
             const piece at = piece_at(&x->cut, i);
             const shoal_whole_job *job = x->jobs;
@@ -142,8 +147,10 @@ void shoal_linear_whole(shoal_pool *pool, const shoal_whole_job *jobs, int count
         panels += jobs[j].linear->size.panels;
     if (rows <= 0 || panels == 0)
         return;
-    cut_pieces(&context.cut, panels, rows, fitting(jobs[0].act, SHOAL_ROW_BLOCK),
-               shoal_pool_threads(pool));
+    const int threads = shoal_pool_threads(pool);
+    line_up(&context.queue,
+            cut_pieces(&context.cut, panels, rows, fitting(jobs[0].act, SHOAL_ROW_BLOCK), threads),
+            threads);
     shoal_pool_run(pool, whole_task, &context);
 }
 
@@ -151,14 +158,14 @@ void shoal_linear_whole(shoal_pool *pool, const shoal_whole_job *jobs, int count
 
 typedef struct {
     cutting cut;
+    queue queue;
     const shoal_linear *linear;
     const shoal_act *act;
     int64_t *slot;
     int64_t ld;
 } cut_context;
 
-/* One past the last segment of the unit that segment `begin` is in. */
-static int64_t unit_end(const shoal_linear *w, int64_t begin)
+int64_t shoal_linear_unit_end(const shoal_linear *w, int64_t begin)
 {
     int64_t i = begin + 1;
     while (i < w->size.segments && w->segments[i].unit == w->segments[begin].unit)
@@ -172,7 +179,7 @@ void shoal_linear_units_by_calls(const shoal_linear_row *row, const shoal_linear
 {
     _Alignas(64) float acc[SHOAL_ROW_BLOCK * SHOAL_PANEL];
     for (int64_t begin = 0, end; begin < w->size.segments; begin = end) {
-        end = unit_end(w, begin);
+        end = shoal_linear_unit_end(w, begin);
         memset(acc, 0, (size_t)(rows * SHOAL_PANEL) * sizeof *acc);
         row->accumulate(w, a, row0, rows, panel, begin, end, acc);
         row->epilogue->flush(acc, rows, columns, sums, SHOAL_PANEL, bad, begin == 0);
@@ -183,7 +190,7 @@ static void cut_piece(const cut_context *x, piece at)
 {
     _Alignas(64) int64_t sums[SHOAL_ROW_BLOCK * SHOAL_PANEL];
     const shoal_linear *w = x->linear;
-    const shoal_linear_row *row = row_for(w, x->cut.rows);
+    const shoal_linear_row *row = shoal_linear_row_for(w, x->cut.rows);
     const int64_t columns = panel_columns(w, at.column);
     int64_t bad[SHOAL_ROW_BLOCK] = {0};
     row->units(row, w, x->act, at.row0, at.rows, at.column, columns, sums, bad);
@@ -203,7 +210,7 @@ static void cut_task(void *context, int thread, int threads)
     int64_t begin, end;
     (void)thread;
     (void)threads;
-    while (claim(&x->cut, &begin, &end)) {
+    while (claim(&x->queue, &begin, &end)) {
         for (int64_t i = begin; i < end; i++)
             cut_piece(x, piece_at(&x->cut, i));
     }
@@ -221,8 +228,11 @@ void shoal_linear_cut(shoal_pool *pool, const shoal_linear *linear, const shoal_
     if (rows <= 0 || n == 0 || linear->size.segments == 0)
         return;
     cut_context context = {.linear = linear, .act = act, .slot = slot, .ld = ld_slot};
-    cut_pieces(&context.cut, linear->size.panels, rows, fitting(act, SHOAL_ROW_BLOCK),
-               shoal_pool_threads(pool));
+    const int threads = shoal_pool_threads(pool);
+    line_up(
+        &context.queue,
+        cut_pieces(&context.cut, linear->size.panels, rows, fitting(act, SHOAL_ROW_BLOCK), threads),
+        threads);
     shoal_pool_run(pool, cut_task, &context);
 }
 
@@ -231,9 +241,15 @@ void shoal_linear_cut(shoal_pool *pool, const shoal_linear *linear, const shoal_
 typedef struct {
     cutting cut;
     const shoal_gated_args *a;
+    int64_t width; /* columns of a piece: whole panels and whole activation groups */
+    int64_t end;   /* one past its last piece in the queue */
+} gated_job;
+
+typedef struct {
+    gated_job jobs[SHOAL_GATED_JOBS_MAX];
+    queue queue;
     const shoal_ops_row *ops;
     shoal_cpu_level cap;
-    int64_t width; /* columns of a piece: whole panels and whole activation groups */
     float *scratch;
     int64_t each;
 } gated_context;
@@ -265,7 +281,8 @@ int64_t shoal_linear_gated_scratch(const shoal_act *act)
 
 /* One panel of gate and of up, with their biases, through the activation into `to` [rows][width].
  */
-static void gated_panel(const gated_context *x, piece at, int64_t panel, float *acc, float *to)
+static void gated_panel(const gated_job *x, const shoal_ops_row *ops, piece at, int64_t panel,
+                        float *acc, float *to)
 {
     const shoal_linear *const of[2] = {x->a->gate, x->a->up};
     const shoal_act *const acts[2] = {x->a->gate_act, x->a->up_act};
@@ -277,23 +294,25 @@ static void gated_panel(const gated_context *x, piece at, int64_t panel, float *
             row->epilogue->put(sums[i], at.rows, columns, bias_at(of[i], panel), sums[i],
                                SHOAL_PANEL);
     }
-    x->ops->gated(x->a->kind, sums[0], sums[1], at.rows * SHOAL_PANEL, sums[0]);
+    ops->gated(x->a->kind, sums[0], sums[1], at.rows * SHOAL_PANEL, sums[0]);
     for (int64_t r = 0; r < at.rows; r++)
         memcpy(to + r * x->width, sums[0] + r * SHOAL_PANEL, (size_t)columns * sizeof *to);
 }
 
-static void gated_piece(const gated_context *x, piece at, float *scratch)
+static void gated_piece(const gated_context *context, const gated_job *x, piece at, float *scratch)
 {
     const int64_t n = x->a->gate->spec.n, begin = at.column * x->width;
     const int64_t end = shoal_min_i64(begin + x->width, n);
     float *out = scratch + 2 * at.rows * SHOAL_PANEL;
     for (int64_t column = begin; column < end; column += SHOAL_PANEL)
-        gated_panel(x, at, column / SHOAL_PANEL, scratch, out + (column - begin));
+        gated_panel(x, context->ops, at, column / SHOAL_PANEL, scratch, out + (column - begin));
     for (int64_t r = 0; r < at.rows; r++) {
-        const int64_t errors = shoal_quantize_part(x->cap, out + r * x->width, at.row0 + r, begin,
+        const int64_t row = at.row0 + r;
+        const int64_t errors = shoal_quantize_part(context->cap, out + r * x->width, row, begin,
                                                    end - begin, x->a->act);
         if (errors && x->a->pending) /* parts of one row may be on several threads */
-            (void)__atomic_fetch_add(&x->a->pending[at.row0 + r], errors, __ATOMIC_RELAXED);
+            (void)__atomic_fetch_add(&x->a->pending[x->a->rows_of ? x->a->rows_of[row] : row],
+                                     errors, __ATOMIC_RELAXED);
     }
 }
 
@@ -302,25 +321,33 @@ static void gated_task(void *context, int thread, int threads)
     gated_context *x = context;
     int64_t begin, end;
     (void)threads;
-    while (claim(&x->cut, &begin, &end)) {
-        for (int64_t i = begin; i < end; i++)
-            gated_piece(x, piece_at(&x->cut, i), x->scratch + thread * x->each);
+    while (claim(&x->queue, &begin, &end)) {
+        const gated_job *job = x->jobs;
+        for (int64_t i = begin; i < end; i++) {
+            while (i >= job->end)
+                job++;
+            const int64_t first = job == x->jobs ? 0 : job[-1].end;
+            gated_piece(x, job, piece_at(&job->cut, i - first), x->scratch + thread * x->each);
+        }
     }
 }
 
-void shoal_linear_gated(shoal_pool *pool, const shoal_gated_args *args, const shoal_ops_row *ops,
-                        shoal_cpu_level cap, float *scratch, int64_t each)
+void shoal_linear_gated(shoal_pool *pool, const shoal_gated_args *args, int count,
+                        const shoal_ops_row *ops, shoal_cpu_level cap, float *scratch, int64_t each)
 {
-    const int64_t n = args->gate->spec.n;
-    if (args->rows <= 0 || n == 0) /* this rank holds no unit: down gets no input */
-        return;
-    gated_context context = {.a = args,
-                             .ops = ops,
-                             .cap = cap,
-                             .width = gated_width(args->act),
-                             .scratch = scratch,
-                             .each = each};
-    cut_pieces(&context.cut, shoal_ceil_div(n, context.width), args->rows,
-               fitting(args->gate_act, gated_block(context.width)), shoal_pool_threads(pool));
-    shoal_pool_run(pool, gated_task, &context);
+    gated_context context = {.ops = ops, .cap = cap, .scratch = scratch, .each = each};
+    const int threads = shoal_pool_threads(pool);
+    int64_t pieces = 0;
+    for (int i = 0; i < count; i++) {
+        gated_job *job = &context.jobs[i];
+        *job = (gated_job){.a = &args[i], .width = gated_width(args[i].act)};
+        const int64_t columns = shoal_ceil_div(args[i].gate->spec.n, job->width);
+        const int64_t most = fitting(args[i].gate_act, gated_block(job->width));
+        if (args[i].rows > 0 && columns > 0) /* else no unit is held: down gets no input */
+            pieces += cut_pieces(&job->cut, columns, args[i].rows, most, threads);
+        job->end = pieces;
+    }
+    line_up(&context.queue, pieces, threads);
+    if (pieces > 0)
+        shoal_pool_run(pool, gated_task, &context);
 }

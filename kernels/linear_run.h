@@ -26,9 +26,14 @@ void shoal_linear_cut(shoal_pool *pool, const shoal_linear *linear, const shoal_
 /* Floats of scratch that every thread of shoal_linear_gated needs. */
 int64_t shoal_linear_gated_scratch(const shoal_act *act);
 
-/* activation(gate)·up, quantized into args->act (natural order), in one parallel region. `scratch`
- * [threads][each], each >= shoal_linear_gated_scratch. */
-void shoal_linear_gated(shoal_pool *pool, const shoal_gated_args *args, const shoal_ops_row *ops,
-                        shoal_cpu_level cap, float *scratch, int64_t each);
+/* Jobs that one parallel region takes. */
+#define SHOAL_GATED_JOBS_MAX 64
+
+/* activation(gate)·up of every job, quantized into its act (natural order), in one parallel region;
+ * count <= SHOAL_GATED_JOBS_MAX. `scratch` [threads][each], each >= shoal_linear_gated_scratch of
+ * every act. */
+void shoal_linear_gated(shoal_pool *pool, const shoal_gated_args *args, int count,
+                        const shoal_ops_row *ops, shoal_cpu_level cap, float *scratch,
+                        int64_t each);
 
 #endif

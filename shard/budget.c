@@ -29,40 +29,35 @@ static void hold_vector(tally *sum, int64_t count)
 }
 
 /* A linear's slice with its bias and permutation. */
-static shoal_status add_linear(const shoal_slicing *slicing, int rank, int layer, shoal_role role,
+static shoal_status add_linear(const shoal_slicing *slicing, int rank, const shoal_weight *weight,
                                tally *sum)
 {
     static const int32_t some_order = 0; /* read bytes do not depend on which */
-    const shoal_weight *weight = shoal_manifest_weight(slicing->manifest, layer, role);
     shoal_linear_spec spec;
     shoal_linear_size size;
     shoal_rect rect;
 
-    if (!shoal_slice_spec(slicing, rank, layer, role, &spec) ||
-        !shoal_slice_rect(slicing, rank, layer, role, &rect))
+    if (!shoal_slice_spec_of(slicing, rank, weight, &spec) ||
+        !shoal_slice_rect_of(slicing, rank, weight, &rect))
         return SHOAL_OK;
     SHOAL_TRY(shoal_linear_measure(&spec, &size));
-    sum->read += shoal_slice_read_bytes(slicing, rank, layer, role);
+    sum->read += shoal_slice_read_bytes_of(slicing, rank, weight);
     hold(sum, size.bytes);
-    if (shoal_slice_in_down_order(slicing->manifest, layer, role))
+    if (shoal_slice_in_down_order_of(slicing->manifest, weight))
         rect.columns = &some_order;
     sum->read += shoal_weight_bias_bytes(weight, &rect);
     if (weight->bias && rect.n_end > rect.n_begin)
         hold_vector(sum, rect.n_end - rect.n_begin);
     const uint64_t order_bytes = (uint64_t)weight->k * sizeof(int32_t);
-    if (shoal_slice_reads_order(slicing, rank, layer, role))
+    if (shoal_slice_reads_order_of(slicing, rank, weight))
         sum->read += order_bytes;
-    if (shoal_slice_keeps_order(slicing, rank, layer, role))
+    if (shoal_slice_keeps_order_of(slicing, rank, weight))
         hold(sum, order_bytes);
     return SHOAL_OK;
 }
 
-static void add_norm(const shoal_manifest *manifest, int layer, shoal_role role, tally *sum)
+static void add_vector(const shoal_weight *weight, tally *sum)
 {
-    const shoal_weight *weight = shoal_manifest_weight(manifest, layer, role);
-
-    if (!weight->present)
-        return;
     sum->read += shoal_vector_read_bytes(weight->parts[0], 0, weight->n, NULL);
     hold_vector(sum, weight->n);
 }
@@ -80,21 +75,27 @@ static void add_embedding(const shoal_slicing *slicing, int rank, tally *sum)
                   shoal_dtype_bytes(weight->dtype));
 }
 
+static shoal_status add_weight(const shoal_slicing *slicing, int rank, const shoal_weight *weight,
+                               tally *sum)
+{
+    if (!weight->present)
+        return SHOAL_OK;
+    if (weight->role == SHOAL_ROLE_EMBEDDING)
+        add_embedding(slicing, rank, sum);
+    else if (weight->dialect)
+        return add_linear(slicing, rank, weight, sum);
+    else
+        add_vector(weight, sum);
+    return SHOAL_OK;
+}
+
 shoal_status shoal_budget_weights(const shoal_slicing *slicing, int rank, uint64_t *read_bytes,
                                   uint64_t *weight_bytes)
 {
     const shoal_manifest *manifest = slicing->manifest;
     tally sum = {0, 0};
-
-    for (int layer = 0; layer < manifest->model->layer_count; layer++) {
-        for (shoal_role role = 0; role < SHOAL_ROLE_LAYER_LINEARS; role++)
-            SHOAL_TRY(add_linear(slicing, rank, layer, role, &sum));
-        for (shoal_role role = SHOAL_ROLE_LAYER_LINEARS; role < SHOAL_ROLE_LAYER_ALL; role++)
-            add_norm(manifest, layer, role, &sum);
-    }
-    SHOAL_TRY(add_linear(slicing, rank, -1, SHOAL_ROLE_LM_HEAD, &sum));
-    add_norm(manifest, -1, SHOAL_ROLE_FINAL_NORM, &sum);
-    add_embedding(slicing, rank, &sum);
+    for (size_t i = 0; i < shoal_manifest_count(manifest); i++)
+        SHOAL_TRY(add_weight(slicing, rank, shoal_manifest_at(manifest, i), &sum));
     *read_bytes = sum.read;
     *weight_bytes = sum.held;
     return SHOAL_OK;

@@ -144,9 +144,9 @@ static shoal_status compare_sides(side *a, side *b, shoal_difference *d)
     return SHOAL_OK;
 }
 
-shoal_status shoal_compare(const shoal_manifest *first, const shoal_weight *a,
-                           const shoal_manifest *second, const shoal_weight *b,
-                           shoal_difference *out)
+shoal_status shoal_weight_compare(const shoal_manifest *first, const shoal_weight *a,
+                                  const shoal_manifest *second, const shoal_weight *b,
+                                  shoal_difference *out)
 {
     shoal_difference d = {0};
     side x = {.manifest = first, .weight = a}, y = {.manifest = second, .weight = b};

@@ -26,8 +26,8 @@ static inline bool shoal_differs(const shoal_difference *d)
 }
 
 /* A weight of two models: linear, embedding or vector, with its bias. */
-SHOAL_MUST_USE shoal_status shoal_compare(const shoal_manifest *first, const shoal_weight *a,
-                                          const shoal_manifest *second, const shoal_weight *b,
-                                          shoal_difference *out);
+SHOAL_MUST_USE shoal_status shoal_weight_compare(const shoal_manifest *first, const shoal_weight *a,
+                                                 const shoal_manifest *second,
+                                                 const shoal_weight *b, shoal_difference *out);
 
 #endif

@@ -113,8 +113,7 @@ typedef struct {
 
 static bool is_matrix(const shoal_weight *weight)
 {
-    return weight->role < SHOAL_ROLE_LAYER_LINEARS || weight->role == SHOAL_ROLE_EMBEDDING ||
-           weight->role == SHOAL_ROLE_LM_HEAD;
+    return weight->dialect != NULL;
 }
 
 static shoal_status grow(output *o)
@@ -157,24 +156,12 @@ static shoal_status declare(output *o, const shoal_weight *weight, bool is_bias)
     return SHOAL_OK;
 }
 
-static shoal_status declare_weight(output *o, int layer, shoal_role role)
+static shoal_status declare_weight(output *o, const shoal_weight *weight)
 {
-    const shoal_weight *weight = shoal_manifest_weight(o->manifest, layer, role);
-    if (!weight->present || (role == SHOAL_ROLE_LM_HEAD && o->manifest->model->tied))
+    if (!weight->present || (weight->role == SHOAL_ROLE_LM_HEAD && o->manifest->model->tied))
         return SHOAL_OK;
     SHOAL_TRY(declare(o, weight, false));
     return weight->bias ? declare(o, weight, true) : SHOAL_OK;
-}
-
-static shoal_status declare_all(output *o)
-{
-    SHOAL_TRY(declare_weight(o, -1, SHOAL_ROLE_EMBEDDING));
-    for (int layer = 0; layer < (int)o->manifest->model->layer_count; layer++)
-        for (shoal_role role = 0; role < SHOAL_ROLE_LAYER_ALL; role++)
-            SHOAL_TRY(declare_weight(o, layer, role));
-    for (shoal_role role = SHOAL_ROLE_EMBEDDING + 1; role < SHOAL_ROLE_COUNT; role++)
-        SHOAL_TRY(declare_weight(o, -1, role));
-    return SHOAL_OK;
 }
 
 static shoal_status emit(output *o, const float *values, uint64_t count)
@@ -228,7 +215,8 @@ static shoal_status emit_part(output *o, const output_part *part)
 static shoal_status write_file(output *o, const char *path)
 {
     SHOAL_TRY(shoal_arena_create(SHOAL_MEM_TEXT, &o->names));
-    SHOAL_TRY(declare_all(o));
+    for (size_t i = 0; i < shoal_manifest_count(o->manifest); i++)
+        SHOAL_TRY(declare_weight(o, shoal_manifest_at(o->manifest, i)));
     SHOAL_TRY(shoal_st_writer_create(path, o->decls, o->count, &o->writer));
     for (uint64_t i = 0; i < o->count; i++)
         SHOAL_TRY(emit_part(o, &o->parts[i]));

@@ -30,12 +30,21 @@ typedef struct {
     int64_t n, k;
 } shape;
 
-static shape shape_of(const shoal_model *model, int layer, shoal_role role)
+/* Intermediate elements of the MLP or expert that a weight belongs to. */
+static int64_t intermediate_of(const shoal_model *model, const shoal_weight *weight)
+{
+    if (weight->layer < 0)
+        return 0;
+    const shoal_layer *layer = &model->layers[weight->layer];
+    return weight->expert == SHOAL_EXPERT_SHARED ? layer->shared_intermediate : layer->intermediate;
+}
+
+static shape shape_of(const shoal_model *model, const shoal_weight *weight)
 {
     const int64_t hidden = model->hidden, q = model->heads * model->head_dim,
                   kv = model->kv_heads * model->head_dim;
-    const int64_t intermediate = layer >= 0 ? model->layers[layer].intermediate : 0;
-    switch (role) {
+    const int64_t intermediate = intermediate_of(model, weight);
+    switch (weight->role) {
     case SHOAL_ROLE_Q: return (shape){q, hidden};
     case SHOAL_ROLE_K:
     case SHOAL_ROLE_V: return (shape){kv, hidden};
@@ -45,10 +54,17 @@ static shape shape_of(const shoal_model *model, int layer, shoal_role role)
     case SHOAL_ROLE_DOWN: return (shape){hidden, intermediate};
     case SHOAL_ROLE_EMBEDDING:
     case SHOAL_ROLE_LM_HEAD: return (shape){model->vocab, hidden};
+    case SHOAL_ROLE_ROUTER: return (shape){model->layers[weight->layer].experts, hidden};
+    case SHOAL_ROLE_SHARED_ROUTER: return (shape){1, hidden};
     case SHOAL_ROLE_Q_NORM:
     case SHOAL_ROLE_K_NORM: return (shape){model->head_dim, 0};
     default: return (shape){hidden, 0};
     }
+}
+
+static bool has_plain_mlp(const shoal_model *model, int layer)
+{
+    return model->layers[layer].mlp == SHOAL_MLP_DENSE;
 }
 
 static bool is_needed(const shoal_model *model, int layer, shoal_role role)
@@ -58,6 +74,9 @@ static bool is_needed(const shoal_model *model, int layer, shoal_role role)
     case SHOAL_ROLE_K_NORM: return model->layers[layer].qk_norm;
     case SHOAL_ROLE_AFTER_ATTENTION_NORM: return model->layers[layer].norm_after_attention;
     case SHOAL_ROLE_AFTER_MLP_NORM: return model->layers[layer].norm_after_mlp;
+    case SHOAL_ROLE_GATE:
+    case SHOAL_ROLE_UP:
+    case SHOAL_ROLE_DOWN: return has_plain_mlp(model, layer);
     default: return true;
     }
 }
@@ -78,42 +97,20 @@ static bool needs_bias(const shoal_model *model, int layer, shoal_role role)
     }
 }
 
-const shoal_weight *shoal_manifest_weight(const shoal_manifest *manifest, int layer,
-                                          shoal_role role)
+/* A weight of this place, not yet looked for. */
+static shoal_weight blank(const shoal_model *model, int layer, int expert, shoal_role role)
 {
-    if (role < SHOAL_ROLE_LAYER_ALL)
-        return &manifest->layers[(size_t)layer * SHOAL_ROLE_LAYER_ALL + role];
-    return &manifest->globals[role - SHOAL_ROLE_LAYER_ALL];
-}
-
-size_t shoal_manifest_count(const shoal_manifest *manifest)
-{
-    return (size_t)manifest->model->layer_count * SHOAL_ROLE_LAYER_ALL +
-           (SHOAL_ROLE_COUNT - SHOAL_ROLE_LAYER_ALL);
-}
-
-const shoal_weight *shoal_manifest_at(const shoal_manifest *manifest, size_t index)
-{
-    const size_t in_layers = (size_t)manifest->model->layer_count * SHOAL_ROLE_LAYER_ALL;
-    if (index == 0)
-        return shoal_manifest_weight(manifest, -1, SHOAL_ROLE_EMBEDDING);
-    if (index <= in_layers)
-        return &manifest->layers[index - 1];
-    return &manifest->globals[index - in_layers];
+    shoal_weight weight = {.role = role, .layer = layer, .expert = expert, .present = true};
+    const shape size = shape_of(model, &weight);
+    weight.n = size.n;
+    weight.k = size.k;
+    return weight;
 }
 
 /* The same place, to be filled. */
 static shoal_weight *slot(shoal_manifest *manifest, int layer, shoal_role role)
 {
     return (shoal_weight *)shoal_manifest_weight(manifest, layer, role);
-}
-
-void shoal_weight_name(const shoal_manifest *manifest, const shoal_weight *weight, char *out,
-                       size_t room)
-{
-    const shoal_family_roles *roles = shoal_roles_find(manifest->model->family);
-    if (!roles || !shoal_roles_module(roles, weight->role, weight->layer, out, room))
-        snprintf(out, room, "%s", shoal_role_name(weight->role));
 }
 
 static void claim(builder *b, const shoal_tensor *tensor)
@@ -133,28 +130,27 @@ static shoal_status check_vector(const shoal_tensor *tensor, int64_t count)
     return shoal_dialect_expect_float(tensor);
 }
 
-/* The module of a role: its name in `name`, n over all roles stacked in it. */
-static shoal_status module_of(const builder *b, int layer, shoal_role role, char *name, size_t room,
+/* The module of a weight: its name in `name`, n over all roles stacked in it. */
+static shoal_status module_of(const builder *b, const shoal_weight *weight, char *name, size_t room,
                               shoal_module *module)
 {
     const shoal_manifest *manifest = b->manifest;
-    const shape size = shape_of(manifest->model, layer, role);
-    const char *pattern = b->roles->module[role];
     int64_t n = 0;
-    if (!pattern)
+    if (!shoal_roles_pattern(b->roles, weight))
         return shoal_fail(SHOAL_ERR_DATA, "family %s has no name for %s", manifest->model->family,
-                          shoal_role_name(role));
-    if (!shoal_roles_module(b->roles, role, layer, name, room))
-        return shoal_fail(SHOAL_ERR_INTERNAL, "the name of %s is too long", shoal_role_name(role));
-    for (int r = 0; r < SHOAL_ROLE_LAYER_LINEARS; r++)
-        if (shoal_roles_stacked(b->roles, role, (shoal_role)r))
-            n += shape_of(manifest->model, layer, (shoal_role)r).n;
+                          shoal_role_name(weight->role));
+    if (!shoal_roles_module(b->roles, weight, name, room))
+        return shoal_fail(SHOAL_ERR_INTERNAL, "the name of %s is too long",
+                          shoal_role_name(weight->role));
+    for (shoal_role r = 0; r < SHOAL_ROLE_LAYER_LINEARS; r++)
+        if (weight->expert == 0 && shoal_roles_stacked(b->roles, weight->role, r))
+            n += blank(manifest->model, weight->layer, 0, r).n;
     *module = (shoal_module){
         .checkpoint = manifest->checkpoint,
         .quantization = &b->quantization,
         .name = name,
-        .n = n ? n : size.n,
-        .k = size.k,
+        .n = n ? n : weight->n,
+        .k = weight->k,
     };
     return SHOAL_OK;
 }
@@ -163,9 +159,9 @@ static shoal_status module_of(const builder *b, int layer, shoal_role role, char
 static void place_rows(const builder *b, int64_t rows, shoal_weight *weight)
 {
     const shoal_model *model = b->manifest->model;
-    for (int r = 0; r < (int)weight->role; r++)
-        if (shoal_roles_stacked(b->roles, weight->role, (shoal_role)r))
-            weight->row_offset += shape_of(model, weight->layer, (shoal_role)r).n;
+    for (shoal_role r = 0; r < weight->role && weight->expert == 0; r++)
+        if (shoal_roles_stacked(b->roles, weight->role, r))
+            weight->row_offset += blank(model, weight->layer, 0, r).n;
     if (weight->role > SHOAL_ROLE_V || !b->roles->by_kv_head)
         return;
     weight->row_offset /= model->kv_heads;
@@ -190,10 +186,13 @@ static shoal_status add_bias(builder *b, const shoal_module *module, shoal_weigh
     return SHOAL_OK;
 }
 
-/* A dense linear that --quantize turns into integers while it is read. */
+/* A dense linear that --quantize turns into integers while it is read; what chooses experts stays
+ * as it is. */
 static void quantize_at_load(const builder *b, const shoal_module *module, shoal_weight *weight)
 {
-    if (!b->quantizes || weight->kind != SHOAL_WEIGHT_FLOAT)
+    const bool routes =
+        weight->role == SHOAL_ROLE_ROUTER || weight->role == SHOAL_ROLE_SHARED_ROUTER;
+    if (!b->quantizes || routes || weight->kind != SHOAL_WEIGHT_FLOAT)
         return;
     if (b->keeps && regexec(&b->keep, module->name, 0, NULL, 0) == 0)
         return;
@@ -218,35 +217,34 @@ static shoal_status describe(builder *b, const shoal_module *module, const shoal
     return dialect->describe(module, weight);
 }
 
-static shoal_status add_linear(builder *b, int layer, shoal_role role)
+/* Find what the weight `to` of this place is stored as. */
+static shoal_status add_linear(builder *b, int layer, int expert, shoal_role role, shoal_weight *to)
 {
-    const shape size = shape_of(b->manifest->model, layer, role);
-    shoal_weight weight = {.role = role, .layer = layer, .present = true, .n = size.n, .k = size.k};
+    shoal_weight weight = blank(b->manifest->model, layer, expert, role);
     const shoal_dialect *dialect;
     char name[SHOAL_TENSOR_NAME_MAX];
     shoal_module module;
-    SHOAL_TRY(module_of(b, layer, role, name, sizeof name, &module));
+    SHOAL_TRY(module_of(b, &weight, name, sizeof name, &module));
     place_rows(b, module.n, &weight);
     SHOAL_TRY(shoal_dialect_find(&module, &dialect));
     SHOAL_TRY(describe(b, &module, dialect, &weight));
     SHOAL_TRY(add_bias(b, &module, &weight));
     b->integer_linears += weight.kind != SHOAL_WEIGHT_FLOAT;
     quantize_at_load(b, &module, &weight);
-    *slot(b->manifest, layer, role) = weight;
+    *to = weight;
     return SHOAL_OK;
 }
 
 static shoal_status add_vector(builder *b, int layer, shoal_role role)
 {
-    const shape size = shape_of(b->manifest->model, layer, role);
-    shoal_weight weight = {.role = role, .layer = layer, .present = true, .n = size.n};
+    shoal_weight weight = blank(b->manifest->model, layer, 0, role);
     char name[SHOAL_TENSOR_NAME_MAX];
     shoal_module module;
-    SHOAL_TRY(module_of(b, layer, role, name, sizeof name, &module));
+    SHOAL_TRY(module_of(b, &weight, name, sizeof name, &module));
     const shoal_tensor *tensor = shoal_module_tensor(&module, "weight");
     if (!tensor)
         return shoal_fail(SHOAL_ERR_DATA, "tensor %s.weight is missing", name);
-    SHOAL_TRY(check_vector(tensor, size.n));
+    SHOAL_TRY(check_vector(tensor, weight.n));
     claim(b, tensor);
     weight.parts[0] = tensor;
     weight.kind = SHOAL_WEIGHT_FLOAT;
@@ -259,12 +257,10 @@ static shoal_status add_vector(builder *b, int layer, shoal_role role)
 /* The embedding is never computed with: its rows are numbers, whatever form the file has. */
 static shoal_status add_embedding(builder *b)
 {
-    const shape size = shape_of(b->manifest->model, -1, SHOAL_ROLE_EMBEDDING);
-    shoal_weight weight = {
-        .role = SHOAL_ROLE_EMBEDDING, .layer = -1, .present = true, .n = size.n, .k = size.k};
+    shoal_weight weight = blank(b->manifest->model, -1, 0, SHOAL_ROLE_EMBEDDING);
     char name[SHOAL_TENSOR_NAME_MAX];
     shoal_module module;
-    SHOAL_TRY(module_of(b, -1, SHOAL_ROLE_EMBEDDING, name, sizeof name, &module));
+    SHOAL_TRY(module_of(b, &weight, name, sizeof name, &module));
     const shoal_tensor *tensor = shoal_module_tensor(&module, "weight");
     const bool blocks = tensor && tensor->block_type;
     SHOAL_TRY(
@@ -285,10 +281,10 @@ static shoal_status add_tied_lm_head(builder *b)
     const shoal_dialect *dialect;
     char name[SHOAL_TENSOR_NAME_MAX];
     shoal_module module;
-    SHOAL_TRY(module_of(b, -1, SHOAL_ROLE_EMBEDDING, name, sizeof name, &module));
+    SHOAL_TRY(module_of(b, embedding, name, sizeof name, &module));
     SHOAL_TRY(shoal_dialect_find(&module, &dialect));
     SHOAL_TRY(describe(b, &module, dialect, &weight));
-    SHOAL_TRY(module_of(b, -1, SHOAL_ROLE_LM_HEAD, name, sizeof name, &module));
+    SHOAL_TRY(module_of(b, &weight, name, sizeof name, &module));
     const shoal_tensor *other = shoal_module_tensor(&module, "weight");
     if (other) {
         shoal_log(SHOAL_LOG_INFO, "model",
@@ -308,33 +304,63 @@ static shoal_status add_lm_head(builder *b)
     shoal_module module;
     if (b->manifest->model->tied)
         return add_tied_lm_head(b);
-    SHOAL_TRY(module_of(b, -1, SHOAL_ROLE_LM_HEAD, name, sizeof name, &module));
+    const shoal_weight wanted = blank(b->manifest->model, -1, 0, SHOAL_ROLE_LM_HEAD);
+    SHOAL_TRY(module_of(b, &wanted, name, sizeof name, &module));
     if (!shoal_module_tensor(&module, "weight") && !shoal_module_tensor(&module, "qweight"))
         return shoal_fail(SHOAL_ERR_DATA,
                           "tensor %s.weight is missing and tie_word_embeddings of config.json is "
                           "false",
                           name);
-    return add_linear(b, -1, SHOAL_ROLE_LM_HEAD);
+    return add_linear(b, -1, 0, SHOAL_ROLE_LM_HEAD, slot(b->manifest, -1, SHOAL_ROLE_LM_HEAD));
+}
+
+/* The router chooses by sums of fp32 inputs in their natural order. */
+static shoal_status add_router(builder *b, int layer, shoal_role role, shoal_weight *to)
+{
+    SHOAL_TRY(add_linear(b, layer, 0, role, to));
+    if (!to->act_order)
+        return SHOAL_OK;
+    return shoal_fail(SHOAL_ERR_DATA, "layer %d: %s is act-order, which is not supported", layer,
+                      shoal_role_name(role));
+}
+
+static shoal_status add_experts(builder *b, int layer)
+{
+    const shoal_layer *about = &b->manifest->model->layers[layer];
+    const bool shared = about->shared_intermediate > 0;
+    const int count = (int)about->experts + shared;
+    shoal_expert_set set = {.count = count};
+    void *block;
+    SHOAL_TRY(shoal_arena_array(b->manifest->arena, (uint64_t)count * SHOAL_EXPERT_LINEARS,
+                                sizeof *set.linears, &block));
+    set.linears = block;
+    SHOAL_TRY(add_router(b, layer, SHOAL_ROLE_ROUTER, &set.router));
+    if (shared)
+        SHOAL_TRY(add_router(b, layer, SHOAL_ROLE_SHARED_ROUTER, &set.shared_router));
+    for (int i = 0; i < count * SHOAL_EXPERT_LINEARS; i++) {
+        const int expert = i / SHOAL_EXPERT_LINEARS;
+        const shoal_role role = SHOAL_ROLE_GATE + (shoal_role)(i % SHOAL_EXPERT_LINEARS);
+        SHOAL_TRY(add_linear(b, layer, expert < about->experts ? expert + 1 : SHOAL_EXPERT_SHARED,
+                             role, &set.linears[i]));
+    }
+    b->manifest->experts[layer] = set;
+    return SHOAL_OK;
 }
 
 static shoal_status add_layer(builder *b, int layer)
 {
     const shoal_model *model = b->manifest->model;
-    if (model->layers[layer].mlp != SHOAL_MLP_DENSE)
-        return shoal_fail(SHOAL_ERR_DATA,
-                          "layer %d of the %s model has experts, which are not read", layer,
-                          model->family);
-    for (int role = 0; role < SHOAL_ROLE_LAYER_ALL; role++) {
-        shoal_weight *weight = slot(b->manifest, layer, (shoal_role)role);
-        *weight = (shoal_weight){.role = (shoal_role)role, .layer = layer};
-        if (!is_needed(model, layer, (shoal_role)role))
+    for (shoal_role role = 0; role < SHOAL_ROLE_LAYER_ALL; role++) {
+        shoal_weight *weight = slot(b->manifest, layer, role);
+        *weight = (shoal_weight){.role = role, .layer = layer};
+        if (!is_needed(model, layer, role))
             continue;
         if (role < SHOAL_ROLE_LAYER_LINEARS)
-            SHOAL_TRY(add_linear(b, layer, (shoal_role)role));
+            SHOAL_TRY(add_linear(b, layer, 0, role, weight));
         else
-            SHOAL_TRY(add_vector(b, layer, (shoal_role)role));
+            SHOAL_TRY(add_vector(b, layer, role));
     }
-    return SHOAL_OK;
+    return has_plain_mlp(model, layer) ? SHOAL_OK : add_experts(b, layer);
 }
 
 /* Every tensor of the checkpoint is claimed, known to be ignorable, or an error that names it. */
@@ -366,6 +392,7 @@ static shoal_status build(builder *b)
     SHOAL_TRY(add_embedding(b));
     SHOAL_TRY(add_vector(b, -1, SHOAL_ROLE_FINAL_NORM));
     SHOAL_TRY(add_lm_head(b));
+    SHOAL_TRY(shoal_manifest_list(b->manifest));
     SHOAL_TRY(close_ledger(b));
     if (b->quantization.method != SHOAL_METHOD_NONE && b->integer_linears == 0)
         return shoal_fail(SHOAL_ERR_DATA,
@@ -429,6 +456,10 @@ static shoal_status allocate(const shoal_model *model, const shoal_checkpoint *c
                                      sizeof(shoal_weight), &block),
                    fail);
     manifest->layers = block;
+    SHOAL_TRY_GOTO(
+        shoal_arena_array(arena, (uint64_t)model->layer_count, sizeof *manifest->experts, &block),
+        fail);
+    manifest->experts = block;
     *out = manifest;
     return SHOAL_OK;
 fail:

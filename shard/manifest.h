@@ -36,8 +36,18 @@ typedef enum {
     SHOAL_ROLE_EMBEDDING = SHOAL_ROLE_LAYER_ALL,
     SHOAL_ROLE_FINAL_NORM,
     SHOAL_ROLE_LM_HEAD,
-    SHOAL_ROLE_COUNT
+    SHOAL_ROLE_COUNT,
+    /* of layers of experts, see shoal_expert_set */
+    SHOAL_ROLE_ROUTER = SHOAL_ROLE_COUNT, /* which experts a row goes through        */
+    SHOAL_ROLE_SHARED_ROUTER,             /* how much of the shared one it gets      */
+    SHOAL_ROLE_NAMES
 } shoal_role;
+
+/* What an expert is made of: gate, up and down. */
+#define SHOAL_EXPERT_LINEARS 3
+
+/* shoal_weight.expert of the shared expert. */
+#define SHOAL_EXPERT_SHARED (-1)
 
 /* "q_proj", "input_layernorm", … : the word used in messages and reports. */
 const char *shoal_role_name(shoal_role role);
@@ -50,7 +60,8 @@ typedef struct shoal_dialect shoal_dialect; /* shard/dialect.h */
  * and the embedding only `parts[0]` counts. */
 typedef struct {
     shoal_role role;
-    int layer; /* -1 outside layers */
+    int layer;  /* -1 outside layers */
+    int expert; /* 1 + its index; 0: of no expert; or SHOAL_EXPERT_SHARED */
     bool present;
     const shoal_dialect *dialect;
     const shoal_tensor *parts[SHOAL_PARTS_MAX]; /* meaning: the dialect's                     */
@@ -70,11 +81,22 @@ typedef struct {
     int source_group; /* as the file says (-1 per channel); 0 for floats                  */
 } shoal_weight;
 
+/* The weights that take the place of gate, up and down in a layer of experts. */
+typedef struct {
+    shoal_weight router;        /* [experts][hidden] */
+    shoal_weight shared_router; /* [1][hidden]; present where there is a shared expert */
+    shoal_weight *linears;      /* [count][SHOAL_EXPERT_LINEARS] */
+    int count;                  /* experts, and the shared one after them; 0 in a dense layer */
+} shoal_expert_set;
+
 typedef struct {
     const shoal_model *model;           /* borrowed */
     const shoal_checkpoint *checkpoint; /* borrowed */
     shoal_weight *layers;               /* [layer_count][SHOAL_ROLE_LAYER_ALL] */
     shoal_weight globals[SHOAL_ROLE_COUNT - SHOAL_ROLE_LAYER_ALL];
+    shoal_expert_set *experts;   /* [layer_count] */
+    const shoal_weight **places; /* [place_count]: all of these in the order of a walk */
+    size_t place_count;
     char method[32]; /* "none", "gptq", "awq": what the quantization config says */
     shoal_arena *arena;
 } shoal_manifest;
@@ -104,9 +126,27 @@ static inline int64_t shoal_weight_row(const shoal_weight *weight, int64_t n)
 }
 
 /* Every place for a weight there is, one after the other: the embedding, the layers with all their
- * roles, what comes behind them. Many are not `present`. */
+ * roles and experts, what comes behind them. Many are not `present`. */
 size_t shoal_manifest_count(const shoal_manifest *manifest);
 const shoal_weight *shoal_manifest_at(const shoal_manifest *manifest, size_t index);
+
+/* Note all places: the last step of making a manifest. */
+SHOAL_MUST_USE shoal_status shoal_manifest_list(shoal_manifest *manifest);
+
+/* Gate, up or down of an expert; `expert` counts as in shoal_expert_set. */
+static inline const shoal_weight *shoal_expert_weight(const shoal_expert_set *set, int expert,
+                                                      shoal_role role)
+{
+    return &set->linears[expert * SHOAL_EXPERT_LINEARS + (int)(role - SHOAL_ROLE_GATE)];
+}
+
+/* The weight of another role of the same layer and expert. */
+const shoal_weight *shoal_manifest_sibling(const shoal_manifest *manifest,
+                                           const shoal_weight *weight, shoal_role role);
+
+/* What stands for all layers in reports: layer 0's weight of a role, with gate, up and down of its
+ * first expert where it has experts; or lm_head. */
+const shoal_weight *shoal_manifest_example(const shoal_manifest *manifest, shoal_role role);
 
 /* Full module or tensor name of a weight ("model.layers.3.mlp.down_proj"). Into `out`. */
 void shoal_weight_name(const shoal_manifest *manifest, const shoal_weight *weight, char *out,

@@ -412,21 +412,3 @@ shoal_status shoal_model_open(const char *path, shoal_model **out)
     shoal_free(gguf);
     return st;
 }
-
-/* ---- what the step can do ---- */
-
-static shoal_status unsupported(const shoal_model *model, const char *what)
-{
-    return shoal_fail(SHOAL_ERR_DATA, "this %s model %s, which this version does not support",
-                      model->family, what);
-}
-
-shoal_status shoal_model_check_supported(const shoal_model *model)
-{
-    for (int64_t i = 0; i < model->layer_count; i++) {
-        const shoal_layer *layer = &model->layers[i];
-        if (layer->mlp == SHOAL_MLP_EXPERTS)
-            return unsupported(model, "has layers of experts");
-    }
-    return SHOAL_OK;
-}

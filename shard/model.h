@@ -2,8 +2,7 @@
  *
  * Families differ in data here, not in code elsewhere: everything forward.c needs to know about a
  * layer stands in its struct. Every number has been checked against a cap and against its
- * neighbours (docs: config.json of transformers 4 and 5). What the description can say but the
- * step cannot do yet is refused by shoal_model_check_supported with one sentence. */
+ * neighbours (docs: config.json of transformers 4 and 5). */
 #ifndef SHOAL_SHARD_MODEL_H
 #define SHOAL_SHARD_MODEL_H
 
@@ -69,7 +68,8 @@ typedef struct {
     bool mlp_bias;
     int64_t intermediate; /* of the MLP, or of one expert                               */
     int64_t experts, experts_per_token;
-    bool renormalize_experts;
+    int64_t shared_intermediate; /* of the expert that every row goes through; 0: none      */
+    bool renormalize_experts;    /* the weights of the chosen ones sum to 1                 */
 } shoal_layer;
 
 typedef struct {
@@ -101,9 +101,6 @@ void shoal_model_close(shoal_model *model);
 /* The same from the text of a config.json, for tests and fuzzing; `name` goes into messages. */
 SHOAL_MUST_USE shoal_status shoal_model_parse(const char *text, size_t bytes, const char *name,
                                               shoal_model **out);
-
-/* SHOAL_ERR_DATA naming the first thing in this model that no step can compute yet. */
-SHOAL_MUST_USE shoal_status shoal_model_check_supported(const shoal_model *model);
 
 /* inv_freq[rope.dim / 2] in fp32, as transformers computes it (fp32 arithmetic where it does). */
 void shoal_rope_frequencies(const shoal_rope *rope, float *inv_freq);

@@ -141,7 +141,20 @@ static const shoal_family families[] = {
         .norm_eps = 1e-5,
         .theta = 1e6,
         .windows = SHOAL_WINDOWS_ALL,
-        .experts = true,
+        .experts = {.count = 8, .chosen = 2, .renormalized = true},
+    },
+    {
+        .model_type = "qwen2_moe",
+        .roles = "qwen2_moe",
+        .kv_heads = 16,
+        .context = 32768,
+        .window = 4096,
+        .norm_eps = 1e-6,
+        .theta = 1e4,
+        .windows = SHOAL_WINDOWS_LOWER,
+        .layer_types_decide = true,
+        .bias = SHOAL_BIAS_QKV,
+        .experts = {.count = 60, .chosen = 4, .intermediate = 1408, .shared = 5632},
     },
     {
         .model_type = "qwen3_moe",
@@ -154,7 +167,7 @@ static const shoal_family families[] = {
         .windows = SHOAL_WINDOWS_ALL_USED,
         .bias = SHOAL_BIAS_CONFIG,
         .qk_norm = true,
-        .experts = true,
+        .experts = {.count = 128, .chosen = 8, .intermediate = 768},
     },
 };
 
@@ -169,5 +182,5 @@ const shoal_family *shoal_family_find(const char *model_type)
 const char *shoal_family_list(void)
 {
     return "llama, mistral, qwen2, qwen3, gemma, gemma2, gemma3, gemma3_text, phi3, internlm2, "
-           "mixtral, qwen3_moe";
+           "mixtral, qwen2_moe, qwen3_moe";
 }

@@ -16,14 +16,24 @@ typedef enum {
     SHOAL_WINDOWS_ALL_USED,  /* the same, where use_sliding_window says so                    */
     SHOAL_WINDOWS_UPPER,     /* where use_sliding_window: layers from max_window_layers up    */
     SHOAL_WINDOWS_ALTERNATE, /* layers 0, 2, 4, ...                                           */
+    SHOAL_WINDOWS_LOWER,     /* of these where use_sliding_window, below max_window_layers    */
     SHOAL_WINDOWS_PATTERN    /* all but every sliding_window_pattern-th; another rope in them */
 } shoal_window_rule;
 
 typedef enum {
     SHOAL_BIAS_NONE,
-    SHOAL_BIAS_QKV,   /* q, k, v always                        */
+    SHOAL_BIAS_QKV,   /* q, k, v, unless qkv_bias is false     */
     SHOAL_BIAS_CONFIG /* q, k, v and o where the config says so */
 } shoal_bias_rule;
+
+/* Defaults of a family of mixtures of experts. */
+typedef struct {
+    int64_t count; /* 0: the family has no experts */
+    int64_t chosen;
+    int64_t intermediate; /* 0: intermediate_size           */
+    int64_t shared;       /* intermediate; 0: no such expert */
+    bool renormalized;    /* always; else norm_topk_prob says, false when absent */
+} shoal_family_experts;
 
 typedef struct {
     const char *model_type;
@@ -45,7 +55,6 @@ typedef struct {
     const char *activation_key; /* NULL: hidden_act                                 */
     bool soft_caps;             /* attn_logit_softcapping, final_logit_softcapping  */
     bool mlp_bias;
-    bool experts;
     shoal_window_rule windows;
     bool layer_types_decide; /* else they may only repeat what the rule says     */
     shoal_bias_rule bias;
@@ -57,6 +66,7 @@ typedef struct {
     bool norms_after;      /* attention and MLP are normed once more before they join       */
     bool norms_less_one;   /* norms are stored as w - 1                                     */
     bool scaled_embedding; /* by the root of hidden_size                                    */
+    shoal_family_experts experts;
 } shoal_family;
 
 /* NULL when unknown. */

@@ -17,6 +17,7 @@ static bool has_window(const shoal_family *family, int64_t layer, int64_t first,
     case SHOAL_WINDOWS_ALL_USED: return true;
     case SHOAL_WINDOWS_UPPER: return layer >= first;
     case SHOAL_WINDOWS_ALTERNATE: return layer % 2 == 0;
+    case SHOAL_WINDOWS_LOWER: return layer % 2 == 0 && layer < first;
     case SHOAL_WINDOWS_PATTERN: return (layer + 1) % pattern != 0;
     default: return false;
     }
@@ -26,7 +27,8 @@ static bool has_window(const shoal_family *family, int64_t layer, int64_t first,
 static shoal_status read_window(const shoal_config *config, const shoal_family *family,
                                 int64_t *window)
 {
-    bool used = family->windows != SHOAL_WINDOWS_UPPER && family->windows != SHOAL_WINDOWS_ALL_USED;
+    bool used = family->windows != SHOAL_WINDOWS_UPPER &&
+                family->windows != SHOAL_WINDOWS_ALL_USED && family->windows != SHOAL_WINDOWS_LOWER;
     *window = shoal_config_is_null(config, "sliding_window") ? 0 : family->window;
     SHOAL_TRY(shoal_config_int(config, "sliding_window", 1, SHOAL_CONTEXT_MAX, window));
     SHOAL_TRY(shoal_config_bool(config, "use_sliding_window", &used));
@@ -131,6 +133,8 @@ static shoal_status read_biases(const shoal_config *config, const shoal_family *
                                 shoal_layer *layer)
 {
     layer->qkv_bias = family->bias == SHOAL_BIAS_QKV;
+    if (layer->qkv_bias)
+        SHOAL_TRY(shoal_config_bool(config, "qkv_bias", &layer->qkv_bias));
     if (family->bias == SHOAL_BIAS_CONFIG) {
         const char *key = family->bias_key ? family->bias_key : "attention_bias";
         layer->qkv_bias = family->bias_absent;
@@ -206,19 +210,25 @@ static shoal_status mark_dense(const shoal_config *config, const shoal_model *mo
     return SHOAL_OK;
 }
 
-static shoal_status read_experts(const shoal_config *config, shoal_model *model)
+/* Numbers of experts and their sizes, into the layers that are not dense. */
+static shoal_status read_experts(const shoal_config *config, const shoal_family_experts *family,
+                                 shoal_model *model)
 {
     bool dense[SHOAL_LAYERS_MAX];
-    const bool mixtral = strcmp(model->family, "mixtral") == 0;
-    int64_t experts = mixtral ? 8 : 128, chosen = mixtral ? 2 : 8;
-    int64_t intermediate = mixtral ? model->layers[0].intermediate : 768;
-    bool renormalize = mixtral;
+    int64_t experts = family->count, chosen = family->chosen, shared = family->shared;
+    int64_t intermediate =
+        family->intermediate ? family->intermediate : model->layers[0].intermediate;
+    bool renormalize = family->renormalized;
     SHOAL_TRY(shoal_config_int(config, "num_experts", 1, EXPERTS_MAX, &experts));
     SHOAL_TRY(shoal_config_int(config, "num_local_experts", 1, EXPERTS_MAX, &experts));
     SHOAL_TRY(shoal_config_int(config, "num_experts_per_tok", 1, EXPERTS_MAX, &chosen));
-    SHOAL_TRY(shoal_config_int(config, "moe_intermediate_size", 1, SHOAL_INTERMEDIATE_MAX,
-                               &intermediate));
-    if (!mixtral)
+    if (family->intermediate)
+        SHOAL_TRY(shoal_config_int(config, "moe_intermediate_size", 1, SHOAL_INTERMEDIATE_MAX,
+                                   &intermediate));
+    if (family->shared)
+        SHOAL_TRY(shoal_config_int(config, "shared_expert_intermediate_size", 1,
+                                   SHOAL_INTERMEDIATE_MAX, &shared));
+    if (!family->renormalized)
         SHOAL_TRY(shoal_config_bool(config, "norm_topk_prob", &renormalize));
     if (chosen > experts)
         return shoal_fail(SHOAL_ERR_DATA, "%s: num_experts_per_tok is %lld of %lld experts",
@@ -233,6 +243,7 @@ static shoal_status read_experts(const shoal_config *config, shoal_model *model)
         layer->experts_per_token = chosen;
         layer->renormalize_experts = renormalize;
         layer->intermediate = intermediate;
+        layer->shared_intermediate = shared;
     }
     return SHOAL_OK;
 }
@@ -247,8 +258,8 @@ shoal_status shoal_model_layers_read(const shoal_config *config, const shoal_fam
     for (int64_t i = 0; i < model->layer_count; i++)
         model->layers[i] = common;
     SHOAL_TRY(read_windows(config, family, model, flags));
-    if (family->experts)
-        SHOAL_TRY(read_experts(config, model));
+    if (family->experts.count)
+        SHOAL_TRY(read_experts(config, &family->experts, model));
     *sliding = flags;
     return SHOAL_OK;
 }

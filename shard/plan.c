@@ -20,6 +20,9 @@
 /* From this K on units are twice as long (docs/arithmetic.md rule 4). */
 #define LONG_K 4096
 
+/* Experts of a layer; with SHOAL_UNITS_MAX units each their number stays below 2^32. */
+#define EXPERTS_MAX 65536
+
 static int64_t gcd(int64_t a, int64_t b)
 {
     while (b) {
@@ -37,12 +40,12 @@ shoal_status shoal_plan_down_unit(const int64_t *groups, int64_t count, int64_t 
 
     for (int64_t i = 0; i < count; i++) {
         if (groups[i] < 1)
-            return shoal_fail(SHOAL_ERR_DATA, "layer %lld: down has weight groups of %lld",
-                              (long long)i, (long long)groups[i]);
+            return shoal_fail(SHOAL_ERR_DATA, "down %lld has weight groups of %lld", (long long)i,
+                              (long long)groups[i]);
         const uint64_t step = (uint64_t)(groups[i] / gcd((int64_t)unit, groups[i]));
         if (!shoal_mul_u64(unit, step, &unit) || unit > SHAPE_MAX)
             return shoal_fail(SHOAL_ERR_DATA,
-                              "layer %lld: weight groups of %lld do not fit with those of the "
+                              "down %lld: weight groups of %lld do not fit with those of the "
                               "layers before it: their common multiple is above %lld",
                               (long long)i, (long long)groups[i], (long long)SHAPE_MAX);
     }
@@ -158,12 +161,51 @@ static shoal_range cover(shoal_range blocks, int64_t size, int64_t total)
                          shoal_min_i64(blocks.end * size, total)};
 }
 
+static int64_t units_of(int64_t intermediate, int64_t unit)
+{
+    return intermediate ? shoal_ceil_div(intermediate, unit) : 0;
+}
+
+static void deal_experts(const int64_t *weight, shoal_plan *plan)
+{
+    const shoal_plan_shape *shape = &plan->shape;
+    const shoal_plan_mlps *experts = &shape->experts, *shared = &shape->shared;
+    const int64_t each = units_of(experts->intermediate, experts->unit);
+    shoal_range out[SHOAL_RANKS_MAX];
+
+    deal_by_weight(shape->whole_experts ? experts->count : experts->count * each, plan->ranks,
+                   weight, out);
+    for (int r = 0; r < plan->ranks; r++) {
+        const int64_t step = shape->whole_experts ? each : 1;
+        plan->rank[r].expert_units = (shoal_range){out[r].begin * step, out[r].end * step};
+    }
+    deal_by_weight(units_of(shared->intermediate, shared->unit), plan->ranks, weight, out);
+    for (int r = 0; r < plan->ranks; r++)
+        plan->rank[r].shared = cover(out[r], shared->unit, shared->intermediate);
+}
+
+shoal_range shoal_plan_expert(const shoal_plan *plan, int rank, int64_t expert)
+{
+    const shoal_plan_mlps *experts = &plan->shape.experts;
+    const shoal_range dealt = plan->rank[rank].expert_units;
+    const int64_t each = units_of(experts->intermediate, experts->unit);
+    int64_t ends[2] = {dealt.begin, dealt.end};
+
+    for (int i = 0; i < 2; i++) {
+        if (plan->shape.whole_experts) /* unit u of expert e is number e * each + u */
+            ends[i] = shoal_max_i64(0, shoal_min_i64(ends[i] - expert * each, each));
+        else /* it is number u * count + e */
+            ends[i] = (ends[i] + experts->count - 1 - expert) / experts->count;
+    }
+    return cover((shoal_range){ends[0], ends[1]}, experts->unit, experts->intermediate);
+}
+
 static void deal_blocks(const int64_t *weight, shoal_plan *plan)
 {
     const shoal_plan_shape *shape = &plan->shape;
     shoal_range units[SHOAL_RANKS_MAX], vocab[SHOAL_RANKS_MAX], hidden[SHOAL_RANKS_MAX];
 
-    deal_by_weight(shoal_ceil_div(shape->intermediate, shape->unit), plan->ranks, weight, units);
+    deal_by_weight(units_of(shape->intermediate, shape->unit), plan->ranks, weight, units);
     deal_by_weight(shoal_ceil_div(shape->vocab, SHOAL_PANEL), plan->ranks, weight, vocab);
     deal_by_weight(shoal_ceil_div(shape->hidden, SHOAL_PANEL), plan->ranks, weight, hidden);
     for (int r = 0; r < plan->ranks; r++) {
@@ -174,6 +216,48 @@ static void deal_blocks(const int64_t *weight, shoal_plan *plan)
         rank->vocab = cover(vocab[r], SHOAL_PANEL, shape->vocab);
         rank->hidden = cover(hidden[r], SHOAL_PANEL, shape->hidden);
     }
+    deal_experts(weight, plan);
+}
+
+/* Sizes of MLPs where a layer has `count` of them; `count` 0 goes with sizes of 0. */
+static shoal_status check_mlps(const char *name, int64_t count, int64_t intermediate, int64_t unit)
+{
+    const int64_t least = count > 0;
+    const struct {
+        const char *what;
+        int64_t value;
+    } sizes[] = {{"count", count}, {"intermediate", intermediate}, {"unit", unit}};
+
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        if (sizes[i].value < least || sizes[i].value > (count ? SHAPE_MAX : 0))
+            return shoal_fail(SHOAL_ERR_DATA, "plan: %s of %s is %lld, not in %lld..%lld",
+                              sizes[i].what, name, (long long)sizes[i].value, (long long)least,
+                              (long long)(count ? SHAPE_MAX : 0));
+    return SHOAL_OK;
+}
+
+/* Units that one output is the sum of: those of the experts that a row goes through. */
+static shoal_status check_experts(const shoal_plan_shape *shape)
+{
+    const shoal_plan_mlps *experts = &shape->experts, *shared = &shape->shared;
+
+    SHOAL_TRY(check_mlps("experts", experts->count, experts->intermediate, experts->unit));
+    SHOAL_TRY(check_mlps("shared experts", shared->count, shared->intermediate, shared->unit));
+    if (experts->count > EXPERTS_MAX || shared->count > 1 || shape->chosen < (experts->count > 0) ||
+        shape->chosen > experts->count)
+        return shoal_fail(SHOAL_ERR_DATA, "plan: %lld of %lld experts (at most %d), %lld shared",
+                          (long long)shape->chosen, (long long)experts->count, EXPERTS_MAX,
+                          (long long)shared->count);
+    /* an expert's bias is a term of its own */
+    const int64_t each = units_of(experts->intermediate, experts->unit) + 1;
+    const int64_t always = units_of(shared->intermediate, shared->unit) + 1;
+    if (experts->count && each * shape->chosen + always > SHOAL_UNITS_MAX)
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "plan: %lld experts of %lld elements and %lld shared ones are more than "
+                          "%d units",
+                          (long long)shape->chosen, (long long)experts->intermediate,
+                          (long long)shared->intermediate, SHOAL_UNITS_MAX);
+    return SHOAL_OK;
 }
 
 static shoal_status check_shape(const shoal_plan_shape *shape)
@@ -182,23 +266,24 @@ static shoal_status check_shape(const shoal_plan_shape *shape)
         const char *name;
         int64_t value;
     } sizes[] = {
-        {"heads", shape->heads},       {"kv_heads", shape->kv_heads},
-        {"head_dim", shape->head_dim}, {"intermediate", shape->intermediate},
-        {"unit", shape->unit},         {"vocab", shape->vocab},
-        {"hidden", shape->hidden},
+        {"heads", shape->heads}, {"kv_heads", shape->kv_heads}, {"head_dim", shape->head_dim},
+        {"vocab", shape->vocab}, {"hidden", shape->hidden},
     };
+    const bool plain = shape->intermediate || shape->unit || !shape->experts.count;
 
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         if (sizes[i].value < 1 || sizes[i].value > SHAPE_MAX)
             return shoal_fail(SHOAL_ERR_DATA, "plan: %s is %lld, not in 1..%lld", sizes[i].name,
                               (long long)sizes[i].value, (long long)SHAPE_MAX);
+    SHOAL_TRY(check_mlps("MLPs", plain, shape->intermediate, shape->unit));
+    SHOAL_TRY(check_experts(shape));
     if (shape->heads % shape->kv_heads)
         return shoal_fail(SHOAL_ERR_DATA, "plan: %lld kv heads do not divide %lld heads",
                           (long long)shape->kv_heads, (long long)shape->heads);
     if (shape->heads > SHOAL_UNITS_MAX)
         return shoal_fail(SHOAL_ERR_DATA, "plan: %lld heads; at most %d units can be summed",
                           (long long)shape->heads, SHOAL_UNITS_MAX);
-    if (shoal_ceil_div(shape->intermediate, shape->unit) > SHOAL_UNITS_MAX)
+    if (units_of(shape->intermediate, shape->unit) > SHOAL_UNITS_MAX)
         return shoal_fail(
             SHOAL_ERR_DATA,
             "plan: %lld intermediate elements in units of %lld are more than %d units",
@@ -236,9 +321,14 @@ static void add_range(shoal_xxh128_stream *stream, shoal_range range)
 void shoal_plan_digest(const shoal_plan *plan, uint8_t out[16])
 {
     const shoal_plan_shape *s = &plan->shape;
-    const int64_t numbers[] = {plan->ranks, s->heads,        s->kv_heads,
-                               s->head_dim, s->intermediate, s->unit,
-                               s->vocab,    s->hidden,       plan->whole_kv_groups};
+    const int64_t numbers[] = {
+        plan->ranks,      s->heads,         s->kv_heads,
+        s->head_dim,      s->intermediate,  s->unit,
+        s->vocab,         s->hidden,        plan->whole_kv_groups,
+        s->experts.count, s->experts.unit,  s->experts.intermediate,
+        s->shared.count,  s->shared.unit,   s->shared.intermediate,
+        s->chosen,        s->whole_experts,
+    };
     shoal_xxh128_stream stream;
 
     /* Number by number: the struct's padding and byte order must not decide. */
@@ -252,6 +342,8 @@ void shoal_plan_digest(const shoal_plan *plan, uint8_t out[16])
         add_range(&stream, rank->units);
         add_range(&stream, rank->vocab_panels);
         add_range(&stream, rank->intermediate);
+        add_range(&stream, rank->expert_units);
+        add_range(&stream, rank->shared);
         add_range(&stream, rank->vocab);
         add_range(&stream, rank->hidden);
     }

@@ -69,9 +69,30 @@ static shoal_status convert_group(const reform *r, int64_t n, int64_t g, int64_t
                           (long long)n, (long long)old);
     if (form->has_zeros)
         r->to->zeros[at] = (int16_t)zero;
-    else if (!form->has_mins && zero != form->zero)
+    else if (!form->has_mins && !form->recentred && zero != form->zero)
         return shoal_fail(SHOAL_ERR_DATA, "output %lld, group %lld has zero point %d, not %d",
                           (long long)n, (long long)old, zero, form->zero);
+    return SHOAL_OK;
+}
+
+static shoal_status recentre(const reform *r)
+{
+    void *block;
+    const shoal_canonical *from = r->from;
+    SHOAL_TRY(shoal_arena_array(r->arena, (uint64_t)from->n, (uint64_t)from->k, &block));
+    r->to->codes = block;
+    for (int64_t n = 0; n < from->n; n++)
+        for (int64_t k = 0; k < from->k; k++) {
+            const int64_t at = n * from->k + k;
+            const int code =
+                from->codes[at] - shoal_canonical_zero(from, n, k / r->group) + r->form->zero;
+            if (code < 0 || code > 255)
+                return shoal_fail(SHOAL_ERR_DATA,
+                                  "output %lld, input %lld is %d steps from zero; a signed byte "
+                                  "holds -128 to 127",
+                                  (long long)n, (long long)k, code - r->form->zero);
+            r->to->codes[at] = (uint8_t)code;
+        }
     return SHOAL_OK;
 }
 
@@ -79,6 +100,8 @@ static shoal_status convert_groups(const reform *r)
 {
     SHOAL_TRY(allocate_groups(r));
     r->to->codes = r->from->codes;
+    if (r->form->recentred)
+        SHOAL_TRY(recentre(r));
     for (int64_t n = 0; n < r->to->n; n++)
         for (int64_t g = 0; g < r->to->groups; g++)
             SHOAL_TRY(convert_group(r, n, g, g * r->form->group / r->group));
@@ -104,6 +127,8 @@ static shoal_status quantize(const reform *r, const float *values)
                 return shoal_fail(SHOAL_ERR_DATA, "output %lld has a weight that is no number",
                                   (long long)n);
             to->scales[n * to->groups + g] = rounded(scale, form->dtype);
+            if (to->zeros)
+                to->zeros[n * to->groups + g] = form->zero;
         }
     return SHOAL_OK;
 }
@@ -128,13 +153,14 @@ static shoal_status store(const reform *r, const float *values)
 static bool is_same(const reform *r)
 {
     const shoal_canonical *a = r->from, *b = r->to;
-    if (a->codes != b->codes || b->mins || a->mins || a->kind == SHOAL_WEIGHT_FLOAT)
+    const bool moved = r->form->recentred;
+    if ((a->codes != b->codes && !moved) || b->mins || a->mins || a->kind == SHOAL_WEIGHT_FLOAT)
         return false;
     for (int64_t n = 0; n < b->n; n++)
         for (int64_t g = 0; g < b->groups; g++) {
             const int64_t old = g * r->form->group / r->group;
             if (a->scales[n * a->groups + old] != b->scales[n * b->groups + g] ||
-                shoal_canonical_zero(a, n, old) != shoal_canonical_zero(b, n, g))
+                (!moved && shoal_canonical_zero(a, n, old) != shoal_canonical_zero(b, n, g)))
                 return false;
         }
     return true;

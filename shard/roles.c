@@ -54,11 +54,30 @@
         [SHOAL_ROLE_FINAL_NORM] = "model.norm", [SHOAL_ROLE_LM_HEAD] = "output"                    \
     }
 
-/* Experts have no roles of their own yet; what surrounds them is named here. */
-#define EXPERTS                                                                                    \
+/* Layers of experts; those that stay dense have a plain MLP. */
+#define AROUND_EXPERTS ATTENTION, GATE_UP, OUTPUTS, INPUT_NORMS, MLP_NORM, OUTSIDE
+
+#define MIXTRAL                                                                                    \
     {                                                                                              \
-        ATTENTION, [SHOAL_ROLE_O] = LAYER "self_attn.o_proj", INPUT_NORMS, MLP_NORM, OUTSIDE       \
+        AROUND_EXPERTS, [SHOAL_ROLE_ROUTER] = LAYER "block_sparse_moe.gate"                        \
     }
+#define MIXTRAL_EXPERT LAYER "block_sparse_moe.experts.%d."
+#define MIXTRAL_EXPERTS                                                                            \
+    {                                                                                              \
+        MIXTRAL_EXPERT "w1", MIXTRAL_EXPERT "w3", MIXTRAL_EXPERT "w2"                              \
+    }
+
+#define QWEN_MOE                                                                                   \
+    {                                                                                              \
+        AROUND_EXPERTS, [SHOAL_ROLE_ROUTER] = LAYER "mlp.gate",                                    \
+                        [SHOAL_ROLE_SHARED_ROUTER] = LAYER "mlp.shared_expert_gate"                \
+    }
+#define QWEN_MLP(prefix)                                                                           \
+    {                                                                                              \
+        prefix "gate_proj", prefix "up_proj", prefix "down_proj"                                   \
+    }
+#define QWEN_EXPERTS QWEN_MLP(LAYER "mlp.experts.%d.")
+#define QWEN_SHARED  QWEN_MLP(LAYER "mlp.shared_expert.")
 
 static const shoal_family_roles families[] = {
     {.family = "llama", .module = LLAMA_LIKE},
@@ -70,8 +89,9 @@ static const shoal_family_roles families[] = {
     {.family = "gemma3_text", .module = GEMMA_LIKE},
     {.family = "phi3", .module = PHI3},
     {.family = "internlm2", .module = INTERNLM2, .by_kv_head = true},
-    {.family = "mixtral", .module = EXPERTS},
-    {.family = "qwen3_moe", .module = EXPERTS},
+    {.family = "mixtral", .module = MIXTRAL, .expert = MIXTRAL_EXPERTS},
+    {.family = "qwen2_moe", .module = QWEN_MOE, .expert = QWEN_EXPERTS, .shared = QWEN_SHARED},
+    {.family = "qwen3_moe", .module = QWEN_MOE, .expert = QWEN_EXPERTS, .shared = QWEN_SHARED},
 };
 
 #define BLOCK "blk.%d."
@@ -108,20 +128,34 @@ const shoal_family_roles *shoal_roles_find(const char *family)
     return NULL;
 }
 
-bool shoal_roles_module(const shoal_family_roles *roles, shoal_role role, int layer, char *out,
+const char *shoal_roles_pattern(const shoal_family_roles *roles, const shoal_weight *weight)
+{
+    if (weight->expert == 0)
+        return roles->module[weight->role];
+    const int part = (int)(weight->role - SHOAL_ROLE_GATE);
+    return weight->expert == SHOAL_EXPERT_SHARED ? roles->shared[part] : roles->expert[part];
+}
+
+bool shoal_roles_module(const shoal_family_roles *roles, const shoal_weight *weight, char *out,
                         size_t room)
 {
-    const char *pattern = roles->module[role];
-    if (!pattern)
+    const int numbers[] = {weight->layer, weight->expert - 1};
+    const char *from = shoal_roles_pattern(roles, weight);
+    size_t at = 0;
+    if (!from)
         return false;
-    const char *mark = strstr(pattern, "%d");
-    int length;
-    if (mark)
-        length = snprintf(out, room, "%.*s%d%s", (int)(mark - pattern), pattern, layer,
-                          mark + strlen("%d"));
-    else
-        length = snprintf(out, room, "%s", pattern);
-    return length >= 0 && (size_t)length < room;
+    for (int i = 0;; i++) {
+        const char *mark = i < 2 ? strstr(from, "%d") : NULL;
+        const int length =
+            mark ? snprintf(out + at, room - at, "%.*s%d", (int)(mark - from), from, numbers[i])
+                 : snprintf(out + at, room - at, "%s", from);
+        if (length < 0 || (size_t)length >= room - at)
+            return false;
+        if (!mark)
+            return true;
+        at += (size_t)length;
+        from = mark + strlen("%d");
+    }
 }
 
 bool shoal_roles_stacked(const shoal_family_roles *roles, shoal_role role, shoal_role other)
@@ -157,7 +191,7 @@ bool shoal_roles_ignorable(const char *tensor)
 
 const char *shoal_role_name(shoal_role role)
 {
-    static const char *const names[SHOAL_ROLE_COUNT] = {
+    static const char *const names[SHOAL_ROLE_NAMES] = {
         [SHOAL_ROLE_Q] = "q_proj",
         [SHOAL_ROLE_K] = "k_proj",
         [SHOAL_ROLE_V] = "v_proj",
@@ -174,6 +208,8 @@ const char *shoal_role_name(shoal_role role)
         [SHOAL_ROLE_EMBEDDING] = "embed_tokens",
         [SHOAL_ROLE_FINAL_NORM] = "norm",
         [SHOAL_ROLE_LM_HEAD] = "lm_head",
+        [SHOAL_ROLE_ROUTER] = "router",
+        [SHOAL_ROLE_SHARED_ROUTER] = "shared_router",
     };
     return names[role];
 }

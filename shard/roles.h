@@ -1,6 +1,7 @@
 /* shard/roles.h - what each family calls its weights.
  *
- * A name is a Hugging Face module path; "%d" in it stands for the layer. Parameters of a module
+ * A name is a Hugging Face module path; the first "%d" in it stands for the layer, the second for
+ * the expert. Parameters of a module
  * are PATH.weight, PATH.bias, PATH.qweight and so on. Names are looked up whole, so "q_proj" can
  * never be found inside another word. */
 #ifndef SHOAL_SHARD_ROLES_H
@@ -15,7 +16,8 @@ typedef struct {
     const char *family;
     /* NULL: the family has no such weight. Linears of one name are stacked along n in one tensor,
      * in the order of the roles. */
-    const char *module[SHOAL_ROLE_COUNT];
+    const char *module[SHOAL_ROLE_NAMES];
+    const char *expert[SHOAL_EXPERT_LINEARS], *shared[SHOAL_EXPERT_LINEARS];
     /* Stacked q, k and v are dealt by kv head: its q heads, itself, its v; then the next. */
     bool by_kv_head;
 } shoal_family_roles;
@@ -26,9 +28,12 @@ const shoal_family_roles *shoal_roles_find(const char *family);
 /* What GGUF files call the weights of every family. */
 const shoal_family_roles *shoal_roles_gguf(void);
 
-/* Write the module path of `role` in `layer` into `out`; false when the row has no such role or
- * `room` is too small. */
-bool shoal_roles_module(const shoal_family_roles *roles, shoal_role role, int layer, char *out,
+/* The pattern that names this weight; NULL when the row has none. */
+const char *shoal_roles_pattern(const shoal_family_roles *roles, const shoal_weight *weight);
+
+/* Write the module path of a weight into `out`; false when the row has no such role or `room` is
+ * too small. */
+bool shoal_roles_module(const shoal_family_roles *roles, const shoal_weight *weight, char *out,
                         size_t room);
 
 /* Does `other` lie in the tensor that holds `role`? A linear lies in its own. */

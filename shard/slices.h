@@ -10,6 +10,8 @@
  *     o, act-order: a share of hidden         whole, sorted by group
  *     gate, up    intermediate elements       whole; in down's order where down is act-order
  *     down        whole                       intermediate elements, units of the plan
+ *     of experts  as gate, up, down of a layer, with the elements of shoal_plan_expert
+ *     routers     whole                       whole, fp32 inputs: every rank chooses by itself
  *     lm_head     ids of the vocabulary       whole
  *     embedding   ids (rows)                  whole
  *     norms       every rank holds them whole
@@ -53,33 +55,69 @@ SHOAL_MUST_USE shoal_status shoal_slices_shape(const shoal_manifest *manifest,
 /* The rectangle of a linear or of the embedding that `rank` holds; false, and *out untouched, when
  * the model has no such weight or it lies elsewhere (a tied embedding). An empty rectangle is a
  * slice too: the linear exists and contributes nothing. `columns` and `order` are NULL; where the
- * functions below say so the reader of the weight must set them. `layer` is ignored for roles
- * outside layers. */
-bool shoal_slice_rect(const shoal_slicing *slicing, int rank, int layer, shoal_role role,
-                      shoal_rect *out);
+ * functions below say so the reader of the weight must set them. */
+bool shoal_slice_rect_of(const shoal_slicing *slicing, int rank, const shoal_weight *weight,
+                         shoal_rect *out);
 
 /* Shape, quantization and activation settings of the same slice; false as above. Linears only. */
-bool shoal_slice_spec(const shoal_slicing *slicing, int rank, int layer, shoal_role role,
-                      shoal_linear_spec *out);
+bool shoal_slice_spec_of(const shoal_slicing *slicing, int rank, const shoal_weight *weight,
+                         shoal_linear_spec *out);
 
 /* Is o of this layer act-order: attention output gathered, o cut along n, its output gathered? */
 bool shoal_slice_o_gathered(const shoal_manifest *manifest, int layer);
 
 /* Must `rank` read the permutation (shoal_weight_order) of this linear? True where an act-order
  * slice is not empty, and for every linear that a norm feeds: any rank may make its input for all
- * of them (worker/residual.h). The permutation becomes rect.order of the slice itself. */
-bool shoal_slice_reads_order(const shoal_slicing *slicing, int rank, int layer, shoal_role role);
+ * of them (worker/residual.h). Experts take theirs from fp32 rows. The permutation becomes
+ * rect.order of the slice itself. */
+bool shoal_slice_reads_order_of(const shoal_slicing *slicing, int rank, const shoal_weight *weight);
 
 /* Must the rank keep it while it computes, to permute the inputs? True for all such linears but
  * down: its order is folded into the columns of gate and up. */
-bool shoal_slice_keeps_order(const shoal_slicing *slicing, int rank, int layer, shoal_role role);
+bool shoal_slice_keeps_order_of(const shoal_slicing *slicing, int rank, const shoal_weight *weight);
 
 /* Are the columns of this slice (gate, up and their biases) those at sorted positions
  * [n_begin, n_end) of down's order? Then rect.columns = down's order + n_begin. */
-bool shoal_slice_in_down_order(const shoal_manifest *manifest, int layer, shoal_role role);
+bool shoal_slice_in_down_order_of(const shoal_manifest *manifest, const shoal_weight *weight);
 
 /* Bytes that reading the slice takes, bias and permutation not included. */
-uint64_t shoal_slice_read_bytes(const shoal_slicing *slicing, int rank, int layer, shoal_role role);
+uint64_t shoal_slice_read_bytes_of(const shoal_slicing *slicing, int rank,
+                                   const shoal_weight *weight);
+
+/* The same by place; `layer` is ignored for roles outside layers. */
+static inline bool shoal_slice_rect(const shoal_slicing *slicing, int rank, int layer,
+                                    shoal_role role, shoal_rect *out)
+{
+    return shoal_slice_rect_of(slicing, rank, shoal_manifest_weight(slicing->manifest, layer, role),
+                               out);
+}
+
+static inline bool shoal_slice_spec(const shoal_slicing *slicing, int rank, int layer,
+                                    shoal_role role, shoal_linear_spec *out)
+{
+    return shoal_slice_spec_of(slicing, rank, shoal_manifest_weight(slicing->manifest, layer, role),
+                               out);
+}
+
+static inline bool shoal_slice_reads_order(const shoal_slicing *slicing, int rank, int layer,
+                                           shoal_role role)
+{
+    return shoal_slice_reads_order_of(slicing, rank,
+                                      shoal_manifest_weight(slicing->manifest, layer, role));
+}
+
+static inline bool shoal_slice_keeps_order(const shoal_slicing *slicing, int rank, int layer,
+                                           shoal_role role)
+{
+    return shoal_slice_keeps_order_of(slicing, rank,
+                                      shoal_manifest_weight(slicing->manifest, layer, role));
+}
+
+static inline bool shoal_slice_in_down_order(const shoal_manifest *manifest, int layer,
+                                             shoal_role role)
+{
+    return shoal_slice_in_down_order_of(manifest, shoal_manifest_weight(manifest, layer, role));
+}
 
 /* Is the embedding read from the lm_head slice instead of held a second time? (Tied, and lm_head
  * still has float weights.) */

@@ -1,6 +1,7 @@
 /* shard/writer.c - the table of writers, and what they share. See writer.h. */
 #include "shard/writer.h"
 
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,10 +9,11 @@
 #include "proto/bytes.h"
 
 static const shoal_writer *const table[] = {
-    &shoal_writer_gptq,
-    &shoal_writer_gptq_v2,
-    &shoal_writer_awq,
-    &shoal_writer_hf,
+    &shoal_writer_gptq,          &shoal_writer_gptq_v2,
+    &shoal_writer_awq,           &shoal_writer_compressed,
+    &shoal_writer_marlin,        &shoal_writer_torchao_int8,
+    &shoal_writer_torchao_tiled, &shoal_writer_torchao_cpu,
+    &shoal_writer_lmdeploy,      &shoal_writer_hf,
 };
 
 #define ROWS (sizeof table / sizeof table[0])
@@ -100,6 +102,37 @@ shoal_form shoal_form_requantized(int bits, int64_t group, shoal_dtype dtype)
         .dtype = dtype,
         .requantized = true,
     };
+}
+
+bool shoal_form_per_channel(const shoal_writer_module *m, shoal_form *form)
+{
+    const shoal_weight *w = m->weights[0];
+    *form = shoal_form_requantized(8, m->k, SHOAL_F32);
+    if (w->group < m->k || w->has_mins || w->act_order)
+        return false;
+    form->requantized = false;
+    form->recentred = true;
+    return true;
+}
+
+void shoal_strip_signed(const shoal_strip *strip, uint8_t *part)
+{
+    const shoal_canonical *b = strip->block;
+    uint8_t *out = part + strip->column * b->k;
+    for (int64_t i = 0; i < b->n * b->k; i++)
+        out[i] = b->codes[i] ^ 0x80;
+}
+
+json_t *shoal_float_linears(const shoal_written_module *modules, size_t count)
+{
+    json_t *names = json_array();
+    for (size_t i = 0; i < count; i++) {
+        const shoal_writer_module *m = &modules[i].module;
+        if (modules[i].form.kind == SHOAL_WEIGHT_FLOAT && shoal_writer_is_linear(m) &&
+            m->weights[0]->role != SHOAL_ROLE_LM_HEAD)
+            json_array_append_new(names, json_string(m->name));
+    }
+    return names;
 }
 
 shoal_status shoal_strip_codes(const shoal_strip *strip, const uint8_t **codes, void **copy)

@@ -43,6 +43,7 @@ typedef struct {
     int16_t zero;      /* of all where there are no zeros, and where there are minimums */
     shoal_dtype dtype; /* scales and minimums are rounded to it; float kind: elements   */
     bool act_order;    /* codes come in sorted order, with the order                    */
+    bool recentred;    /* codes become u - z + zero: any zero points, one width more    */
     bool requantized;  /* codes are made anew from the weights                          */
 } shoal_form;
 
@@ -62,7 +63,7 @@ typedef struct {
     int64_t shape[SHOAL_TENSOR_RANK_MAX];
 } shoal_part;
 
-#define SHOAL_WRITER_PARTS_MAX 4
+#define SHOAL_WRITER_PARTS_MAX 5
 
 /* One strip of columns on its way. */
 typedef struct {
@@ -86,6 +87,7 @@ struct shoal_writer {
     const char *name;        /* as --to has it, without the argument                              */
     const char *arguments;   /* allowed ones, separated by spaces; NULL: takes none               */
     const char *config_file; /* holds the quantization config once more; NULL: none             */
+    bool unread;             /* no dialect here reads it: what was written is not opened again  */
     bool writes_floats;      /* float linears are its own, too ("hf")                             */
 
     /* The form that holds `module`, which has integers unless `writes_floats`. SHOAL_ERR_DATA with
@@ -123,6 +125,12 @@ extern const shoal_writer shoal_writer_gptq;
 extern const shoal_writer shoal_writer_gptq_v2;
 extern const shoal_writer shoal_writer_awq;
 extern const shoal_writer shoal_writer_hf;
+extern const shoal_writer shoal_writer_compressed;
+extern const shoal_writer shoal_writer_marlin;
+extern const shoal_writer shoal_writer_torchao_int8;
+extern const shoal_writer shoal_writer_torchao_tiled;
+extern const shoal_writer shoal_writer_torchao_cpu;
+extern const shoal_writer shoal_writer_lmdeploy;
 
 /* ---- what writers share ---- */
 
@@ -136,6 +144,16 @@ shoal_form shoal_form_of(const shoal_writer_module *module, int bits);
 
 /* The form of new symmetric codes: 4 or 8 bits, natural order. */
 shoal_form shoal_form_requantized(int bits, int64_t group, shoal_dtype dtype);
+
+/* The form of int8 per output without zero points: any integers of one group per output. False
+ * where `module` is something else; *form is then the requantized one. */
+bool shoal_form_per_channel(const shoal_writer_module *module, shoal_form *form);
+
+/* Store the block's codes as signed bytes u - 128, [module n][k]. */
+void shoal_strip_signed(const shoal_strip *strip, uint8_t *part);
+
+/* Names of the linears that stay float, but for lm_head: what configs list as not converted. */
+struct json_t *shoal_float_linears(const shoal_written_module *modules, size_t count);
 
 /* Codes of a strip in natural order, [n][k]: the block's own, or a copy in *copy, which the caller
  * frees (NULL is fine) in any case. */

@@ -91,17 +91,12 @@ static shoal_status config(const shoal_target *target, const shoal_written_modul
                            size_t count, json_t *out)
 {
     const int64_t group = shoal_form_usual_group(modules, count);
-    json_t *floats = json_array();
+    json_t *floats = shoal_float_linears(modules, count);
     shoal_status st = SHOAL_OK;
     for (size_t i = 0; i < count && st == SHOAL_OK; i++) {
         const shoal_written_module *m = &modules[i];
         const bool is_float = m->form.kind == SHOAL_WEIGHT_FLOAT;
-        if (is_float && shoal_writer_is_linear(&m->module) &&
-            m->module.weights[0]->role != SHOAL_ROLE_LM_HEAD)
-            json_array_append_new(floats, json_string(m->module.name));
-        if (is_float)
-            continue;
-        if (!shoal_form_has_group(m, group))
+        if (!is_float && !shoal_form_has_group(m, group))
             st = shoal_writer_refuse(target, &m->module,
                                      "its group is %lld and that of others %lld; awq has one for "
                                      "the whole model",

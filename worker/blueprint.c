@@ -50,7 +50,6 @@ static shoal_status open_parts(const shoal_worker_settings *settings, const char
 {
     const shoal_manifest_options options = {settings->quantize, settings->keep_regex};
     SHOAL_TRY(shoal_model_open(folder, &b->model));
-    SHOAL_TRY(shoal_model_check_supported(b->model));
     SHOAL_TRY(shoal_checkpoint_open(folder, &b->checkpoint));
     return shoal_manifest_create(b->model, b->checkpoint, &options, &b->manifest);
 }
@@ -97,9 +96,11 @@ void shoal_blueprint_scratch(const shoal_worker_settings *settings, const shoal_
     const int64_t rows = shoal_max_i64(settings->prefill_chunk, settings->max_sequences);
     const int64_t fitting = LOGIT_BYTES / (m->vocab * (int64_t)sizeof(float));
     bool gathers = false;
-    int64_t half = 0;
-    for (int layer = 0; layer < (int)m->layer_count; layer++)
+    int64_t half = 0, chosen = 0;
+    for (int layer = 0; layer < (int)m->layer_count; layer++) {
         gathers |= shoal_slice_o_gathered(b->manifest, layer);
+        chosen = shoal_max_i64(chosen, m->layers[layer].experts_per_token);
+    }
     for (int i = 0; i < m->rope_count; i++)
         half = shoal_max_i64(half, m->ropes[i].dim / 2);
     *out = (shoal_scratch_shape){
@@ -114,6 +115,7 @@ void shoal_blueprint_scratch(const shoal_worker_settings *settings, const shoal_
         .attention_width_total = gathers ? m->heads * m->head_dim : 0,
         .rope_half = half,
         .rope_count = m->rope_count,
+        .experts_chosen = chosen,
     };
 }
 
@@ -262,15 +264,18 @@ static void add_model(shoal_xxh128_stream *s, const shoal_model *m)
         shoal_xxh128_add_i64(s, (int64_t)l->activation);
         add_real(s, (double)l->attention_scale);
         add_real(s, (double)l->attention_soft_cap);
+        shoal_xxh128_add_i64(s, l->experts);
+        shoal_xxh128_add_i64(s, l->experts_per_token);
+        shoal_xxh128_add_i64(s, l->renormalize_experts);
     }
 }
 
 static void add_weight(shoal_xxh128_stream *s, const shoal_weight *w)
 {
-    const int64_t numbers[] = {w->present,     (int64_t)w->kind, (int64_t)w->dtype, w->group,
-                               w->has_zeros,   w->has_mins,      w->zero_const,     w->act_order,
-                               w->row_offset,  w->run,           w->period,         w->per_token,
-                               w->bias != NULL};
+    const int64_t numbers[] = {w->present,       w->layer,          w->expert,    (int64_t)w->role,
+                               (int64_t)w->kind, (int64_t)w->dtype, w->group,     w->has_zeros,
+                               w->has_mins,      w->zero_const,     w->act_order, w->row_offset,
+                               w->run,           w->period,         w->per_token, w->bias != NULL};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         shoal_xxh128_add_i64(s, numbers[i]);
 }
@@ -299,11 +304,8 @@ void shoal_blueprint_digest(const shoal_worker_settings *settings, const shoal_b
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         shoal_xxh128_add_i64(&s, sizes[i]);
     add_model(&s, b->model);
-    for (int layer = 0; layer < (int)b->model->layer_count; layer++)
-        for (shoal_role role = 0; role < SHOAL_ROLE_LAYER_ALL; role++)
-            add_weight(&s, shoal_manifest_weight(b->manifest, layer, role));
-    for (shoal_role role = SHOAL_ROLE_LAYER_ALL; role < SHOAL_ROLE_COUNT; role++)
-        add_weight(&s, shoal_manifest_weight(b->manifest, -1, role));
+    for (size_t i = 0; i < shoal_manifest_count(b->manifest); i++)
+        add_weight(&s, shoal_manifest_at(b->manifest, i));
     for (size_t i = 0; i < shoal_checkpoint_count(b->checkpoint); i++)
         add_tensor(&s, shoal_checkpoint_at(b->checkpoint, i));
     shoal_xxh128_finish(&s, out);

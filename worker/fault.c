@@ -117,6 +117,13 @@ shoal_status shoal_fault_parse(const char *text, shoal_fault *out)
     return SHOAL_OK;
 }
 
+shoal_status shoal_fault_check(void)
+{
+    const char *text = getenv("SHOAL_FAULT");
+    shoal_fault ignored;
+    return text ? shoal_fault_parse(text, &ignored) : SHOAL_OK;
+}
+
 shoal_status shoal_fault_join(int rank)
 {
     const char *text = getenv("SHOAL_FAULT"), *generation = getenv("SHOAL_GENERATION");

@@ -71,6 +71,10 @@ typedef struct {
 /* SHOAL_ERR_USAGE names what is wrong. Pure. */
 SHOAL_MUST_USE shoal_status shoal_fault_parse(const char *text, shoal_fault *out);
 
+/* What the environment asks for is well said; for the process that starts ranks, whose mpirun may
+ * lose the last words of a rank that ends so early. */
+SHOAL_MUST_USE shoal_status shoal_fault_check(void);
+
 /* This process is that rank; takes the fault from the environment, if there is one. */
 SHOAL_MUST_USE shoal_status shoal_fault_join(int rank);
 
@@ -81,6 +85,7 @@ SHOAL_MUST_USE shoal_status shoal_fault_reach(shoal_fault_phase phase, const int
 /* Another thread does not come back from here once the rank is mute. */
 void shoal_fault_hush(void);
 
+#define SHOAL_FAULT_CHECK()    SHOAL_TRY(shoal_fault_check())
 #define SHOAL_FAULT_JOIN(rank) SHOAL_TRY(shoal_fault_join(rank))
 #define SHOAL_FAULT(phase)     SHOAL_TRY(shoal_fault_reach(SHOAL_FAULT_##phase, NULL, 0))
 #define SHOAL_FAULT_IN_STEP(prefill, tokens, count)                                                \
@@ -90,6 +95,7 @@ void shoal_fault_hush(void);
 
 #else
 
+#define SHOAL_FAULT_CHECK()                         ((void)0)
 #define SHOAL_FAULT_JOIN(rank)                      ((void)0)
 #define SHOAL_FAULT(phase)                          ((void)0)
 #define SHOAL_FAULT_IN_STEP(prefill, tokens, count) ((void)0)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "proto/bytes.h"
+#include "worker/experts.h"
 #include "worker/fault.h"
 #include "worker/residual.h"
 
@@ -181,7 +182,18 @@ static shoal_status attention(const shoal_forward *f, const shoal_step_view *ste
     return f->backend->ops->attention(f->backend, &args);
 }
 
-/* Unit sums of a cut linear into the slot, then the exchange; the parts go to the branch. */
+/* The slot holds unit sums: the exchange, the parts go to the branch. */
+static shoal_status reduce(const shoal_forward *f, int64_t layer, const float *bias, int64_t rows,
+                           shoal_branch *b)
+{
+    SHOAL_FAULT(REDUCE);
+    beat(f);
+    b->bias = bias;
+    b->layer = (int)layer;
+    return shoal_residual_reduce(f, rows, b);
+}
+
+/* Unit sums of a cut linear into the slot, then the exchange. */
 static shoal_status cut_and_reduce(const shoal_forward *f, int64_t layer, shoal_role role,
                                    shoal_stage stage, int64_t rows, shoal_branch *b)
 {
@@ -194,11 +206,7 @@ static shoal_status cut_and_reduce(const shoal_forward *f, int64_t layer, shoal_
         .pending = f->scratch->pending,
     };
     SHOAL_TRY(f->backend->ops->cut(f->backend, &args));
-    SHOAL_FAULT(REDUCE);
-    beat(f);
-    b->bias = linear->bias;
-    b->layer = (int)layer;
-    return shoal_residual_reduce(f, rows, b);
+    return reduce(f, layer, linear->bias, rows, b);
 }
 
 /* Act-order o: gather the attention of all ranks, cut o along its outputs, gather those. */
@@ -252,7 +260,7 @@ static shoal_status gathered_o(const shoal_forward *f, int64_t layer, int64_t ro
     return SHOAL_OK;
 }
 
-static shoal_status mlp(const shoal_forward *f, int64_t layer, int64_t rows, shoal_branch *b)
+static shoal_status plain_mlp(const shoal_forward *f, int64_t layer, int64_t rows, shoal_branch *b)
 {
     const shoal_layer_weights *w = &f->weights->layers[layer];
     const shoal_stage_view *in = shoal_scratch_view(f->scratch, layer, SHOAL_STAGE_GATE_UP);
@@ -267,7 +275,18 @@ static shoal_status mlp(const shoal_forward *f, int64_t layer, int64_t rows, sho
         .pending = f->scratch->pending,
     };
     SHOAL_TRY(f->backend->ops->gated(f->backend, &args));
-    SHOAL_TRY(cut_and_reduce(f, layer, SHOAL_ROLE_DOWN, SHOAL_STAGE_DOWN, rows, b));
+    return cut_and_reduce(f, layer, SHOAL_ROLE_DOWN, SHOAL_STAGE_DOWN, rows, b);
+}
+
+static shoal_status mlp(const shoal_forward *f, int64_t layer, int64_t rows, shoal_branch *b)
+{
+    const shoal_layer_weights *w = &f->weights->layers[layer];
+    if (w->experts) {
+        SHOAL_TRY(shoal_experts_step(f, layer, rows));
+        SHOAL_TRY(reduce(f, layer, NULL, rows, b));
+    } else {
+        SHOAL_TRY(plain_mlp(f, layer, rows, b));
+    }
     b->norm = w->norm[SHOAL_ROLE_AFTER_MLP_NORM];
     return SHOAL_OK;
 }

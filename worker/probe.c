@@ -1,6 +1,7 @@
 #include "worker/probe.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "proto/bytes.h"
@@ -28,13 +29,11 @@ typedef struct {
     shoal_weights_progress progress;
     void *progress_context;
     shoal_arena *arena; /* of one linear */
-    int layer;          /* -1: lm_head   */
-    shoal_role role;
+    const shoal_weight *weight;
     const shoal_linear *linear;
-    shoal_stage_view *view;
-    int act;
-    float *out;  /* of the linear */
-    double *got; /* what to compare  */
+    shoal_act *act; /* its input */
+    float *out;     /* of the linear */
+    double *got;    /* what to compare  */
     shoal_rect slice;
     expectation own;   /* of the slice */
     expectation whole; /* of a cut linear over all of K, on rank 0 */
@@ -48,11 +47,6 @@ static float element(int layer, shoal_role role, int64_t k)
     const float sign = bits & 1u ? 1.0f : -1.0f;
     const float size = bits & 6u ? 127.0f : (float)(bits >> 8 & 127u);
     return sign * size / 4096.0f;
-}
-
-static const shoal_weight *weight_of(const probe *p)
-{
-    return shoal_manifest_weight(p->a->blueprint->manifest, p->layer, p->role);
 }
 
 /* Everything that can still fail on one rank alone: buffers, and the part of the vector that this
@@ -70,7 +64,7 @@ static shoal_status make_input(probe *p)
     p->out = out;
     p->got = got;
     for (int64_t i = 0; i < k; i++)
-        ((float *)source)[i] = element(p->layer, p->role, first + i);
+        ((float *)source)[i] = element(p->weight->layer, p->weight->role, first + i);
     const float *sources[1] = {source};
     const shoal_quantize_args args = {
         .sources = sources,
@@ -78,7 +72,7 @@ static shoal_status make_input(probe *p)
         .source_count = 1,
         .rows = 1,
         .scratch = joined,
-        .acts = &p->view->acts[p->act],
+        .acts = p->act,
         .act_count = 1,
         .pending = p->a->scratch.pending,
     };
@@ -112,7 +106,7 @@ static shoal_status expect(const probe *p, const shoal_rect *rect, bool with_bia
                            double *size)
 {
     const shoal_manifest *manifest = p->a->blueprint->manifest;
-    const shoal_weight *weight = weight_of(p);
+    const shoal_weight *weight = p->weight;
     shoal_canonical block;
     const int64_t count = rect->n_end - rect->n_begin;
     SHOAL_TRY(shoal_weight_read(manifest, weight, rect, p->arena, &block));
@@ -127,13 +121,25 @@ static shoal_status expect(const probe *p, const shoal_rect *rect, bool with_bia
             const int64_t at = rect->k_begin + k;
             const int64_t group = at / weight->group - rect->k_begin / weight->group;
             const bool permuted = rect->order && p->linear->spec.unit == 0;
-            const double x = (double)element(p->layer, p->role, permuted ? rect->order[at] : at);
+            const double x =
+                (double)element(p->weight->layer, p->weight->role, permuted ? rect->order[at] : at);
             const double term = x * weight_value(p, &block, n, k, group);
             want[n] += term;
             size[n] += fabs(term);
         }
     }
     return SHOAL_OK;
+}
+
+/* "layer 3 down_proj", "layer 3 down_proj of expert 7". */
+static void describe(const shoal_weight *weight, char *out, size_t room)
+{
+    char expert[32] = "";
+    if (weight->expert > 0)
+        snprintf(expert, sizeof expert, " of expert %d", weight->expert - 1);
+    else if (weight->expert == SHOAL_EXPERT_SHARED)
+        snprintf(expert, sizeof expert, " of the shared expert");
+    snprintf(out, room, "layer %d %s%s", weight->layer, shoal_role_name(weight->role), expert);
 }
 
 static shoal_status check(probe *p, int64_t column, double got, double want, double size,
@@ -144,11 +150,12 @@ static shoal_status check(probe *p, int64_t column, double got, double want, dou
         p->worst = error / size;
     if (error <= TOLERANCE * size + 1e-7)
         return SHOAL_OK;
+    char name[96];
+    describe(p->weight, name, sizeof name);
     return shoal_fail(SHOAL_ERR_DATA,
-                      "probe: layer %d %s, %s of rank %d: output %lld is %.7g, the dequantized "
-                      "product is %.7g",
-                      p->layer, shoal_role_name(p->role), what, p->comm->rank, (long long)column,
-                      got, want);
+                      "probe: %s, %s of rank %d: output %lld is %.7g, the dequantized product is "
+                      "%.7g",
+                      name, what, p->comm->rank, (long long)column, got, want);
 }
 
 /* First columns of the windows of a range of n; returns how many. */
@@ -193,8 +200,7 @@ static shoal_status compare(probe *p, const expectation *e, const char *what)
 static shoal_status run_whole(probe *p)
 {
     const int64_t n = p->linear->spec.n;
-    const shoal_whole_job job = {
-        .linear = p->linear, .act = &p->view->acts[p->act], .out = p->out, .ld = n};
+    const shoal_whole_job job = {.linear = p->linear, .act = p->act, .out = p->out, .ld = n};
     SHOAL_TRY(p->a->backend->ops->whole(p->a->backend, &job, 1, 1));
     for (int64_t i = 0; i < n; i++)
         p->got[i] = (double)p->out[i];
@@ -214,7 +220,7 @@ static shoal_status run_cut(probe *p)
     int part_count = 0;
     int64_t *slot = shoal_comm_slot(p->comm);
     const shoal_cut_args args = {.linear = p->linear,
-                                 .act = &p->view->acts[p->act],
+                                 .act = p->act,
                                  .rows = 1,
                                  .slot = slot,
                                  .pending = p->a->scratch.pending};
@@ -238,15 +244,15 @@ static shoal_status run_cut(probe *p)
 static shoal_status complete_rect(const probe *p, shoal_rect *rect)
 {
     const shoal_manifest *manifest = p->a->blueprint->manifest;
-    const shoal_weight *weight = weight_of(p);
+    const shoal_weight *weight = p->weight;
     void *order;
     if (weight->act_order) {
         SHOAL_TRY(shoal_arena_array(p->arena, (uint64_t)weight->k, sizeof(int32_t), &order));
         SHOAL_TRY(shoal_weight_order(manifest, weight, order));
         rect->order = order;
     }
-    if (shoal_slice_in_down_order(manifest, p->layer, p->role)) {
-        const shoal_weight *down = shoal_manifest_weight(manifest, p->layer, SHOAL_ROLE_DOWN);
+    if (shoal_slice_in_down_order_of(manifest, weight)) {
+        const shoal_weight *down = shoal_manifest_sibling(manifest, weight, SHOAL_ROLE_DOWN);
         SHOAL_TRY(shoal_arena_array(p->arena, (uint64_t)down->k, sizeof(int32_t), &order));
         SHOAL_TRY(shoal_weight_order(manifest, down, order));
         rect->columns = (const int32_t *)order + rect->n_begin;
@@ -259,21 +265,22 @@ static shoal_status read_expectations(void *context)
 {
     probe *p = context;
     const bool cut = p->linear->spec.unit > 0;
-    if (!shoal_slice_rect(&p->a->blueprint->slicing, p->comm->rank, p->layer, p->role, &p->slice))
-        return shoal_fail(SHOAL_ERR_INTERNAL, "layer %d has no %s", p->layer,
-                          shoal_role_name(p->role));
+    if (!shoal_slice_rect_of(&p->a->blueprint->slicing, p->comm->rank, p->weight, &p->slice))
+        return shoal_fail(SHOAL_ERR_INTERNAL, "layer %d has no %s", p->weight->layer,
+                          shoal_role_name(p->weight->role));
     SHOAL_TRY(complete_rect(p, &p->slice));
     SHOAL_TRY(expect_windows(p, &p->slice, !cut, &p->own));
     if (!cut || p->comm->rank != 0)
         return SHOAL_OK;
     shoal_rect whole = p->slice;
     whole.k_begin = 0;
-    whole.k_end = weight_of(p)->k;
+    whole.k_end = p->weight->k;
     return expect_windows(p, &whole, true, &p->whole);
 }
 
-static shoal_status probe_linear(probe *p)
+static shoal_status probe_own(probe *p)
 {
+    char name[96];
     shoal_status st = shoal_arena_create(SHOAL_MEM_CHECKPOINT, &p->arena);
     SHOAL_TRY_GOTO(shoal_comm_agree(p->comm, st), destroy);
     st = p->a->pushed ? shoal_push_turns(p->comm, p->a->blueprint->checkpoint, read_expectations, p)
@@ -282,36 +289,86 @@ static shoal_status probe_linear(probe *p)
         st = make_input(p);
     SHOAL_TRY_GOTO(shoal_comm_agree(p->comm, st), destroy);
     st = p->linear->spec.unit > 0 ? run_cut(p) : run_whole(p);
-    shoal_log(SHOAL_LOG_INFO, "probe", "layer %d %s: error %.1e of the sum of magnitudes", p->layer,
-              shoal_role_name(p->role), p->worst);
+    describe(p->weight, name, sizeof name);
+    shoal_log(SHOAL_LOG_INFO, "probe", "%s: error %.1e of the sum of magnitudes", name, p->worst);
 
 destroy:
     shoal_arena_destroy(p->arena);
     return st;
 }
 
+static shoal_status probe_linear(const probe *start, const shoal_weight *weight,
+                                 const shoal_linear *linear, shoal_act *act)
+{
+    probe p = *start;
+    p.weight = weight;
+    p.linear = linear;
+    p.act = act;
+    SHOAL_TRY(shoal_comm_agree(p.comm, probe_own(&p)));
+    if (p.progress)
+        p.progress(p.progress_context);
+    return SHOAL_OK;
+}
+
 static shoal_status probe_stage(const probe *start, int layer, shoal_stage stage)
 {
-    shoal_assembly *a = start->a;
+    const shoal_assembly *a = start->a;
     const bool head = stage == SHOAL_STAGE_LM_HEAD;
     const int64_t index = head ? a->weights.layer_count : layer;
+    shoal_stage_view *view = shoal_scratch_view(&a->scratch, index, stage);
     shoal_role first;
     int count;
     shoal_stage_roles(stage, &first, &count);
     for (int i = 0; i < count; i++) {
-        shoal_stage_view *view = shoal_scratch_view(&a->scratch, index, stage);
         const shoal_role role = (shoal_role)((int)first + i);
-        probe p = *start;
-        p.layer = layer;
-        p.role = role;
-        p.linear = head ? &a->weights.lm_head : &a->weights.layers[layer].linear[role];
-        p.view = view;
-        p.act = view->of_linear[i];
-        SHOAL_TRY(shoal_comm_agree(p.comm, probe_linear(&p)));
-        if (p.progress)
-            p.progress(p.progress_context);
+        const shoal_linear *linear =
+            head ? &a->weights.lm_head : &a->weights.layers[layer].linear[role];
+        SHOAL_TRY(probe_linear(start, shoal_manifest_weight(a->blueprint->manifest, layer, role),
+                               linear, &view->acts[view->of_linear[i]]));
     }
     return SHOAL_OK;
+}
+
+/* One expert; its inputs are placed where a step places them. */
+static shoal_status probe_expert(const probe *start, int layer, int expert)
+{
+    const shoal_assembly *a = start->a;
+    const shoal_expert_set *set = &a->blueprint->manifest->experts[layer];
+    const shoal_expert_weights *w = &a->weights.layers[layer].experts[expert];
+    for (int i = 0; i < SHOAL_EXPERT_LINEARS; i++) {
+        const shoal_role role = (shoal_role)((int)SHOAL_ROLE_GATE + i);
+        const bool down = role == SHOAL_ROLE_DOWN;
+        shoal_act act;
+        shoal_act_place(&w->linear[i], w->order[i], 1,
+                        down ? a->scratch.experts.gated : a->scratch.experts.inputs, &act);
+        SHOAL_TRY(probe_linear(start, shoal_expert_weight(set, expert, role), &w->linear[i], &act));
+    }
+    return SHOAL_OK;
+}
+
+static shoal_status probe_experts(const probe *start, int layer)
+{
+    const shoal_assembly *a = start->a;
+    const shoal_layer_weights *w = &a->weights.layers[layer];
+    const shoal_expert_set *set = &a->blueprint->manifest->experts[layer];
+    shoal_act *act = shoal_scratch_view(&a->scratch, layer, SHOAL_STAGE_GATE_UP)->acts;
+    SHOAL_TRY(probe_linear(start, &set->router, &w->router, act));
+    if (w->has_shared)
+        SHOAL_TRY(probe_linear(start, &set->shared_router, &w->shared_router, act));
+    for (int expert = 0; expert < w->expert_count; expert++)
+        SHOAL_TRY(probe_expert(start, layer, expert));
+    return SHOAL_OK;
+}
+
+static shoal_status probe_layer(const probe *start, int layer)
+{
+    const bool experts = start->a->weights.layers[layer].experts != NULL;
+    SHOAL_TRY(probe_stage(start, layer, SHOAL_STAGE_QKV));
+    SHOAL_TRY(probe_stage(start, layer, SHOAL_STAGE_O));
+    if (experts)
+        return probe_experts(start, layer);
+    SHOAL_TRY(probe_stage(start, layer, SHOAL_STAGE_GATE_UP));
+    return probe_stage(start, layer, SHOAL_STAGE_DOWN);
 }
 
 shoal_status shoal_probe_run(shoal_assembly *assembly, shoal_comm *comm,
@@ -321,7 +378,6 @@ shoal_status shoal_probe_run(shoal_assembly *assembly, shoal_comm *comm,
         .a = assembly, .comm = comm, .progress = progress, .progress_context = context};
     shoal_fp_reset();
     for (int layer = 0; layer < (int)assembly->weights.layer_count; layer++)
-        for (shoal_stage stage = SHOAL_STAGE_QKV; stage < SHOAL_STAGE_LM_HEAD; stage++)
-            SHOAL_TRY(probe_stage(&start, layer, stage));
+        SHOAL_TRY(probe_layer(&start, layer));
     return probe_stage(&start, -1, SHOAL_STAGE_LM_HEAD);
 }

@@ -89,23 +89,6 @@ shoal_status shoal_residual_reduce(const shoal_forward *f, int64_t rows, shoal_b
     return shoal_comm_scatter(f->comm, counts, b->parts, &b->part_count);
 }
 
-/* The act as its rows from `row` on see it. */
-static shoal_act act_from(const shoal_act *act, int64_t row)
-{
-    shoal_act a = *act;
-    a.rows_max -= row;
-    if (a.f32)
-        a.f32 += row * a.ld;
-    if (a.bf16)
-        a.bf16 += row * a.ld;
-    if (a.q) {
-        a.q += row * a.ld;
-        a.scales += row * a.like->size.act_groups;
-        a.sums += row * a.like->size.segments;
-    }
-    return a;
-}
-
 /* This rank's rows: x += branch, acts = norm of x. */
 static shoal_status join(const shoal_forward *f, shoal_range own, const shoal_branch *b,
                          const float *weight, const shoal_stage_view *view)
@@ -115,7 +98,7 @@ static shoal_status join(const shoal_forward *f, shoal_range own, const shoal_br
     shoal_act acts[SHOAL_STAGE_ACTS_MAX];
     const int count = view ? view->count : 0;
     for (int i = 0; i < count; i++)
-        acts[i] = act_from(&view->acts[i], own.begin);
+        acts[i] = shoal_act_from(&view->acts[i], own.begin);
     const shoal_norm_args args = {
         .x = s->x + own.begin * hidden,
         .rows = rows,

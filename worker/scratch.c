@@ -61,7 +61,7 @@ static shoal_status pool_take(act_pool *pool, shoal_stage stage, const shoal_lin
     return SHOAL_OK;
 }
 
-static bool same_order(const int32_t *a, const int32_t *b, int64_t k)
+bool shoal_same_order(const int32_t *a, const int32_t *b, int64_t k)
 {
     return a == b || (a && b && memcmp(a, b, (size_t)k * sizeof *a) == 0);
 }
@@ -78,7 +78,7 @@ static shoal_status view_stage(act_pool *pool, shoal_stage stage, const shoal_li
         int found = -1;
         for (int j = 0; j < view->count && found < 0; j++)
             if (shoal_act_shared(view->acts[j].like, &linears[i]) &&
-                same_order(view->acts[j].perm, orders[i], linears[i].spec.k))
+                shoal_same_order(view->acts[j].perm, orders[i], linears[i].spec.k))
                 found = j;
         if (found < 0 || orders[i]) {
             shoal_act act;
@@ -98,15 +98,20 @@ static shoal_status view_stage(act_pool *pool, shoal_stage stage, const shoal_li
 /* views: [layer_count + 1][SHOAL_STAGES]; NULL in count mode. */
 static shoal_status view_all(act_pool *pool, const shoal_weights *weights, shoal_stage_view *views)
 {
+    static const int32_t *const natural = NULL;
     shoal_stage_view unused;
     for (int64_t layer = 0; layer < weights->layer_count; layer++) {
         const shoal_layer_weights *w = &weights->layers[layer];
         for (shoal_stage stage = SHOAL_STAGE_QKV; stage < SHOAL_STAGE_LM_HEAD; stage++) {
+            shoal_stage_view *view = views ? &views[layer * SHOAL_STAGES + stage] : &unused;
             shoal_role first;
             int count;
             shoal_stage_roles(stage, &first, &count);
-            SHOAL_TRY(view_stage(pool, stage, &w->linear[first], &w->order[first], count,
-                                 views ? &views[layer * SHOAL_STAGES + stage] : &unused));
+            if (first < SHOAL_ROLE_GATE || !w->experts)
+                SHOAL_TRY(
+                    view_stage(pool, stage, &w->linear[first], &w->order[first], count, view));
+            else if (stage == SHOAL_STAGE_GATE_UP)
+                SHOAL_TRY(view_stage(pool, stage, &w->router, &natural, 1, view));
         }
     }
     return view_stage(pool, SHOAL_STAGE_LM_HEAD, &weights->lm_head, &weights->lm_head_order, 1,
@@ -133,10 +138,72 @@ static void *take(supply *from, int64_t count, size_t size)
     return block;
 }
 
-static void take_buffers(const shoal_scratch_shape *s, int64_t layers, supply *from,
+/* Bytes of memory for acts of experts: inputs of gate and up, and of down. */
+typedef struct {
+    uint64_t inputs, gated;
+} expert_bytes;
+
+/* As view_stage does: an act-order linear has an act of its own, whatever its order turns out to
+ * be. Padding of many rows is never more than padding of each. */
+static expert_bytes bytes_of(const shoal_expert_weights *w)
+{
+    const shoal_linear *gate = &w->linear[0], *up = &w->linear[1];
+    const bool one = shoal_act_shared(gate, up) && !w->order[0] && !w->order[1];
+    return (expert_bytes){shoal_act_bytes(gate, 1) + (one ? 0 : shoal_act_bytes(up, 1)),
+                          shoal_act_bytes(&w->linear[2], 1)};
+}
+
+static expert_bytes layer_bytes(const shoal_layer_weights *w, int64_t chosen)
+{
+    expert_bytes most = {0, 0}, shared = {0, 0};
+    for (int e = 0; e < w->expert_count; e++) {
+        const expert_bytes bytes = bytes_of(&w->experts[e]);
+        if (w->has_shared && e == w->expert_count - 1) {
+            shared = bytes;
+            continue;
+        }
+        most.inputs = bytes.inputs > most.inputs ? bytes.inputs : most.inputs;
+        most.gated = bytes.gated > most.gated ? bytes.gated : most.gated;
+    }
+    return (expert_bytes){most.inputs * (uint64_t)chosen + shared.inputs,
+                          most.gated * (uint64_t)chosen + shared.gated};
+}
+
+static void take_experts(const shoal_scratch_shape *s, const shoal_weights *w, supply *from,
+                         shoal_expert_scratch *to)
+{
+    const int64_t n = s->rows_max, pairs = n * s->experts_chosen;
+    int64_t experts = 0;
+    expert_bytes most = {0, 0};
+    for (int64_t layer = 0; layer < w->layer_count; layer++) {
+        const expert_bytes bytes = layer_bytes(&w->layers[layer], s->experts_chosen);
+        most.inputs = bytes.inputs > most.inputs ? bytes.inputs : most.inputs;
+        most.gated = bytes.gated > most.gated ? bytes.gated : most.gated;
+        experts = shoal_max_i64(experts, w->layers[layer].expert_count);
+    }
+    *to = (shoal_expert_scratch){0};
+    if (experts == 0)
+        return;
+    to->scores = take(from, n * experts, sizeof *to->scores);
+    to->shared_scores = take(from, n, sizeof *to->shared_scores);
+    to->index = take(from, pairs, sizeof *to->index);
+    to->weight = take(from, pairs, sizeof *to->weight);
+    to->shared_weight = take(from, n, sizeof *to->shared_weight);
+    to->every_row = take(from, n, sizeof *to->every_row);
+    to->first = take(from, experts + 1, sizeof *to->first);
+    to->rows_of = take(from, pairs, sizeof *to->rows_of);
+    to->pair_weight = take(from, pairs, sizeof *to->pair_weight);
+    to->jobs = take(from, experts, sizeof *to->jobs);
+    to->inputs = take(from, n, (size_t)most.inputs);
+    to->gated = take(from, n, (size_t)most.gated);
+    for (int64_t i = 0; to->every_row && i < n; i++)
+        to->every_row[i] = (int32_t)i;
+}
+
+static void take_buffers(const shoal_scratch_shape *s, const shoal_weights *w, supply *from,
                          shoal_scratch *to)
 {
-    const int64_t n = s->rows_max;
+    const int64_t n = s->rows_max, layers = w->layer_count;
     to->x = take(from, n * s->hidden, sizeof *to->x);
     to->q = take(from, n * s->q_width, sizeof *to->q);
     to->k = take(from, n * s->kv_width, sizeof *to->k);
@@ -157,6 +224,7 @@ static void take_buffers(const shoal_scratch_shape *s, int64_t layers, supply *f
         to->cos[i] = take(from, n * s->rope_half, sizeof *to->cos[i]);
         to->sin[i] = take(from, n * s->rope_half, sizeof *to->sin[i]);
     }
+    take_experts(s, w, from, &to->experts);
 }
 
 shoal_status shoal_scratch_measure(const shoal_scratch_shape *shape, const shoal_weights *weights,
@@ -166,7 +234,7 @@ shoal_status shoal_scratch_measure(const shoal_scratch_shape *shape, const shoal
     supply buffers = {0};
     act_pool pool = {.shape = shape};
     SHOAL_TRY(view_all(&pool, weights, NULL));
-    take_buffers(shape, weights->layer_count, &buffers, &nowhere);
+    take_buffers(shape, weights, &buffers, &nowhere);
     *out = buffers.bytes + pool.bytes;
     return SHOAL_OK;
 }
@@ -178,7 +246,7 @@ shoal_status shoal_scratch_create(const shoal_scratch_shape *shape, const shoal_
     shoal_scratch scratch = {0};
     SHOAL_TRY(shoal_arena_create(SHOAL_MEM_SCRATCH, &scratch.arena));
     supply buffers = {.arena = scratch.arena};
-    take_buffers(shape, weights->layer_count, &buffers, &scratch);
+    take_buffers(shape, weights, &buffers, &scratch);
     SHOAL_TRY_GOTO(buffers.st, destroy);
     act_pool pool = {.shape = shape, .arena = scratch.arena};
     SHOAL_TRY_GOTO(view_all(&pool, weights, scratch.views), destroy);

@@ -14,14 +14,37 @@ typedef struct {
     shoal_weights_progress progress;
     void *context;
     shoal_weights *w;
-    int32_t *down_order; /* of the layer being loaded; NULL: plain */
-    shoal_load_task tasks[SHOAL_ROLE_LAYER_LINEARS];
+    shoal_arena *temporary; /* orders that are needed until the layer is filled */
+    int32_t *down_order;    /* in it: of the gate listed last; NULL: plain          */
+    shoal_load_task *tasks;
     int count;
 } loader;
 
 static const shoal_model *model_of(const shoal_slicing *slicing)
 {
     return slicing->manifest->model;
+}
+
+/* Room for the experts of all layers, in one array. */
+static shoal_status make_experts(const shoal_manifest *manifest, shoal_weights *w)
+{
+    uint64_t count = 0;
+    void *experts;
+    for (int64_t layer = 0; layer < w->layer_count; layer++)
+        count += (uint64_t)manifest->experts[layer].count;
+    if (count == 0)
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, count, sizeof *w->experts, &experts));
+    w->experts = experts;
+    count = 0;
+    for (int64_t layer = 0; layer < w->layer_count; layer++) {
+        const shoal_expert_set *set = &manifest->experts[layer];
+        w->layers[layer].expert_count = set->count;
+        w->layers[layer].has_shared = set->shared_router.present;
+        w->layers[layer].experts = set->count ? w->experts + count : NULL;
+        count += (uint64_t)set->count;
+    }
+    return SHOAL_OK;
 }
 
 static shoal_status make_empty(const shoal_slicing *slicing, shoal_weights *w)
@@ -32,50 +55,103 @@ static shoal_status make_empty(const shoal_slicing *slicing, shoal_weights *w)
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, (uint64_t)w->layer_count,
                                 sizeof(shoal_layer_weights), &layers));
     w->layers = layers;
-    SHOAL_TRY_GOTO(shoal_arena_create(SHOAL_MEM_WEIGHTS, &w->arena), free_layers);
+    SHOAL_TRY_GOTO(make_experts(slicing->manifest, w), destroy);
+    SHOAL_TRY_GOTO(shoal_arena_create(SHOAL_MEM_WEIGHTS, &w->arena), destroy);
     for (int layer = 0; layer < (int)w->layer_count; layer++)
         w->layers[layer].gathered_o = shoal_slice_o_gathered(slicing->manifest, layer);
     return SHOAL_OK;
 
-free_layers:
-    shoal_free(layers);
-    *w = (shoal_weights){0};
+destroy:
+    shoal_weights_destroy(w);
     return st;
 }
 
 void shoal_weights_destroy(shoal_weights *weights)
 {
     shoal_arena_destroy(weights->arena);
+    shoal_free(weights->experts);
     shoal_free(weights->layers);
     *weights = (shoal_weights){0};
 }
 
+/* Where a weight that is present lives, and where its order does. */
+typedef struct {
+    const shoal_weight *weight;
+    shoal_linear *linear;
+    const int32_t **order;
+} place;
+
+typedef shoal_status (*place_visitor)(void *context, const place *at);
+
+/* Call `visit` for every linear of a layer that is present. */
+static shoal_status visit_linears(const shoal_manifest *manifest, shoal_weights *w, int layer,
+                                  place_visitor visit, void *context)
+{
+    const shoal_expert_set *set = &manifest->experts[layer];
+    shoal_layer_weights *to = &w->layers[layer];
+    const int32_t *no_order = NULL;
+    for (shoal_role role = 0; role < SHOAL_ROLE_LAYER_LINEARS; role++) {
+        const shoal_weight *weight = shoal_manifest_weight(manifest, layer, role);
+        if (weight->present)
+            SHOAL_TRY(visit(context, &(place){weight, &to->linear[role], &to->order[role]}));
+    }
+    if (set->router.present)
+        SHOAL_TRY(visit(context, &(place){&set->router, &to->router, &no_order}));
+    if (set->shared_router.present)
+        SHOAL_TRY(visit(context, &(place){&set->shared_router, &to->shared_router, &no_order}));
+    for (int i = 0; i < set->count * SHOAL_EXPERT_LINEARS; i++) {
+        shoal_expert_weights *expert = &to->experts[i / SHOAL_EXPERT_LINEARS];
+        const int part = i % SHOAL_EXPERT_LINEARS;
+        SHOAL_TRY(visit(context,
+                        &(place){&set->linears[i], &expert->linear[part], &expert->order[part]}));
+    }
+    return SHOAL_OK;
+}
+
+static shoal_status visit_lm_head(const shoal_manifest *manifest, shoal_weights *w,
+                                  place_visitor visit, void *context)
+{
+    const shoal_weight *weight = shoal_manifest_weight(manifest, -1, SHOAL_ROLE_LM_HEAD);
+    return visit(context, &(place){weight, &w->lm_head, &w->lm_head_order});
+}
+
+/* A linear's share of this rank. */
+static shoal_status slice_of(const shoal_slicing *slicing, int rank, const shoal_weight *weight,
+                             shoal_rect *rect, shoal_linear_spec *spec)
+{
+    if (shoal_slice_rect_of(slicing, rank, weight, rect) &&
+        shoal_slice_spec_of(slicing, rank, weight, spec))
+        return SHOAL_OK;
+    return shoal_fail(SHOAL_ERR_INTERNAL, "layer %d has no %s", weight->layer,
+                      shoal_role_name(weight->role));
+}
+
 /* ---- outline ---- */
 
-static shoal_status outline_linear(const shoal_slicing *slicing, int rank, int layer,
-                                   shoal_role role, shoal_linear *linear, const int32_t **order)
+typedef struct {
+    const shoal_slicing *slicing;
+    int rank;
+} outliner;
+
+static shoal_status outline_linear(void *context, const place *at)
 {
     static const int32_t kept = 0; /* stands for "an order is kept" */
-    if (!shoal_slice_spec(slicing, rank, layer, role, &linear->spec))
-        return shoal_fail(SHOAL_ERR_INTERNAL, "layer %d has no %s", layer, shoal_role_name(role));
-    *order = shoal_slice_keeps_order(slicing, rank, layer, role) ? &kept : NULL;
-    return shoal_linear_measure(&linear->spec, &linear->size);
+    const outliner *o = context;
+    shoal_rect rect;
+    SHOAL_TRY(slice_of(o->slicing, o->rank, at->weight, &rect, &at->linear->spec));
+    *at->order = shoal_slice_keeps_order_of(o->slicing, o->rank, at->weight) ? &kept : NULL;
+    return shoal_linear_measure(&at->linear->spec, &at->linear->size);
 }
 
 shoal_status shoal_weights_outline(const shoal_slicing *slicing, int rank, shoal_weights *out)
 {
+    const shoal_manifest *manifest = slicing->manifest;
+    outliner o = {slicing, rank};
     shoal_status st = SHOAL_OK;
     SHOAL_TRY(make_empty(slicing, out));
-    for (int layer = 0; layer < (int)out->layer_count; layer++) {
-        shoal_layer_weights *w = &out->layers[layer];
-        for (shoal_role role = 0; role < SHOAL_ROLE_LAYER_LINEARS; role++)
-            SHOAL_TRY_GOTO(
-                outline_linear(slicing, rank, layer, role, &w->linear[role], &w->order[role]),
-                destroy);
-    }
-    SHOAL_TRY_GOTO(
-        outline_linear(slicing, rank, -1, SHOAL_ROLE_LM_HEAD, &out->lm_head, &out->lm_head_order),
-        destroy);
+    for (int layer = 0; layer < (int)out->layer_count; layer++)
+        SHOAL_TRY_GOTO(visit_linears(manifest, out, layer, outline_linear, &o), destroy);
+    SHOAL_TRY_GOTO(visit_lm_head(manifest, out, outline_linear, &o), destroy);
     return SHOAL_OK;
 
 destroy:
@@ -85,49 +161,59 @@ destroy:
 
 /* ---- load ---- */
 
-/* An order goes into the weights' arena when the step needs it, else it is freed by the caller. */
+/* An order goes into the weights' arena when the step needs it. */
 static shoal_status read_order(const loader *l, const shoal_weight *weight, bool keep,
                                int32_t **out)
 {
-    shoal_status st = SHOAL_OK;
+    shoal_arena *arena = keep ? l->w->arena : l->temporary;
     void *order;
-    if (keep)
-        SHOAL_TRY(shoal_arena_array(l->w->arena, (uint64_t)weight->k, sizeof(int32_t), &order));
-    else
-        SHOAL_TRY(
-            shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)weight->k, sizeof(int32_t), &order));
-    st = shoal_weight_order(l->slicing->manifest, weight, order);
-    if (st == SHOAL_OK)
-        *out = order;
-    else if (!keep)
-        shoal_free(order);
-    return st;
+    SHOAL_TRY(shoal_arena_array(arena, (uint64_t)weight->k, sizeof(int32_t), &order));
+    SHOAL_TRY(shoal_weight_order(l->slicing->manifest, weight, order));
+    *out = order;
+    return SHOAL_OK;
+}
+
+/* The order of the down linear that belongs to a gate, an up or a down; NULL: plain, or nothing of
+ * it is held. Gate, which comes first, has it read. */
+static shoal_status find_down_order(loader *l, const shoal_weight *weight, int32_t **out)
+{
+    *out = NULL;
+    if (weight->role < SHOAL_ROLE_GATE || weight->role > SHOAL_ROLE_DOWN)
+        return SHOAL_OK;
+    if (weight->role == SHOAL_ROLE_GATE) {
+        const shoal_weight *down =
+            shoal_manifest_sibling(l->slicing->manifest, weight, SHOAL_ROLE_DOWN);
+        l->down_order = NULL;
+        if (shoal_slice_reads_order_of(l->slicing, l->rank, down))
+            SHOAL_TRY(read_order(l, down, false, &l->down_order));
+    }
+    *out = l->down_order;
+    return SHOAL_OK;
 }
 
 /* Make a linear and put it on the list of what to fill. */
-static shoal_status list_linear(loader *l, int layer, shoal_role role, shoal_linear *linear,
-                                const int32_t **kept)
+static shoal_status list_linear(void *context, const place *at)
 {
+    loader *l = context;
     const shoal_manifest *manifest = l->slicing->manifest;
-    const shoal_weight *weight = shoal_manifest_weight(manifest, layer, role);
+    const shoal_weight *weight = at->weight;
     SHOAL_FAULT(READ);
     shoal_linear_spec spec;
     shoal_rect rect;
-    int32_t *order = NULL;
-    if (!shoal_slice_rect(l->slicing, l->rank, layer, role, &rect) ||
-        !shoal_slice_spec(l->slicing, l->rank, layer, role, &spec))
-        return shoal_fail(SHOAL_ERR_INTERNAL, "layer %d has no %s", layer, shoal_role_name(role));
-    if (role == SHOAL_ROLE_DOWN) {
-        order = l->down_order;
-    } else if (shoal_slice_keeps_order(l->slicing, l->rank, layer, role)) {
+    int32_t *order = NULL, *down_order = NULL;
+    SHOAL_TRY(slice_of(l->slicing, l->rank, weight, &rect, &spec));
+    SHOAL_TRY(find_down_order(l, weight, &down_order));
+    if (weight->role == SHOAL_ROLE_DOWN) {
+        order = down_order;
+    } else if (shoal_slice_keeps_order_of(l->slicing, l->rank, weight)) {
         SHOAL_TRY(read_order(l, weight, true, &order));
-        *kept = order;
+        *at->order = order;
     }
     rect.order = order;
-    if (l->down_order && shoal_slice_in_down_order(manifest, layer, role))
-        rect.columns = l->down_order + rect.n_begin;
-    SHOAL_TRY(shoal_load_create(manifest, weight, &rect, &spec, l->cap, l->w->arena, linear));
-    l->tasks[l->count++] = (shoal_load_task){weight, rect, linear, NULL};
+    if (down_order && weight->role != SHOAL_ROLE_DOWN)
+        rect.columns = down_order + rect.n_begin;
+    SHOAL_TRY(shoal_load_create(manifest, weight, &rect, &spec, l->cap, l->w->arena, at->linear));
+    l->tasks[l->count++] = (shoal_load_task){weight, rect, at->linear, NULL};
     return SHOAL_OK;
 }
 
@@ -160,19 +246,15 @@ static shoal_status load_layer(loader *l, int layer)
 {
     shoal_layer_weights *w = &l->w->layers[layer];
     shoal_status st = SHOAL_OK;
-    l->down_order = NULL;
-    if (shoal_slice_reads_order(l->slicing, l->rank, layer, SHOAL_ROLE_DOWN))
-        SHOAL_TRY(read_order(l, shoal_manifest_weight(l->slicing->manifest, layer, SHOAL_ROLE_DOWN),
-                             false, &l->down_order));
-    for (shoal_role role = 0; role < SHOAL_ROLE_LAYER_LINEARS; role++)
-        SHOAL_TRY_GOTO(list_linear(l, layer, role, &w->linear[role], &w->order[role]), free_order);
-    SHOAL_TRY_GOTO(fill_listed(l), free_order);
+    SHOAL_TRY(shoal_arena_create(SHOAL_MEM_CHECKPOINT, &l->temporary));
+    SHOAL_TRY_GOTO(visit_linears(l->slicing->manifest, l->w, layer, list_linear, l), destroy);
+    SHOAL_TRY_GOTO(fill_listed(l), destroy);
     for (shoal_role role = SHOAL_ROLE_INPUT_NORM; role < SHOAL_ROLE_LAYER_ALL; role++)
-        SHOAL_TRY_GOTO(load_norm(l, layer, role, &w->norm[role]), free_order);
+        SHOAL_TRY_GOTO(load_norm(l, layer, role, &w->norm[role]), destroy);
 
-free_order:
-    shoal_free(l->down_order);
-    l->down_order = NULL;
+destroy:
+    shoal_arena_destroy(l->temporary);
+    l->temporary = NULL;
     return st;
 }
 
@@ -205,9 +287,22 @@ static shoal_status load_all(loader *l)
     SHOAL_TRY(load_embedding(l));
     for (int layer = 0; layer < (int)w->layer_count; layer++)
         SHOAL_TRY(load_layer(l, layer));
-    SHOAL_TRY(list_linear(l, -1, SHOAL_ROLE_LM_HEAD, &w->lm_head, &w->lm_head_order));
+    SHOAL_TRY(visit_lm_head(l->slicing->manifest, w, list_linear, l));
     SHOAL_TRY(fill_listed(l));
     return load_norm(l, -1, SHOAL_ROLE_FINAL_NORM, &w->final_norm);
+}
+
+/* Room for the linears of the largest layer. */
+static shoal_status make_tasks(loader *l)
+{
+    int most = 0;
+    void *tasks;
+    for (int64_t layer = 0; layer < l->w->layer_count; layer++)
+        most = l->w->layers[layer].expert_count > most ? l->w->layers[layer].expert_count : most;
+    const int all = SHOAL_ROLE_LAYER_LINEARS + 2 + most * SHOAL_EXPERT_LINEARS;
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, (uint64_t)all, sizeof *l->tasks, &tasks));
+    l->tasks = tasks;
+    return SHOAL_OK;
 }
 
 shoal_status shoal_weights_load(const shoal_slicing *slicing, int rank, shoal_cpu_level cap,
@@ -221,8 +316,12 @@ shoal_status shoal_weights_load(const shoal_slicing *slicing, int rank, shoal_cp
                 .progress = progress,
                 .context = context,
                 .w = out};
+    shoal_status st = SHOAL_OK;
     SHOAL_TRY(make_empty(slicing, out));
-    const shoal_status st = load_all(&l);
+    SHOAL_TRY_GOTO(make_tasks(&l), done);
+    st = load_all(&l);
+done:
+    shoal_free(l.tasks);
     if (st != SHOAL_OK)
         shoal_weights_destroy(out);
     return st;

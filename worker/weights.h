@@ -17,17 +17,29 @@
 #include "shard/plan.h"
 #include "shard/slices.h"
 
+/* Gate, up and down of an expert, by role - SHOAL_ROLE_GATE. */
 typedef struct {
-    shoal_linear linear[SHOAL_ROLE_LAYER_LINEARS];
+    shoal_linear linear[SHOAL_EXPERT_LINEARS];
+    const int32_t *order[SHOAL_EXPERT_LINEARS]; /* as in shoal_layer_weights */
+} shoal_expert_weights;
+
+typedef struct {
+    shoal_linear linear[SHOAL_ROLE_LAYER_LINEARS];  /* gate, up, down: of a plain MLP */
     const int32_t *order[SHOAL_ROLE_LAYER_LINEARS]; /* input permutation of an act-order linear
                                                        whose K is whole here; else NULL          */
     const float *norm[SHOAL_ROLE_LAYER_ALL];        /* vectors by role; NULL where there is none */
     bool gathered_o; /* act-order o: attention is gathered, o is cut along n                     */
+    /* a layer of experts instead of a plain MLP; the shared expert is the last */
+    shoal_expert_weights *experts;
+    int expert_count;
+    bool has_shared;
+    shoal_linear router, shared_router;
 } shoal_layer_weights;
 
 typedef struct {
     shoal_layer_weights *layers;
     int64_t layer_count;
+    shoal_expert_weights *experts; /* of all layers */
     const uint8_t *embedding; /* [ids of this rank][hidden] of embedding_dtype; NULL when tied   */
     shoal_dtype embedding_dtype;
     shoal_linear lm_head;

@@ -124,8 +124,11 @@ void shoal_worker_rows(const shoal_worker *worker,
                        void *context)
 {
     const shoal_weights *weights = &worker->parts.weights;
+    const shoal_layer_weights *first = &weights->layers[0];
     for (shoal_role role = 0; role < SHOAL_ROLE_LAYER_LINEARS; role++) {
-        const shoal_linear *linear = &weights->layers[0].linear[role];
+        const shoal_linear *linear = first->experts && role >= SHOAL_ROLE_GATE
+                                         ? &first->experts[0].linear[role - SHOAL_ROLE_GATE]
+                                         : &first->linear[role];
         say(context, shoal_role_name(role), shoal_linear_layout(&linear->spec),
             linear->decode->name, linear->prefill->name);
     }

@@ -22,18 +22,29 @@ static void note_product(shoal_peak_product product, double operations, shoal_be
     work->product = (shoal_peak_product)(1 << most);
 }
 
-static shoal_status add_linear(const shoal_blueprint *b, int rank, int layer, shoal_role role,
+/* The share of tokens that a weight works for. */
+static double share_of_tokens(const shoal_model *model, const shoal_weight *weight)
+{
+    if (weight->expert <= 0)
+        return 1;
+    const shoal_layer *layer = &model->layers[weight->layer];
+    return (double)layer->experts_per_token / (double)layer->experts;
+}
+
+static shoal_status add_linear(const shoal_blueprint *b, int rank, const shoal_weight *weight,
                                shoal_bench_work *work)
 {
     shoal_linear_spec spec;
     shoal_linear_size size;
-    if (!shoal_slice_spec(&b->slicing, rank, layer, role, &spec))
+    if (!shoal_slice_spec_of(&b->slicing, rank, weight, &spec))
         return SHOAL_OK;
     SHOAL_TRY(shoal_linear_measure(&spec, &size));
-    const double operations = 2.0 * (double)spec.n * (double)spec.k;
-    work->weight_bytes +=
-        (double)(size.codes_bytes + size.scales_bytes + size.zeros_bytes + size.mins_bytes);
-    if (layer < 0) {
+    const double share = share_of_tokens(b->model, weight);
+    const double operations = share * 2.0 * (double)spec.n * (double)spec.k;
+    const uint64_t bytes =
+        size.codes_bytes + size.scales_bytes + size.zeros_bytes + size.mins_bytes;
+    work->weight_bytes += share * (double)bytes;
+    if (weight->layer < 0) {
         work->head_operations += operations;
         return SHOAL_OK;
     }
@@ -43,11 +54,10 @@ static shoal_status add_linear(const shoal_blueprint *b, int rank, int layer, sh
 }
 
 /* Add a role of rank 0 to the shape it belongs to. */
-static void add_shape(const shoal_blueprint *b, int layer, shoal_role role,
-                      shoal_bench_linear_shape *shape)
+static void add_shape(const shoal_blueprint *b, shoal_role role, shoal_bench_linear_shape *shape)
 {
     shoal_linear_spec spec;
-    if (!shoal_slice_spec(&b->slicing, 0, layer, role, &spec))
+    if (!shoal_slice_spec_of(&b->slicing, 0, shoal_manifest_example(b->manifest, role), &spec))
         return;
     shape->n += spec.n;
     shape->k = spec.k;
@@ -58,27 +68,25 @@ static void find_shapes(const shoal_blueprint *b, shoal_bench_linear_shape *shap
     static const struct {
         const char *name, *op;
         shoal_role first, last;
-        int layer;
     } calls[SHOAL_BENCH_SHAPES] = {
-        {"qkv", "whole", SHOAL_ROLE_Q, SHOAL_ROLE_V, 0},
-        {"o", "cut", SHOAL_ROLE_O, SHOAL_ROLE_O, 0},
-        {"gate_up", "gated", SHOAL_ROLE_GATE, SHOAL_ROLE_UP, 0},
-        {"down", "cut", SHOAL_ROLE_DOWN, SHOAL_ROLE_DOWN, 0},
-        {"lm_head", "whole", SHOAL_ROLE_LM_HEAD, SHOAL_ROLE_LM_HEAD, -1},
+        {"qkv", "whole", SHOAL_ROLE_Q, SHOAL_ROLE_V},
+        {"o", "cut", SHOAL_ROLE_O, SHOAL_ROLE_O},
+        {"gate_up", "gated", SHOAL_ROLE_GATE, SHOAL_ROLE_UP},
+        {"down", "cut", SHOAL_ROLE_DOWN, SHOAL_ROLE_DOWN},
+        {"lm_head", "whole", SHOAL_ROLE_LM_HEAD, SHOAL_ROLE_LM_HEAD},
     };
     for (int i = 0; i < SHOAL_BENCH_SHAPES; i++) {
         shapes[i] = (shoal_bench_linear_shape){.name = calls[i].name, .op = calls[i].op};
         for (shoal_role role = calls[i].first; role <= calls[i].last; role++)
-            add_shape(b, calls[i].layer, role, &shapes[i]);
+            add_shape(b, role, &shapes[i]);
     }
 }
 
 static shoal_status add_rank(const shoal_blueprint *b, int rank, shoal_bench_work *work)
 {
-    for (int layer = 0; layer < (int)b->model->layer_count; layer++)
-        for (shoal_role role = 0; role < SHOAL_ROLE_LAYER_LINEARS; role++)
-            SHOAL_TRY(add_linear(b, rank, layer, role, work));
-    return add_linear(b, rank, -1, SHOAL_ROLE_LM_HEAD, work);
+    for (size_t i = 0; i < shoal_manifest_count(b->manifest); i++)
+        SHOAL_TRY(add_linear(b, rank, shoal_manifest_at(b->manifest, i), work));
+    return SHOAL_OK;
 }
 
 shoal_status shoal_bench_work_of(const shoal_worker_settings *settings, int ranks,

@@ -105,6 +105,15 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                            .verbs = V(INSPECT),
                            .help = "Write all weights as fp32 [out,in] under plain Hugging Face "
                                    "names to this safetensors file."},
+    [SHOAL_OPT_COMPARE] = {.name = "compare",
+                           .type = SHOAL_TYPE_BOOL,
+                           .verbs = V(INSPECT),
+                           .help = "Compare two models weight by weight, whatever forms they are "
+                                   "stored in."},
+    [SHOAL_OPT_TENSORS] = {.name = "tensors",
+                           .type = SHOAL_TYPE_BOOL,
+                           .verbs = V(INSPECT),
+                           .help = "List every tensor instead of a page by roles."},
     [SHOAL_OPT_TO] = {.name = "to",
                       .metavar = "FORM",
                       .type = SHOAL_TYPE_STRING,

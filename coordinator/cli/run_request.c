@@ -148,8 +148,7 @@ static shoal_status predict_one(const shoal_slicing *slicing, shoal_role role, s
                                 shoal_arena *arena, shoal_engine_kernel *out)
 {
     shoal_linear_spec spec;
-    const int layer = role == SHOAL_ROLE_LM_HEAD ? -1 : 0;
-    if (!shoal_slice_spec(slicing, 0, layer, role, &spec))
+    if (!shoal_slice_spec_of(slicing, 0, shoal_manifest_example(slicing->manifest, role), &spec))
         return shoal_fail(SHOAL_ERR_INTERNAL, "the model has no %s", shoal_role_name(role));
     return shoal_predict_kernel(&spec, cap, shoal_role_name(role), arena, out);
 }

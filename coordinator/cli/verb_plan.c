@@ -5,14 +5,21 @@
 #include "coordinator/cli/verbs.h"
 #include "worker/blueprint.h"
 
+static int64_t unit_of(const shoal_blueprint *b)
+{
+    const shoal_plan_shape *shape = &b->plan.shape;
+    return shape->intermediate ? shape->unit : shape->experts.unit;
+}
+
 static json_t *rank_json(const shoal_blueprint *b, int rank)
 {
     const shoal_rank_plan *p = &b->plan.rank[rank];
     const shoal_rank_budget *m = &b->budget.rank[rank];
+    const shoal_range units = shoal_plan_units(&b->plan, rank);
     return json_pack("{s:i, s:o, s:o, s:o, s:o, s:I, s:I, s:I}", "rank", rank, "q_heads",
                      shoal_json_range(p->q_heads.begin, p->q_heads.end), "kv_heads",
                      shoal_json_range(p->kv_heads.begin, p->kv_heads.end), "units",
-                     shoal_json_range(p->units.begin, p->units.end), "vocab",
+                     shoal_json_range(units.begin, units.end), "vocab",
                      shoal_json_range(p->vocab_panels.begin, p->vocab_panels.end), "read_bytes",
                      (json_int_t)m->read_bytes, "resident_bytes", (json_int_t)m->resident_bytes,
                      "kv_tokens", (json_int_t)m->kv_tokens);
@@ -32,7 +39,7 @@ static shoal_status print_json(const shoal_blueprint *b, const shoal_worker_sett
         "{s:s, s:s, s:o, s:b, s:f, s:I, s:I, s:b, s:o}", "model", settings->model, "arithmetic",
         b->arithmetic, "ranks", ranks, "fits", b->budget.fits, "imbalance", b->budget.imbalance,
         "reduce_bytes_per_token", (json_int_t)b->budget.reduce_bytes_per_token, "unit",
-        (json_int_t)b->plan.shape.unit, "whole_kv_groups", b->plan.whole_kv_groups, "kernels",
+        (json_int_t)unit_of(b), "whole_kv_groups", b->plan.whole_kv_groups, "kernels",
         shoal_json_kernels(kernels, count)));
 }
 
@@ -53,7 +60,7 @@ static shoal_status rank_row(shoal_table *t, const shoal_blueprint *b, int rank)
     SHOAL_TRY(shoal_table_cell(t, "%d", rank));
     SHOAL_TRY(range_cell(t, p->q_heads));
     SHOAL_TRY(range_cell(t, p->kv_heads));
-    SHOAL_TRY(range_cell(t, p->units));
+    SHOAL_TRY(range_cell(t, shoal_plan_units(&b->plan, rank)));
     SHOAL_TRY(range_cell(t, p->vocab_panels));
     SHOAL_TRY(shoal_table_cell(t, "%s", read));
     SHOAL_TRY(shoal_table_cell(t, "%s", resident));
@@ -80,7 +87,7 @@ static shoal_status print_table(const shoal_blueprint *b, const shoal_worker_set
     st = shoal_report_text(
         "a unit is %lld inputs of down, a panel 64 ids; kv heads are dealt %s; "
         "imbalance %.1f %%; %llu bytes per token and rank to reduce\n",
-        (long long)b->plan.shape.unit, b->plan.whole_kv_groups ? "by whole groups" : "singly",
+        (long long)unit_of(b), b->plan.whole_kv_groups ? "by whole groups" : "singly",
         100 * b->budget.imbalance, (unsigned long long)b->budget.reduce_bytes_per_token);
 
 destroy:

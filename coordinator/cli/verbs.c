@@ -18,10 +18,12 @@ const shoal_verb shoal_verb_table[SHOAL_VERB_COUNT] = {
          "Reads headers only. Prints the ranges, bytes and KV tokens of every rank; "
          "with --memory the exit code is 2 when a rank does not fit.",
          "plan models/llama-70b -n 5 --memory 24GiB", shoal_verb_plan},
-    [SHOAL_VERB_INSPECT] = {"inspect", "MODEL [TENSOR]", 1, 2,
-                            "list the tensors of a checkpoint, or look into one",
-                            "For one quantized linear the integers, scales and zero points with "
-                            "their statistics.",
+    [SHOAL_VERB_INSPECT] = {"inspect", "MODEL [TENSOR | MODEL]", 1, 2,
+                            "explain a checkpoint, look into a tensor, or compare two",
+                            "Without a tensor a page by roles. For one quantized linear the "
+                            "integers, scales and zero points with their statistics and a "
+                            "histogram. With --compare the weights of two models in which they "
+                            "differ.",
                             "inspect models/tiny model.layers.0.mlp.down_proj", shoal_verb_inspect},
     [SHOAL_VERB_GENERATE] = {"generate", "MODEL", 1, 1, "continue a text",
                              "Ends after --max-tokens or at the model's end-of-sequence token, "

@@ -11,6 +11,7 @@
 #include "coordinator/clock.h"
 #include "coordinator/cluster/interrupt.h"
 #include "proto/log.h"
+#include "worker/fault.h"
 
 /* How often to look at mpirun and the clock when nothing happens. */
 #define TICK_SECONDS      0.1
@@ -86,6 +87,7 @@ static shoal_status start_listening(shoal_cluster *c)
 
 static shoal_status start_mpirun(shoal_cluster *c)
 {
+    SHOAL_FAULT_CHECK();
     const shoal_engine_request *r = &c->request;
     const char *arguments[] = {"worker",      "--coordinator",
                                c->address,    "--token-file",

@@ -200,7 +200,7 @@ static void show_plan(const shoal_plan *plan, shoal_rank_view *views)
     for (int r = 0; r < plan->ranks; r++) {
         show_range(plan->rank[r].q_heads, views[r].q_heads);
         show_range(plan->rank[r].kv_heads, views[r].kv_heads);
-        show_range(plan->rank[r].units, views[r].units);
+        show_range(shoal_plan_units(plan, r), views[r].units);
         show_range(plan->rank[r].vocab_panels, views[r].vocab);
     }
 }

@@ -53,8 +53,6 @@ static inline shoal_status open_model(const char *folder)
     shoal_manifest *manifest = NULL;
     shoal_status st = shoal_model_open(folder, &model);
     if (st == SHOAL_OK)
-        st = shoal_model_check_supported(model);
-    if (st == SHOAL_OK)
         st = shoal_checkpoint_open(folder, &checkpoint);
     if (st == SHOAL_OK)
         st = shoal_manifest_create(model, checkpoint, &options, &manifest);

@@ -24,7 +24,7 @@ import safetensors
 
 DENSE = ["tiny-llama"] + ["arch/" + name for name in (
     "mistral-sw16", "llama-rope-llama3", "llama-rope-yarn", "qwen2-yarn-v4", "qwen2-tied", "qwen3",
-    "phi3", "gemma2", "gemma3-text",
+    "phi3", "gemma2", "gemma3-text", "mixtral", "qwen3-moe",
     "llama-odd-h6kv2", "llama-odd-kv1", "pico-bias-2shards")]
 QUANTIZED = ["quant/" + name for name in (
     "gptq-tiny-4b-g128", "gptq-2b-g32", "gptq-3b-g128", "gptq-4b-channel", "gptq-4b-g128-asym-v1",

@@ -27,7 +27,7 @@ CHUNKS = [7, 256, 257, 700]
 ABSENT = 64  # exit code where the machine lacks a level
 
 GOLDEN = ["arch/llama-odd-h6kv2", "arch/llama-odd-kv1", "arch/mistral-sw16", "arch/qwen3",
-          "arch/gemma2", "arch/phi3", "arch/gemma3-text",
+          "arch/gemma2", "arch/phi3", "arch/gemma3-text", "arch/mixtral", "arch/qwen3-moe",
           "arch/pico-bias-2shards", "quant/gptq-4b-g32-actorder", "quant/gptq-4b-channel",
           "quant/gptq-4b-g64-sym-v2-actorder-bias", "quant/gptq-8b-g128",
           "quant/awq-gemm-gptqmodel-bias", "gguf/pico-py-q5_1", "gguf/nano-q3_k_m",

@@ -22,10 +22,12 @@ KEYS = {"model", "arithmetic", "ranks", "fits", "imbalance", "reduce_bytes_per_t
 RANK_KEYS = {"rank", "q_heads", "kv_heads", "units", "vocab", "read_bytes", "resident_bytes",
              "kv_tokens"}
 PANEL = 64
+ROUTERS = (".gate.weight", ".shared_expert_gate.weight")  # every rank has them
 PROMISE = 0.01
 
 SMALL = ["tiny-llama", "arch/mistral-sw16", "arch/qwen2-tied", "arch/qwen3",
          "arch/llama-odd-h6kv2", "arch/llama-odd-kv1", "arch/pico-bias-2shards",
+         "arch/mixtral", "arch/qwen3-moe",
          "quant/gptq-tiny-4b-g128", "quant/gptq-4b-g32-actorder", "quant/gptq-4b-channel",
          "quant/gptq-4b-g64-sym-v2-actorder-bias", "quant/gptq-8b-g128",
          "quant/awq-gemm-g128-autoawq", "quant/awq-gemm-gptqmodel-bias"]
@@ -39,11 +41,13 @@ class Shape:
         config = harness.load_json(folder, "config.json")
         self.heads = config["num_attention_heads"]
         self.kv_heads = config.get("num_key_value_heads") or self.heads
-        self.intermediate = config["intermediate_size"]
+        self.experts = config.get("num_experts") or config.get("num_local_experts") or 1
+        self.intermediate = config.get("moe_intermediate_size") or config["intermediate_size"]
         self.panels = -(-config["vocab_size"] // PANEL)
         tensors = safetensors.tensors_of(folder)
         self.file_bytes = sum(size for _, _, size in tensors.values())
-        self.small_bytes = sum(size for _, shape, size in tensors.values() if len(shape) < 2)
+        self.small_bytes = sum(size for name, (_, shape, size) in tensors.items()
+                               if len(shape) < 2 or name.endswith(ROUTERS))
         self.kv_head_bytes = sum(size for name, (_, shape, size) in tensors.items()
                                  if len(shape) >= 2 and (".k_proj." in name or ".v_proj." in name)
                                  ) / self.kv_heads
@@ -99,8 +103,8 @@ class Plans:
             self.kv_touched(label, shape, rank)
         check(covers([r["q_heads"] for r in plan["ranks"]], shape.heads), f"{label}: q heads")
         check(covers([r["vocab"] for r in plan["ranks"]], shape.panels), f"{label}: vocabulary")
-        check(covers([r["units"] for r in plan["ranks"]], -(-shape.intermediate // plan["unit"])),
-              f"{label}: units")
+        units = shape.experts * -(-shape.intermediate // plan["unit"])
+        check(covers([r["units"] for r in plan["ranks"]], units), f"{label}: units")
         check(plan["fits"] is True and plan["imbalance"] >= 0, f"{label}: fits, imbalance")
         read = sum(r["read_bytes"] for r in plan["ranks"])
         check(read >= 0.99 * shape.file_bytes, f"{label}: reads only {read} bytes")

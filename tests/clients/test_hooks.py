@@ -84,7 +84,7 @@ class Hooks:
             guarded(act, self.fails, f"rank=2,phase=decode,step=5,act={act}", [75],
                     r"rank 2 .*(said nothing|is behind the others)")
         guarded("segv", self.fails, "rank=-1,phase=reduce,act=segv", [75], "signal 11")
-        guarded("words", self.fails, "phase=decode", [69, 75], "phase and act are needed")
+        guarded("words", self.fails, "phase=decode", [64], "phase and act are needed")
         for fault in ("rank=7,phase=decode,act=kill", "rank=1,phase=decode,act=slow:20",
                       "rank=1,phase=decode,act=kill,token=0"):
             guarded(fault, self.changes_nothing, fault, want)

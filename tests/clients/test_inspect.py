@@ -100,12 +100,38 @@ class Inspect:
         for code, value in zip(first, one["value"]["first"]):
             self.report.check(code == 8 or (code - 8 > 0) == (value > 0), f"{code} is {value}")
 
+    def compare(self):
+        """Another form of the same numbers is equal; bf16 numbers are off by what convert said."""
+        awq, bf16 = (os.path.join(self.scratch, name) for name in ("awq", "bf16"))
+        self.shoal.must("convert", harness.INT4, awq, "--to", "awq")
+        same = self.shoal.must("inspect", harness.INT4, awq, "--compare", "--json").json()
+        self.report.check(same["equal"] and same["differences"] == [] and same["elements"] > 0,
+                          f"gptq and awq of it: {same}")
+        said = self.shoal.must("convert", harness.INT4, bf16, "--to", "hf:bf16", "--json").json()
+        other = self.shoal.must("inspect", harness.INT4, bf16, "--compare", "--json").json()
+        error = max(d["max_abs_error"] for d in other["differences"])
+        self.report.check(not other["equal"] and error == said["max_abs_error"] > 0,
+                          f"bf16: {error}, convert said {said['max_abs_error']}")
+
+    def page(self):
+        """A page names every role once; a tensor's histogram adds up."""
+        page = self.shoal.must("inspect", harness.INT4).out.split("\n")
+        for role in ("q_proj", "down_proj", "embed_tokens", "lm_head"):
+            self.report.check(sum(line.startswith(role + " ") for line in page) == 1,
+                              f"{role} on the page")
+        text = self.shoal.must("inspect", harness.INT4, "model.layers.0.mlp.up_proj").out
+        bars = re.findall(r"^ +(\d+)  #* +(\d+)$", text, re.M)
+        self.report.check([int(code) for code, _ in bars] == list(range(16)) and
+                          sum(int(count) for _, count in bars) == 768 * 256, f"bars: {bars}")
+
     def run(self):
         for name, folder in harness.golden_models(self.report, ["quant/" + r for r in READ]):
             self.report.guarded(name, self.dequant, name, folder)
         for name, folder in harness.golden_models(self.report, ["gguf/" + g for g in GGUF]):
             self.report.guarded(name, self.gguf, name, folder)
         self.report.guarded("statistics", self.statistics)
+        self.report.guarded("compare", self.compare)
+        self.report.guarded("page", self.page)
         return self.report.exit_code()
 
 

@@ -68,9 +68,6 @@ static void check_model(const shoal_model *m)
         check_layer(m, &m->layers[i]);
     for (int i = 0; i < m->rope_count; i++)
         check_rope(m, &m->ropes[i]);
-    const shoal_status supported = shoal_model_check_supported(m);
-    if (supported != SHOAL_OK)
-        check_refused(supported);
     const shoal_status st = shoal_quantization_parse(m->quantization_json, &quantization);
     if (st != SHOAL_OK)
         must(st == SHOAL_ERR_DATA && shoal_error_text()[0] != '\0');

@@ -227,6 +227,45 @@ static void add_linear(kitchen *k, int64_t layer, const char *part, int64_t n, i
         add(k, FILL_BIAS, 0.1, SHOAL_BF16, n, 0, "%s.bias", module);
 }
 
+static const char *const plain_names[] = {"gate_proj", "up_proj", "down_proj"};
+
+/* Gate, up and down under `prefix`. */
+static void add_mlp(kitchen *k, int64_t layer, const char *prefix, const char *const *names,
+                    int64_t intermediate)
+{
+    const int64_t hidden = k->recipe->hidden;
+    char part[128];
+
+    for (int i = 0; i < 3; i++) {
+        snprintf(part, sizeof part, "%s%s", prefix, names[i]);
+        add_linear(k, layer, part, i < 2 ? intermediate : hidden, i < 2 ? hidden : intermediate,
+                   false);
+    }
+}
+
+/* Scores far enough apart that the experts of a row get unlike weights. */
+static void add_experts(kitchen *k, int64_t layer)
+{
+    static const char *const mixtral_names[] = {"w1", "w3", "w2"};
+    const shoal_recipe *r = k->recipe;
+    const bool mixtral = strcmp(r->family, "mixtral") == 0;
+    const char *block = mixtral ? "block_sparse_moe" : "mlp";
+    const long long at = (long long)layer;
+    char prefix[64];
+
+    add(k, FILL_WEIGHT, 0.2, SHOAL_BF16, r->experts, r->hidden, "model.layers.%lld.%s.gate.weight",
+        at, block);
+    for (int64_t e = 0; e < r->experts; e++) {
+        snprintf(prefix, sizeof prefix, "%s.experts.%lld.", block, (long long)e);
+        add_mlp(k, layer, prefix, mixtral ? mixtral_names : plain_names, r->expert_intermediate);
+    }
+    if (!r->shared_intermediate)
+        return;
+    add(k, FILL_WEIGHT, 0.1, SHOAL_BF16, 1, r->hidden,
+        "model.layers.%lld.mlp.shared_expert_gate.weight", at);
+    add_mlp(k, layer, "mlp.shared_expert.", plain_names, r->shared_intermediate);
+}
+
 static void add_layer(kitchen *k, int64_t layer)
 {
     const shoal_recipe *r = k->recipe;
@@ -246,18 +285,19 @@ static void add_layer(kitchen *k, int64_t layer)
         add(k, FILL_NORM, 0, SHOAL_BF16, r->head_dim, 0,
             "model.layers.%lld.self_attn.k_norm.weight", at);
     }
-    add_linear(k, layer, "mlp.gate_proj", r->intermediate, r->hidden, false);
-    add_linear(k, layer, "mlp.up_proj", r->intermediate, r->hidden, false);
-    add_linear(k, layer, "mlp.down_proj", r->hidden, r->intermediate, false);
+    if (r->experts && layer >= r->dense)
+        add_experts(k, layer);
+    else
+        add_mlp(k, layer, "mlp.", plain_names, r->intermediate);
 }
 
 static const char *architecture(const char *family)
 {
     static const char *const known[][2] = {
-        {"llama", "LlamaForCausalLM"},
-        {"mistral", "MistralForCausalLM"},
-        {"qwen2", "Qwen2ForCausalLM"},
-        {"qwen3", "Qwen3ForCausalLM"},
+        {"llama", "LlamaForCausalLM"},        {"mistral", "MistralForCausalLM"},
+        {"qwen2", "Qwen2ForCausalLM"},        {"qwen3", "Qwen3ForCausalLM"},
+        {"mixtral", "MixtralForCausalLM"},    {"qwen2_moe", "Qwen2MoeForCausalLM"},
+        {"qwen3_moe", "Qwen3MoeForCausalLM"},
     };
 
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
@@ -267,9 +307,34 @@ static const char *architecture(const char *family)
     exit(1);
 }
 
+/* Members about experts, "" where there are none. */
+static void describe_experts(const shoal_recipe *r, char *out, size_t room)
+{
+    const bool mixtral = strcmp(r->family, "mixtral") == 0;
+    size_t at = 0;
+
+    out[0] = '\0';
+    if (!r->experts)
+        return;
+    at += (size_t)snprintf(out, room, ", \"%s\": %lld, \"num_experts_per_tok\": %lld",
+                           mixtral ? "num_local_experts" : "num_experts", (long long)r->experts,
+                           (long long)r->chosen);
+    if (!mixtral)
+        at += (size_t)snprintf(
+            out + at, room - at, ", \"moe_intermediate_size\": %lld, \"norm_topk_prob\": %s",
+            (long long)r->expert_intermediate, r->renormalize ? "true" : "false");
+    if (r->shared_intermediate)
+        at += (size_t)snprintf(out + at, room - at, ", \"shared_expert_intermediate_size\": %lld",
+                               (long long)r->shared_intermediate);
+    for (int64_t i = 0; i < r->dense; i++)
+        at +=
+            (size_t)snprintf(out + at, room - at, "%s%lld%s", i ? ", " : ", \"mlp_only_layers\": [",
+                             (long long)i, i == r->dense - 1 ? "]" : "");
+}
+
 static void write_config(const shoal_recipe *r, shoal_maker *maker)
 {
-    char text[4096], window[32] = "null", quantization[256] = "";
+    char text[4096], window[32] = "null", quantization[256] = "", experts[256];
 
     if (r->window)
         snprintf(window, sizeof window, "%lld", (long long)r->window);
@@ -279,6 +344,7 @@ static void write_config(const shoal_recipe *r, shoal_maker *maker)
                  "\"group_size\": %lld, \"desc_act\": %s, \"sym\": true, "
                  "\"checkpoint_format\": \"gptq\"}",
                  r->bits, (long long)r->group, r->act_order ? "true" : "false");
+    describe_experts(r, experts, sizeof experts);
     snprintf(text, sizeof text,
              "{\"architectures\": [\"%s\"], \"model_type\": \"%s\", \"hidden_size\": %lld, "
              "\"intermediate_size\": %lld, \"num_hidden_layers\": %lld, "
@@ -286,11 +352,11 @@ static void write_config(const shoal_recipe *r, shoal_maker *maker)
              "\"vocab_size\": %lld, \"max_position_embeddings\": %lld, \"sliding_window\": %s, "
              "\"use_sliding_window\": %s, \"tie_word_embeddings\": %s, \"hidden_act\": \"silu\", "
              "\"rms_norm_eps\": 1e-05, \"rope_theta\": 500000.0, \"rope_scaling\": null, "
-             "\"bos_token_id\": 1, \"eos_token_id\": 2, \"torch_dtype\": \"bfloat16\"%s}\n",
+             "\"bos_token_id\": 1, \"eos_token_id\": 2, \"torch_dtype\": \"bfloat16\"%s%s}\n",
              architecture(r->family), r->family, (long long)r->hidden, (long long)r->intermediate,
              (long long)r->layers, (long long)r->heads, (long long)r->kv_heads,
              (long long)r->head_dim, (long long)r->vocab, (long long)r->context, window,
-             r->window ? "true" : "false", r->tied ? "true" : "false", quantization);
+             r->window ? "true" : "false", r->tied ? "true" : "false", experts, quantization);
     shoal_maker_text(maker, "config.json", text);
 }
 

@@ -1,9 +1,9 @@
 /* tests/support/model_recipe.h - whole models from a few numbers: the shape of a known model with
  * nothing in it, or a small one with random weights.
  *
- * Families are those of the Hugging Face configs (llama, mistral, qwen2, qwen3). Linears are bf16,
- * or GPTQ v1 (symmetric) with 4 or 8 bits; embedding, lm_head and norms are always bf16. The same
- * recipe gives the same bytes everywhere. */
+ * Families are those of the Hugging Face configs (llama, mistral, qwen2, qwen3, mixtral, qwen2_moe,
+ * qwen3_moe). Linears are bf16, or GPTQ v1 (symmetric) with 4 or 8 bits; embedding, lm_head,
+ * routers and norms are always bf16. The same recipe gives the same bytes everywhere. */
 #ifndef SHOAL_TESTS_SUPPORT_MODEL_RECIPE_H
 #define SHOAL_TESTS_SUPPORT_MODEL_RECIPE_H
 
@@ -22,7 +22,10 @@ typedef struct {
     int bits;       /* 0: bf16; 4 or 8: GPTQ         */
     int64_t group;  /* of GPTQ; -1: per channel      */
     bool act_order; /* g_idx is shuffled             */
-    uint64_t seed;  /* 0: sparse, nothing is written */
+    /* mixtures of experts: in every layer but the first `dense` ones */
+    int64_t experts, chosen, expert_intermediate, shared_intermediate, dense;
+    bool renormalize;
+    uint64_t seed; /* 0: sparse, nothing is written */
     uint64_t shard_bytes;
 } shoal_recipe;
 

@@ -178,8 +178,8 @@ static inline shoal_difference case_compare(const char *a, const char *b)
     case_open(a, &x);
     case_open(b, &y);
     for (size_t i = 0; i < shoal_manifest_count(x.manifest); i++) {
-        if (shoal_compare(x.manifest, shoal_manifest_at(x.manifest, i), y.manifest,
-                          shoal_manifest_at(y.manifest, i), &d) != SHOAL_OK)
+        if (shoal_weight_compare(x.manifest, shoal_manifest_at(x.manifest, i), y.manifest,
+                                 shoal_manifest_at(y.manifest, i), &d) != SHOAL_OK)
             fail_msg("%s", shoal_error_text());
         all.presence |= d.presence;
         all.codes += d.codes;

@@ -220,8 +220,6 @@ static void golden_refusals(void **state)
         {"quant/marlin-autogptq-g128-bias", "marlin"},
         {"quant/ct-w8a16-channel", "compressed-tensors"},
         {"quant/torchao-int8dyn-safetensors", "torchao"},
-        {"arch/mixtral", "expert"},
-        {"arch/qwen3-moe", "expert"},
     };
     (void)state;
     if (!golden_is_there())

@@ -26,6 +26,18 @@ static shoal_plan plan; /* too big for a stack frame */
                      r, #condition);                                                               \
     } while (0)
 
+static shoal_plan_shape plain(int64_t heads, int64_t kv_heads, int64_t head_dim,
+                              int64_t intermediate, int64_t unit, int64_t vocab, int64_t hidden)
+{
+    return (shoal_plan_shape){.heads = heads,
+                              .kv_heads = kv_heads,
+                              .head_dim = head_dim,
+                              .intermediate = intermediate,
+                              .unit = unit,
+                              .vocab = vocab,
+                              .hidden = hidden};
+}
+
 static const double uneven[][16] = {
     {2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
     {1000, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
@@ -118,7 +130,7 @@ static void check_plan(bool equal)
 
 static void make(int64_t heads, int64_t kv_heads, int ranks, const double *capacity)
 {
-    const shoal_plan_shape shape = {heads, kv_heads, 64, heads * 100, 128, 1000, heads * 64};
+    const shoal_plan_shape shape = plain(heads, kv_heads, 64, heads * 100, 128, 1000, heads * 64);
 
     assert_int_equal(shoal_plan_make(&shape, ranks, capacity, &plan), SHOAL_OK);
 }
@@ -210,7 +222,7 @@ static const int64_t mlp_groups[] = {32, 64, 128, 256, 128 /* per channel */};
 static void check_mlp(int64_t intermediate, int64_t group)
 {
     const int64_t groups[2] = {group, group};
-    shoal_plan_shape shape = {8, 2, 128, intermediate, 0, 320, 1024};
+    shoal_plan_shape shape = plain(8, 2, 128, intermediate, 0, 320, 1024);
 
     assert_int_equal(shoal_plan_down_unit(groups, 2, intermediate, &shape.unit), SHOAL_OK);
     const int64_t base = group > 128 ? group : 128;
@@ -235,6 +247,83 @@ static void test_units(void **state)
             check_mlp(intermediate, mlp_groups[g]);
         for (size_t i = 0; i < sizeof real / sizeof real[0]; i++)
             check_mlp(real[i], mlp_groups[g]);
+    }
+}
+
+/* Every expert is covered without gap or overlap, in the order of the ranks, cut to within one unit
+ * or not at all; and so are all units of a layer. */
+static void check_experts(void)
+{
+    const shoal_plan_mlps *e = &plan.shape.experts;
+    const int64_t each = (e->intermediate + e->unit - 1) / e->unit;
+    int64_t held[SHOAL_RANKS_MAX] = {0};
+    int r = 0;
+
+    check_deal(&plan.rank->expert_units, sizeof *plan.rank, e->count * each,
+               !plan.shape.whole_experts);
+    for (int64_t expert = 0; expert < e->count; expert++) {
+        int64_t at = 0, most_units = 0, least_units = each;
+        for (r = 0; r < plan.ranks; r++) {
+            const shoal_range mine = shoal_plan_expert(&plan, r, expert);
+            const int64_t units = (shoal_range_size(mine) + e->unit - 1) / e->unit;
+            CHECK(mine.begin == at && mine.end >= at);
+            CHECK(mine.begin % e->unit == 0 || mine.begin == e->intermediate);
+            at = mine.end;
+            held[r] += units;
+            most_units = units > most_units ? units : most_units;
+            least_units = units < least_units ? units : least_units;
+        }
+        CHECK(at == e->intermediate);
+        CHECK(plan.shape.whole_experts ? most_units == each : most_units - least_units <= 1);
+    }
+    for (r = 0; r < plan.ranks; r++)
+        CHECK(held[r] == shoal_range_size(plan.rank[r].expert_units));
+    check_deal(&plan.rank->shared, sizeof *plan.rank, plan.shape.shared.intermediate, false);
+}
+
+static void test_experts(void **state)
+{
+    (void)state;
+    static const shoal_plan_mlps experts[] = {{8, 64, 128},    {4, 128, 128},   {128, 768, 128},
+                                              {60, 1408, 128}, {8, 14336, 256}, {1, 300, 128}};
+    static const shoal_plan_mlps shared[] = {{0, 0, 0}, {1, 5632, 256}, {1, 100, 128}};
+
+    for (size_t i = 0; i < 18; i++)
+        for (int ranks = 1; ranks <= 40; ranks += ranks < 9 ? 1 : 10)
+            for (int whole = 0; whole < 2; whole++) {
+                shoal_plan_shape shape =
+                    plain(8, 2, 64, i % 2 ? 512 : 0, i % 2 ? 128 : 0, 320, 512);
+                shape.experts = experts[i / 3];
+                shape.shared = shared[i % 3];
+                shape.chosen = shape.experts.count > 1 ? 2 : 1;
+                shape.whole_experts = whole;
+                assert_int_equal(shoal_plan_make(&shape, ranks, NULL, &plan), SHOAL_OK);
+                check_experts();
+            }
+}
+
+static void test_expert_refusals(void **state)
+{
+    (void)state;
+    shoal_plan_shape good = plain(8, 2, 64, 0, 0, 320, 512);
+    good.experts = (shoal_plan_mlps){8, 14336, 256};
+    good.chosen = 8;
+    assert_int_equal(shoal_plan_make(&good, 2, NULL, &plan), SHOAL_OK);
+    for (int i = 0; i < 6; i++) {
+        shoal_plan_shape s = good;
+        if (i == 0)
+            s.chosen = 9;
+        else if (i == 1)
+            s.chosen = 0;
+        else if (i == 2)
+            s.experts.unit = 0;
+        else if (i == 3)
+            s.shared = (shoal_plan_mlps){2, 128, 128};
+        else if (i == 4)
+            s.shared = (shoal_plan_mlps){0, 128, 128};
+        else
+            s.experts.intermediate = 14336 * 10; /* 8 * 560 units */
+        assert_int_equal(shoal_plan_make(&s, 2, NULL, &plan), SHOAL_ERR_DATA);
     }
 }
 
@@ -354,7 +443,7 @@ static void test_digest(void **state)
     shoal_plan_digest(&plan, other);
     assert_memory_not_equal(base, other, 16);
     for (int field = 0; field < 7; field++) {
-        shoal_plan_shape shape = {64, 8, 64, 6400, 128, 1000, 4096};
+        shoal_plan_shape shape = plain(64, 8, 64, 6400, 128, 1000, 4096);
         int64_t *fields[] = {&shape.heads, &shape.kv_heads, &shape.head_dim, &shape.intermediate,
                              &shape.unit,  &shape.vocab,    &shape.hidden};
         *fields[field] *= 2;
@@ -373,7 +462,7 @@ static void test_digest(void **state)
 static void test_refusals(void **state)
 {
     (void)state;
-    const shoal_plan_shape good = {64, 8, 128, 28672, 256, 128256, 8192};
+    const shoal_plan_shape good = plain(64, 8, 128, 28672, 256, 128256, 8192);
     const double bad[] = {1, 0, 1, -1, 1, NAN, 1, INFINITY};
 
     assert_int_equal(shoal_plan_make(&good, 0, NULL, &plan), SHOAL_ERR_USAGE);
@@ -410,6 +499,7 @@ int main(void)
         cmocka_unit_test(test_down_unit), cmocka_unit_test(test_deal),
         cmocka_unit_test(test_quota),     cmocka_unit_test(test_equal_capacities),
         cmocka_unit_test(test_digest),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_experts),   cmocka_unit_test(test_expert_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -109,7 +109,6 @@ static void open_made(made *t)
              t->family->type, HIDDEN, HEADS, KV, HEAD, FFN, VOCAB, configs[t->form]);
     const char *folder = maker_write(&t->m, config);
     if (shoal_model_open(folder, &t->model) != SHOAL_OK ||
-        shoal_model_check_supported(t->model) != SHOAL_OK ||
         shoal_checkpoint_open(folder, &t->checkpoint) != SHOAL_OK ||
         shoal_manifest_create(t->model, t->checkpoint, NULL, &t->manifest) != SHOAL_OK)
         fail_msg("%s: %s", t->family->type, shoal_error_text());

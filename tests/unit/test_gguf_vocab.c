@@ -279,7 +279,8 @@ static void test_unnamed_ids(void **state)
     for (size_t i = 0; i < 5; i++)
         put_number(&file, (uint64_t)types[i], 4);
     put_array(&file, "tokenizer.ggml.scores", GGUF_FLOAT, 5);
-    put_number(&file, 0, 20);
+    for (size_t i = 0; i < 5; i++)
+        put_number(&file, 0, 4);
     expect_file(&file, "az", (const int32_t[]){1, 3, 4, 0}, 4, "a");
 }
 

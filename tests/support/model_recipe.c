@@ -231,7 +231,7 @@ static const char *const plain_names[] = {"gate_proj", "up_proj", "down_proj"};
 
 /* Gate, up and down under `prefix`. */
 static void add_mlp(kitchen *k, int64_t layer, const char *prefix, const char *const *names,
-                    int64_t intermediate)
+                    int64_t intermediate, bool bias)
 {
     const int64_t hidden = k->recipe->hidden;
     char part[128];
@@ -239,7 +239,7 @@ static void add_mlp(kitchen *k, int64_t layer, const char *prefix, const char *c
     for (int i = 0; i < 3; i++) {
         snprintf(part, sizeof part, "%s%s", prefix, names[i]);
         add_linear(k, layer, part, i < 2 ? intermediate : hidden, i < 2 ? hidden : intermediate,
-                   false);
+                   bias);
     }
 }
 
@@ -257,13 +257,14 @@ static void add_experts(kitchen *k, int64_t layer)
         at, block);
     for (int64_t e = 0; e < r->experts; e++) {
         snprintf(prefix, sizeof prefix, "%s.experts.%lld.", block, (long long)e);
-        add_mlp(k, layer, prefix, mixtral ? mixtral_names : plain_names, r->expert_intermediate);
+        add_mlp(k, layer, prefix, mixtral ? mixtral_names : plain_names, r->expert_intermediate,
+                r->expert_bias);
     }
     if (!r->shared_intermediate)
         return;
     add(k, FILL_WEIGHT, 0.1, SHOAL_BF16, 1, r->hidden,
         "model.layers.%lld.mlp.shared_expert_gate.weight", at);
-    add_mlp(k, layer, "mlp.shared_expert.", plain_names, r->shared_intermediate);
+    add_mlp(k, layer, "mlp.shared_expert.", plain_names, r->shared_intermediate, r->expert_bias);
 }
 
 static void add_layer(kitchen *k, int64_t layer)
@@ -288,7 +289,7 @@ static void add_layer(kitchen *k, int64_t layer)
     if (r->experts && layer >= r->dense)
         add_experts(k, layer);
     else
-        add_mlp(k, layer, "mlp.", plain_names, r->intermediate);
+        add_mlp(k, layer, "mlp.", plain_names, r->intermediate, false);
 }
 
 static const char *architecture(const char *family)

@@ -231,8 +231,9 @@ static const char *const plain_names[] = {"gate_proj", "up_proj", "down_proj"};
 
 /* Gate, up and down under `prefix`. */
 static void add_mlp(kitchen *k, int64_t layer, const char *prefix, const char *const *names,
-                    int64_t intermediate, bool bias)
+                    int64_t intermediate)
 {
+    const bool bias = k->recipe->expert_bias && strstr(prefix, "expert");
     const int64_t hidden = k->recipe->hidden;
     char part[128];
 
@@ -257,14 +258,13 @@ static void add_experts(kitchen *k, int64_t layer)
         at, block);
     for (int64_t e = 0; e < r->experts; e++) {
         snprintf(prefix, sizeof prefix, "%s.experts.%lld.", block, (long long)e);
-        add_mlp(k, layer, prefix, mixtral ? mixtral_names : plain_names, r->expert_intermediate,
-                r->expert_bias);
+        add_mlp(k, layer, prefix, mixtral ? mixtral_names : plain_names, r->expert_intermediate);
     }
     if (!r->shared_intermediate)
         return;
     add(k, FILL_WEIGHT, 0.1, SHOAL_BF16, 1, r->hidden,
         "model.layers.%lld.mlp.shared_expert_gate.weight", at);
-    add_mlp(k, layer, "mlp.shared_expert.", plain_names, r->shared_intermediate, r->expert_bias);
+    add_mlp(k, layer, "mlp.shared_expert.", plain_names, r->shared_intermediate);
 }
 
 static void add_layer(kitchen *k, int64_t layer)
@@ -289,7 +289,7 @@ static void add_layer(kitchen *k, int64_t layer)
     if (r->experts && layer >= r->dense)
         add_experts(k, layer);
     else
-        add_mlp(k, layer, "mlp.", plain_names, r->intermediate, false);
+        add_mlp(k, layer, "mlp.", plain_names, r->intermediate);
 }
 
 static const char *architecture(const char *family)

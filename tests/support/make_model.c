@@ -45,6 +45,7 @@ static const shoal_recipe mixtral_recipe = {
     .experts = 4,
     .chosen = 2,
     .expert_intermediate = 160,
+    .expert_bias = true,
     .seed = 31,
 };
 
@@ -64,6 +65,7 @@ static const shoal_recipe qwen2_moe_recipe = {
     .expert_intermediate = 96,
     .shared_intermediate = 128,
     .dense = 1,
+    .expert_bias = true,
     .seed = 32,
 };
 

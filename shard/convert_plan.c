@@ -110,6 +110,11 @@ static shoal_status add_weight(const builder *b, const shoal_weight *weight)
     shoal_convert_plan *plan = b->plan;
     if (!is_written(plan, weight))
         return SHOAL_OK;
+    if (weight->input_scale)
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "tensor %s: a scale of a linear's inputs, which no form that is written "
+                          "can hold",
+                          weight->input_scale->name);
     consume_weight(b, weight);
     if (is_matrix(weight))
         return add_to_module(plan, weight);

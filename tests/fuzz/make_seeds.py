@@ -113,6 +113,12 @@ def safetensors_seeds():
     text = compact(header)
     text += b" " * (-len(text) % 8)
     yield struct.pack("<Q", len(text)) + text + bytes(24)
+    kind = {"_type": "Int4TilePackedTo4dTensor", "_data": {"block_size": [1, 64], "shape": [4, 6],
+            "target_dtype": {"_type": "torch.dtype", "_data": "int4"}, "act_quant_kwargs": {}},
+            "_tensor_data_names": ["qdata", "scale"]}
+    text = compact({"__metadata__": {"p.weight": compact(kind).decode(), "a": "b"},
+                    "p._weight_qdata": {"dtype": "I8", "shape": [24], "data_offsets": [0, 24]}})
+    yield struct.pack("<Q", len(text)) + text + bytes(24)
 
 
 def torch_tensor(key, elements, storage, shape, strides):

@@ -161,6 +161,29 @@ static inline torch_tensor torch_plain(torch_maker *m, shoal_dtype dtype, int ra
     return t;
 }
 
+/* An object of a tensor class ("ctorchao.x\nInt8Tensor\n") of n x k up to its dict of attributes,
+ * which the caller fills and ends with "utR". */
+static inline void torch_op_class(torch_maker *m, const char *type, int64_t n, int64_t k)
+{
+    torch_ops(m, "ctorch._tensor\n_rebuild_from_type_v2\n(");
+    torch_ops(m, "ctorch._utils\n_rebuild_wrapper_subclass\n");
+    torch_ops(m, type);
+    torch_ops(m, "(");
+    torch_ops(m, type);
+    torch_ops(m, "ctorch\nbfloat16\n");
+    torch_op_numbers(m, (int64_t[]){n, k}, 2);
+    torch_ops(m, "t}(");
+}
+
+/* An attribute that is a tensor. */
+static inline void torch_op_part(torch_maker *m, const char *name, shoal_dtype dtype, int rank,
+                                 const int64_t *sizes, const void *data)
+{
+    const torch_tensor t = torch_plain(m, dtype, rank, sizes, data);
+    torch_op_text(m, name);
+    torch_op_tensor(m, &t);
+}
+
 static inline void torch_begin(torch_maker *m)
 {
     *m = (torch_maker){0};

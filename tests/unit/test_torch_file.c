@@ -232,29 +232,19 @@ static void which_file(void **state)
     torch_free(&m);
 }
 
-static void op_class(torch_maker *m, const char *type)
-{
-    torch_ops(m, "ctorch._tensor\n_rebuild_from_type_v2\n(");
-    torch_ops(m, "ctorch._utils\n_rebuild_wrapper_subclass\n");
-    torch_ops(m, type);
-    torch_ops(m, "(");
-    torch_ops(m, type);
-    torch_ops(m, "ctorch\nbfloat16\n");
-    torch_op_numbers(m, (int64_t[]){4, 6}, 2);
-    torch_ops(m, "t}(");
-}
-
 /* An int8 weight as torchao 0.9 wraps it: three objects, two tensors. */
 static void op_wrapped(torch_maker *m)
 {
     const torch_tensor codes = torch_plain(m, SHOAL_I8, 2, (int64_t[]){4, 6}, data_of);
     const torch_tensor scale = torch_plain(m, SHOAL_F32, 1, (int64_t[]){4}, data_of + 512);
-    op_class(m, "ctorchao.quantization.linear_activation_quantized_tensor\n"
-                "LinearActivationQuantizedTensor\n");
+    torch_op_class(m,
+                   "ctorchao.quantization.linear_activation_quantized_tensor\n"
+                   "LinearActivationQuantizedTensor\n",
+                   4, 6);
     torch_op_text(m, "original_weight_tensor");
-    op_class(m, "ctorchao.dtypes.affine_quantized_tensor\nAffineQuantizedTensor\n");
+    torch_op_class(m, "ctorchao.dtypes.affine_quantized_tensor\nAffineQuantizedTensor\n", 4, 6);
     torch_op_text(m, "tensor_impl");
-    op_class(m, "ctorchao.dtypes.uintx.plain_layout\nPlainAQTTensorImpl\n");
+    torch_op_class(m, "ctorchao.dtypes.uintx.plain_layout\nPlainAQTTensorImpl\n", 4, 6);
     torch_op_text(m, "int_data");
     torch_op_tensor(m, &codes);
     torch_op_text(m, "scale");

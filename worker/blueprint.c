@@ -275,7 +275,8 @@ static void add_weight(shoal_xxh128_stream *s, const shoal_weight *w)
     const int64_t numbers[] = {w->present,       w->layer,          w->expert,    (int64_t)w->role,
                                (int64_t)w->kind, (int64_t)w->dtype, w->group,     w->has_zeros,
                                w->has_mins,      w->zero_const,     w->act_order, w->row_offset,
-                               w->run,           w->period,         w->per_token, w->bias != NULL};
+                               w->run,           w->period,         w->per_token, w->bias != NULL,
+                               w->super_group};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         shoal_xxh128_add_i64(s, numbers[i]);
 }

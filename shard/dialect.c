@@ -179,6 +179,34 @@ int64_t shoal_rect_staging_columns(const shoal_weight *weight, const shoal_rect 
     return shoal_max_i64(columns / SHOAL_PANEL * SHOAL_PANEL, SHOAL_PANEL);
 }
 
+static int64_t supers_of(const shoal_weight *weight, const shoal_rect *rect)
+{
+    if (!weight->super_group || rect->k_end <= rect->k_begin)
+        return 0;
+    return shoal_ceil_div(rect->k_end, weight->super_group) - rect->k_begin / weight->super_group;
+}
+
+static shoal_status allocate_supers(const shoal_weight *weight, shoal_arena *arena,
+                                    shoal_canonical *block)
+{
+    const uint64_t supers = (uint64_t)block->n * (uint64_t)block->supers;
+    const uint64_t cells = (uint64_t)block->n * (uint64_t)block->groups;
+    void *at;
+    if (!block->supers)
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_arena_array(arena, supers, sizeof(float), &at));
+    block->super_scales = at;
+    SHOAL_TRY(shoal_arena_array(arena, cells, 1, &at));
+    block->steps = at;
+    if (!weight->has_mins)
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_arena_array(arena, supers, sizeof(float), &at));
+    block->super_mins = at;
+    SHOAL_TRY(shoal_arena_array(arena, cells, 1, &at));
+    block->min_steps = at;
+    return SHOAL_OK;
+}
+
 shoal_status shoal_dialect_allocate(const shoal_weight *weight, const shoal_rect *rect,
                                     shoal_arena *arena, shoal_canonical *out)
 {
@@ -188,7 +216,8 @@ shoal_status shoal_dialect_allocate(const shoal_weight *weight, const shoal_rect
         .k = rect->k_end - rect->k_begin,
         .groups = shoal_rect_groups(weight, rect),
         .zero_const = weight->zero_const,
-        .dtype = weight->dtype,
+        .dtype = weight->super_group ? SHOAL_F32 : weight->dtype,
+        .supers = supers_of(weight, rect),
     };
     const uint64_t cells = (uint64_t)block.n * (uint64_t)block.k;
     const uint64_t scales = (uint64_t)block.n * (uint64_t)block.groups;
@@ -210,6 +239,7 @@ shoal_status shoal_dialect_allocate(const shoal_weight *weight, const shoal_rect
             block.mins = at;
         }
     }
+    SHOAL_TRY(allocate_supers(weight, arena, &block));
     *out = block;
     return SHOAL_OK;
 }

@@ -73,6 +73,7 @@ typedef struct {
     shoal_weight_kind kind; /* after quantize-at-load                                         */
     shoal_dtype dtype;      /* elements (float) or scales (integers) as they are stored packed */
     int64_t group;          /* weight group along k; k itself for per channel                 */
+    int64_t super_group;    /* inputs under one scale of the upper level (K-quants); 0: none   */
     bool has_zeros, has_mins;
     int16_t zero_const;
     bool act_order; /* K is walked in the order sorted by g_idx                             */

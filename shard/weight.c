@@ -99,7 +99,25 @@ static shoal_canonical part_of(const shoal_canonical *block, int64_t first, int6
         part.zeros = block->zeros + groups;
     if (block->mins)
         part.mins = block->mins + groups;
+    if (block->supers) {
+        const size_t supers = (size_t)(first * block->supers);
+        part.super_scales = block->super_scales + supers;
+        part.steps = block->steps + groups;
+        part.super_mins = block->super_mins ? block->super_mins + supers : NULL;
+        part.min_steps = block->min_steps ? block->min_steps + groups : NULL;
+    }
     return part;
+}
+
+static void copy_supers(const shoal_canonical *from, size_t a, shoal_canonical *to, size_t b)
+{
+    const size_t groups = (size_t)from->groups, supers = (size_t)from->supers;
+    memcpy(to->super_scales + b * supers, from->super_scales + a * supers, supers * sizeof(float));
+    memcpy(to->steps + b * groups, from->steps + a * groups, groups);
+    if (!from->min_steps)
+        return;
+    memcpy(to->super_mins + b * supers, from->super_mins + a * supers, supers * sizeof(float));
+    memcpy(to->min_steps + b * groups, from->min_steps + a * groups, groups);
 }
 
 static void copy_column(const shoal_canonical *from, int64_t i, shoal_canonical *to, int64_t j)
@@ -117,6 +135,8 @@ static void copy_column(const shoal_canonical *from, int64_t i, shoal_canonical 
         memcpy(to->zeros + b * groups, from->zeros + a * groups, groups * sizeof(int16_t));
     if (from->mins)
         memcpy(to->mins + b * groups, from->mins + a * groups, groups * sizeof(float));
+    if (from->supers)
+        copy_supers(from, a, to, b);
 }
 
 /* Read a strip aside and keep the columns that a permuted slice wants of it. */

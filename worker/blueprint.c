@@ -294,7 +294,8 @@ static void add_weight(shoal_xxh128_stream *s, const shoal_weight *w)
                                w->per_token,
                                w->bias != NULL,
                                w->input_scale != NULL,
-                               w->input_multiply};
+                               w->input_multiply,
+                               w->super_group};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         shoal_xxh128_add_i64(s, numbers[i]);
 }

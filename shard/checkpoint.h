@@ -36,6 +36,10 @@ typedef struct {
                             that hold the rows, dtype then being U8 */
     int32_t pairs;       /* 0: rows are in order; else in every run of `pairs` rows the halves are
                             interleaved: 0, pairs/2, 1, pairs/2 + 1, ... (GGUF of llama) */
+    const uint8_t *digests; /* NULL, or XXH3-128 of each run of run_bytes (pack files): reads of
+                               whole runs compare it */
+    uint64_t run_bytes;
+    const struct shoal_pack_linear *packed; /* NULL, or how a linear lies in it */
 } shoal_tensor;
 
 /* "F32", "Q4_K": of what its elements or blocks are. */
@@ -65,6 +69,10 @@ uint64_t shoal_checkpoint_bytes(const shoal_checkpoint *checkpoint);
 /* The metadata of a GGUF model (of the first part's file); NULL for other containers. */
 struct shoal_gguf;
 const struct shoal_gguf *shoal_checkpoint_gguf(const shoal_checkpoint *checkpoint);
+
+/* The pack file it is; NULL for other containers. */
+struct shoal_pack_file;
+const struct shoal_pack_file *shoal_checkpoint_pack(const shoal_checkpoint *checkpoint);
 
 /* Read `bytes` bytes from `offset` within the tensor into `out`. Short reads and EINTR are
  * retried; the end of the file before the end of the range is SHOAL_ERR_IO. */

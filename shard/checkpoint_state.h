@@ -7,6 +7,7 @@
 
 #include "proto/arena.h"
 #include "shard/gguf_file.h"
+#include "shard/pack_file.h"
 #include "shard/safetensors.h"
 
 typedef struct {
@@ -21,6 +22,7 @@ struct shoal_checkpoint {
     shoal_tensor_list tensors;
     shoal_gguf_header gguf; /* of the first file; .gguf is NULL for other containers */
     shoal_arena *names;     /* of a GGUF model's tensors */
+    shoal_pack_file *pack;  /* NULL for other containers */
     uint64_t bytes;
     shoal_read_source source;
     void *source_context;

@@ -141,7 +141,7 @@ static shoal_status choose_form(const shoal_convert_plan *plan, shoal_written_mo
         m->form = float_form(&m->module, plan->manifest->model->dtype);
         return SHOAL_OK;
     }
-    if (!is_float)
+    if (!is_float && !target->writer->any_zeros)
         SHOAL_TRY(shoal_convert_symmetric(plan->manifest, &m->module, &m->module.symmetric));
     m->form = (shoal_form){.requantized = false};
     const shoal_status st = target->writer->form(target, &m->module, &m->form);

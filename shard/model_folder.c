@@ -12,6 +12,7 @@
 
 #include "proto/arena.h"
 #include "shard/gguf_file.h"
+#include "shard/pack_file.h"
 #include "shard/quoted.h"
 
 #define INDEX_NAME  "model.safetensors.index.json"
@@ -31,7 +32,7 @@ static const char *unread_kind(const char *name)
 {
     static const char *const kinds[][2] = {
         {".bin", "a PyTorch file"}, {".pt", "a PyTorch file"}, {".pth", "a PyTorch file"},
-        {".ggml", "a GGML file"},   {".onnx", "an ONNX file"}, {".shoal", "a Shoal pack file"},
+        {".ggml", "a GGML file"},   {".onnx", "an ONNX file"},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (ends_in(name, kinds[i][0]))
@@ -82,6 +83,8 @@ typedef struct {
     char only[NAME_MAX + 1]; /* the first of them */
     shoal_names ggufs;       /* whole files, and first parts of several */
     char gguf[NAME_MAX + 1]; /* the first of them */
+    char pack[NAME_MAX + 1]; /* the last pack file found */
+    int packs;
     char unread[NAME_MAX + 1];
 } finds;
 
@@ -114,6 +117,9 @@ static shoal_status look_through(const char *folder, finds *f)
             shoal_names_add(&f->safetensors, entry->d_name);
         } else if (ends_in(entry->d_name, ".gguf")) {
             find_gguf(entry->d_name, f);
+        } else if (ends_in(entry->d_name, ".shoal")) {
+            (void)snprintf(f->pack, sizeof f->pack, "%s", entry->d_name);
+            f->packs++;
         } else if (unread_kind(entry->d_name)) {
             (void)snprintf(f->unread, sizeof f->unread, "%s", entry->d_name);
         }
@@ -162,6 +168,25 @@ static shoal_status only_file(const char *folder, char **file)
     return shoal_fail(SHOAL_ERR_NOTFOUND, "%s has no *.safetensors file", folder);
 }
 
+shoal_status shoal_folder_pack(const char *path, char **file)
+{
+    struct stat info;
+    finds f = {0};
+    *file = NULL;
+    if (stat(path, &info) != 0)
+        return not_found(path, errno);
+    if (!S_ISDIR(info.st_mode))
+        return ends_in(path, ".shoal") || shoal_pack_is_file(path)
+                   ? shoal_strdup(SHOAL_MEM_CHECKPOINT, path, file)
+                   : SHOAL_OK;
+    if (shoal_folder_has(path, "config.json"))
+        return SHOAL_OK;
+    SHOAL_TRY(look_through(path, &f));
+    if (f.packs != 1 || f.safetensors.count > 0 || f.ggufs.count > 0)
+        return SHOAL_OK;
+    return shoal_folder_join(path, f.pack, file);
+}
+
 shoal_status shoal_folder_gguf(const char *path, char **file)
 {
     struct stat info;
@@ -189,6 +214,10 @@ shoal_status shoal_folder_weights(const char *path, shoal_weights_kind *kind, ch
     struct stat info;
     if (stat(path, &info) != 0)
         return not_found(path, errno);
+    *kind = SHOAL_WEIGHTS_PACK;
+    SHOAL_TRY(shoal_folder_pack(path, file));
+    if (*file)
+        return SHOAL_OK;
     *kind = SHOAL_WEIGHTS_GGUF;
     SHOAL_TRY(shoal_folder_gguf(path, file));
     if (*file)

@@ -88,6 +88,7 @@ struct shoal_writer {
     const char *arguments;   /* allowed ones, separated by spaces; NULL: takes none               */
     const char *config_file; /* holds the quantization config once more; NULL: none             */
     bool unread;             /* no dialect here reads it: what was written is not opened again  */
+    bool any_zeros;          /* does not ask whether zero points are the middle: a look less    */
     bool writes_floats;      /* float linears are its own, too ("hf")                             */
 
     /* The form that holds `module`, which has integers unless `writes_floats`. SHOAL_ERR_DATA with
@@ -125,6 +126,7 @@ extern const shoal_writer shoal_writer_gptq;
 extern const shoal_writer shoal_writer_gptq_v2;
 extern const shoal_writer shoal_writer_awq;
 extern const shoal_writer shoal_writer_hf;
+extern const shoal_writer shoal_writer_pack;
 extern const shoal_writer shoal_writer_compressed;
 extern const shoal_writer shoal_writer_marlin;
 extern const shoal_writer shoal_writer_torchao_int8;

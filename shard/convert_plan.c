@@ -193,7 +193,7 @@ static shoal_status add_module_tensors(shoal_convert_plan *plan, shoal_convert_i
     const shoal_written_module *m = &plan->modules[item->module];
     item->work = (uint64_t)(m->module.n * m->module.k);
     item->count = 1;
-    if (m->form.kind == SHOAL_WEIGHT_FLOAT)
+    if (m->form.kind == SHOAL_WEIGHT_FLOAT && !plan->target->writer->packs_floats)
         parts[0] = (shoal_part){".weight", m->form.dtype, 2, {m->module.n, m->module.k}};
     else
         item->count = plan->target->writer->parts(plan->target, &m->module, &m->form, parts);

@@ -17,7 +17,8 @@ static void folder_of(const maker *m, const char *tail, char out[320])
 
 /* ---- all pairs ---- */
 
-static const char *const targets[] = {"gptq", "gptq_v2", "awq", "hf:f32", "hf:bf16"};
+static const char *const targets[] = {"gptq",    "gptq_v2",   "awq",      "hf:f32",
+                                      "hf:bf16", "gguf:q4_0", "gguf:q8_0"};
 #define TARGETS (sizeof targets / sizeof targets[0])
 
 /* What becomes of a source: '=' all equal in the canonical form and back again, 'v' equal values
@@ -29,14 +30,14 @@ typedef struct {
 } row;
 
 static const row rows[] = {
-    {"4 bits, g32, symmetric", {4, 32, true, false, SHOAL_F16, {"", false}}, "===v~"},
-    {"4 bits, g64, asymmetric", {4, 64, false, false, SHOAL_F16, {"", false}}, "-==v~"},
-    {"4 bits, channel, symmetric", {4, -1, true, false, SHOAL_F16, {"", false}}, "===v~"},
-    {"4 bits, g32, act-order", {4, 32, true, true, SHOAL_F16, {"", false}}, "==-v~"},
-    {"4 bits, g128, bf16 scales", {4, 128, true, false, SHOAL_BF16, {"", false}}, "===v~"},
-    {"8 bits, g128, symmetric", {8, 128, true, false, SHOAL_F16, {"", false}}, "==-v~"},
-    {"8 bits, channel, symmetric", {8, -1, true, false, SHOAL_F16, {"", false}}, "==-v~"},
-    {"2 bits, g32, asymmetric", {2, 32, false, false, SHOAL_F16, {"", false}}, "-==v~"},
+    {"4 bits, g32, symmetric", {4, 32, true, false, SHOAL_F16, {"", false}}, "===v~=="},
+    {"4 bits, g64, asymmetric", {4, 64, false, false, SHOAL_F16, {"", false}}, "-==v~-="},
+    {"4 bits, channel, symmetric", {4, -1, true, false, SHOAL_F16, {"", false}}, "===v~=="},
+    {"4 bits, g32, act-order", {4, 32, true, true, SHOAL_F16, {"", false}}, "==-v~--"},
+    {"4 bits, g128, bf16 scales", {4, 128, true, false, SHOAL_BF16, {"", false}}, "===v~=="},
+    {"8 bits, g128, symmetric", {8, 128, true, false, SHOAL_F16, {"", false}}, "==-v~-="},
+    {"8 bits, channel, symmetric", {8, -1, true, false, SHOAL_F16, {"", false}}, "==-v~-="},
+    {"2 bits, g32, asymmetric", {2, 32, false, false, SHOAL_F16, {"", false}}, "-==v~-="},
 };
 
 static char outcome_of(const char *source, const char *there, const char *target)

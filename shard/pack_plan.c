@@ -27,6 +27,14 @@ static bool is_cut(const shoal_manifest *manifest, const shoal_writer_module *mo
            (w->role == SHOAL_ROLE_O && !shoal_slice_o_gathered(manifest, w->layer));
 }
 
+/* The unit of the MLP or expert that a weight belongs to. */
+static int64_t unit_of(const shoal_plan_shape *shape, const shoal_weight *weight)
+{
+    if (weight->expert == SHOAL_EXPERT_SHARED)
+        return shape->shared.unit;
+    return weight->expert ? shape->experts.unit : shape->unit;
+}
+
 /* Outputs or inputs that no plan divides. */
 static int64_t step_of(const shoal_pack_plan *p, const shoal_writer_module *module, bool cut)
 {
@@ -37,7 +45,7 @@ static int64_t step_of(const shoal_pack_plan *p, const shoal_writer_module *modu
     case SHOAL_ROLE_O: return cut ? p->shape.head_dim : SHOAL_PANEL;
     case SHOAL_ROLE_GATE:
     case SHOAL_ROLE_UP:
-    case SHOAL_ROLE_DOWN: return p->shape.unit;
+    case SHOAL_ROLE_DOWN: return unit_of(&p->shape, module->weights[0]);
     default: return SHOAL_PANEL;
     }
 }

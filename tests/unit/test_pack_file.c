@@ -65,7 +65,7 @@ static void read_slices(const case_model *m, const shoal_slicing *slicing, int r
         if (shoal_weight_read(m->manifest, w, &rect, arena, &block) != SHOAL_OK)
             fail_msg("%s", shoal_error_text());
         assert_int_equal(shoal_checkpoint_bytes_read(m->checkpoint) - before,
-                         shoal_slice_read_bytes(slicing, rank, 0, role));
+                         shoal_slice_read_bytes_of(slicing, rank, w));
         shoal_arena_destroy(arena);
     }
 }

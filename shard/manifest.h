@@ -97,7 +97,7 @@ typedef struct {
     shoal_expert_set *experts;   /* [layer_count] */
     const shoal_weight **places; /* [place_count]: all of these in the order of a walk */
     size_t place_count;
-    char method[32]; /* "none", "gptq", "awq": what the quantization config says */
+    char method[32]; /* shoal_method_name() of what the quantization config says in general */
     shoal_arena *arena;
 } shoal_manifest;
 

@@ -9,6 +9,7 @@
 #include "proto/digest.h"
 #include "shard/convert_config.h"
 #include "shard/convert_folder.h"
+#include "shard/convert_gguf.h"
 #include "shard/convert_item.h"
 
 typedef struct {
@@ -278,6 +279,8 @@ shoal_status shoal_convert(const shoal_convert_request *request,
     char mark[2 * SHOAL_XXH128_BYTES + 1];
     conversion c = {.request = request, .listener = listener, .folder = {.lock = -1}};
     shoal_status st;
+    if (request->target.writer == &shoal_writer_gguf)
+        return shoal_convert_gguf(request, listener, out);
     SHOAL_TRY_GOTO(open_source(&c), done);
     fingerprint(&c, mark);
     SHOAL_TRY_GOTO(shoal_pool_create(request->threads, true, &c.pool), done);

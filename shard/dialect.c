@@ -16,7 +16,7 @@ static const shoal_dialect *const table[] = {
     &shoal_dialect_int_quantized, &shoal_dialect_lmdeploy,
     &shoal_dialect_torchao,       &shoal_dialect_torchao_aqt,
     &shoal_dialect_torchao_int4,  &shoal_dialect_torchao_int4_aqt,
-    &shoal_dialect_gguf,
+    &shoal_dialect_gguf,          &shoal_dialect_pack,
 };
 
 void shoal_tensor_shape_text(const shoal_tensor *tensor, char *out, size_t room)
@@ -173,6 +173,11 @@ int64_t shoal_rect_groups(const shoal_weight *weight, const shoal_rect *rect)
 int64_t shoal_rect_staging_columns(const shoal_weight *weight, const shoal_rect *rect)
 {
     const int64_t k = weight->act_order ? weight->k : rect->k_end - rect->k_begin;
+    int64_t tile_columns, tile_inputs;
+    if (weight->dialect && weight->dialect->tile) {
+        weight->dialect->tile(weight, rect, &tile_columns, &tile_inputs);
+        return tile_columns;
+    }
     const int64_t element =
         weight->kind == SHOAL_WEIGHT_FLOAT ? (int64_t)shoal_dtype_bytes(weight->dtype) : 2;
     const int64_t columns = SHOAL_STAGING_BYTES / (shoal_max_i64(k, 1) * element);

@@ -63,6 +63,11 @@ struct shoal_dialect {
     shoal_status (*read_stored)(const shoal_manifest *manifest, const shoal_weight *weight,
                                 const shoal_tile *tile, shoal_staging *staging, shoal_stored *out);
 
+    /* Columns and inputs that the weight is best read by: a tile of whole runs. Strips of columns
+     * and stored tiles of a rectangle keep to them. NULL: any. */
+    void (*tile)(const shoal_weight *weight, const shoal_rect *rect, int64_t *columns,
+                 int64_t *inputs);
+
     /* Read the permutation of an act-order weight; NULL where there is none. */
     shoal_status (*order)(const shoal_manifest *manifest, const shoal_weight *weight,
                           int32_t *order);
@@ -97,6 +102,7 @@ extern const shoal_dialect shoal_dialect_torchao_aqt;
 extern const shoal_dialect shoal_dialect_torchao_int4;
 extern const shoal_dialect shoal_dialect_torchao_int4_aqt;
 extern const shoal_dialect shoal_dialect_gguf;
+extern const shoal_dialect shoal_dialect_pack;
 
 /* What dialects share. */
 

@@ -194,12 +194,18 @@ shoal_status shoal_weight_order(const shoal_manifest *manifest, const shoal_weig
     return weight->dialect->order(manifest, weight, order);
 }
 
+/* Must all of a vector be read? Where its elements are picked, and where a digest covers it. */
+static bool is_whole(const shoal_tensor *tensor, const int32_t *columns)
+{
+    return columns || tensor->digests;
+}
+
 uint64_t shoal_vector_read_bytes(const shoal_tensor *tensor, int64_t begin, int64_t end,
                                  const int32_t *columns)
 {
     if (end <= begin)
         return 0;
-    const int64_t count = columns ? tensor->shape[0] : end - begin;
+    const int64_t count = is_whole(tensor, columns) ? tensor->shape[0] : end - begin;
     return (uint64_t)count * shoal_dtype_bytes(tensor->dtype);
 }
 
@@ -218,7 +224,7 @@ shoal_status shoal_vector_read(const shoal_manifest *manifest, const shoal_tenso
 {
     const uint64_t size = shoal_dtype_bytes(tensor->dtype);
     const uint64_t bytes = shoal_vector_read_bytes(tensor, begin, end, columns);
-    const int64_t first = columns ? 0 : begin;
+    const int64_t first = is_whole(tensor, columns) ? 0 : begin;
     shoal_status st;
     void *stored;
     if (end <= begin)
@@ -228,7 +234,7 @@ shoal_status shoal_vector_read(const shoal_manifest *manifest, const shoal_tenso
                                                 (int64_t)(bytes / size), 0, size, stored),
                    done);
     for (int64_t i = 0; i < end - begin; i++) {
-        const int64_t at = columns ? columns[i] : i;
+        const int64_t at = columns ? columns[i] : begin - first + i;
         if (columns && (at < 0 || at >= tensor->shape[0])) {
             st = shoal_fail(SHOAL_ERR_INTERNAL, "tensor %s: element %lld", tensor->name,
                             (long long)at);

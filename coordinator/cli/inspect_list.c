@@ -58,6 +58,8 @@ static json_t *kernels_json(const shoal_inspection *i)
 
 static const char *format_of(const shoal_inspection *i)
 {
+    if (shoal_checkpoint_pack(i->checkpoint))
+        return "shoal-pack";
     return shoal_checkpoint_gguf(i->checkpoint) ? "gguf" : "safetensors";
 }
 

@@ -275,8 +275,7 @@ static void add_weight(shoal_xxh128_stream *s, const shoal_weight *w)
     const int64_t numbers[] = {w->present,       w->layer,          w->expert,    (int64_t)w->role,
                                (int64_t)w->kind, (int64_t)w->dtype, w->group,     w->has_zeros,
                                w->has_mins,      w->zero_const,     w->act_order, w->row_offset,
-                               w->run,           w->period,         w->per_token, w->bias != NULL,
-                               w->super_group};
+                               w->run,           w->period,         w->per_token, w->bias != NULL};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         shoal_xxh128_add_i64(s, numbers[i]);
 }
@@ -285,6 +284,8 @@ static void add_tensor(shoal_xxh128_stream *s, const shoal_tensor *t)
 {
     add_text(s, t->name);
     shoal_xxh128_add_i64(s, (int64_t)t->dtype);
+    shoal_xxh128_add_i64(s, t->block_type); /* with it the two levels of a weight */
+    shoal_xxh128_add_i64(s, t->pairs);
     shoal_xxh128_add_i64(s, t->file);
     shoal_xxh128_add_i64(s, (int64_t)t->offset);
     shoal_xxh128_add_i64(s, (int64_t)t->bytes);

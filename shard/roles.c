@@ -124,7 +124,12 @@ static const shoal_family_roles gguf_stacked = {.family = "gguf",
                                                            GGUF_LINEARS,
                                                            GGUF_NORMS}};
 
-const shoal_family_roles *shoal_roles_gguf(const char *family)
+const shoal_family_roles *shoal_roles_gguf(void)
+{
+    return &gguf;
+}
+
+const shoal_family_roles *shoal_roles_gguf_of(const char *family)
 {
     return strcmp(family, "phi3") == 0 ? &gguf_stacked : &gguf;
 }

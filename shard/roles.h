@@ -25,8 +25,9 @@ typedef struct {
 /* The row of a family; NULL when there is none. */
 const shoal_family_roles *shoal_roles_find(const char *family);
 
-/* What GGUF files call the weights of a family. */
-const shoal_family_roles *shoal_roles_gguf(const char *family);
+/* What GGUF files call the weights of nearly every family, and of a given one. */
+const shoal_family_roles *shoal_roles_gguf(void);
+const shoal_family_roles *shoal_roles_gguf_of(const char *family);
 
 /* The pattern that names this weight; NULL when the row has none. */
 const char *shoal_roles_pattern(const shoal_family_roles *roles, const shoal_weight *weight);

@@ -449,7 +449,7 @@ static shoal_status prepare(builder *b, const shoal_manifest_options *options)
     const shoal_model *model = b->manifest->model;
     const uint64_t tensors = shoal_checkpoint_count(b->manifest->checkpoint);
     void *block;
-    b->roles = shoal_checkpoint_gguf(b->manifest->checkpoint) ? shoal_roles_gguf()
+    b->roles = shoal_checkpoint_gguf(b->manifest->checkpoint) ? shoal_roles_gguf_of(model->family)
                                                               : shoal_roles_find(model->family);
     if (!b->roles)
         return shoal_fail(SHOAL_ERR_DATA, "model family '%s' has no table of weight names",

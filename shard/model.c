@@ -392,6 +392,8 @@ static shoal_status open_gguf(const char *path, shoal_model **out)
         st = from_root(root, path, &m);
     if (st == SHOAL_OK)
         st = shoal_gguf_rope_factors(checkpoint, m);
+    if (st == SHOAL_OK)
+        m->norm_weight_offset = 0; /* what writers of these files have added already */
     json_decref(root);
     shoal_checkpoint_close(checkpoint);
     if (st == SHOAL_OK)

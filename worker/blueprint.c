@@ -294,8 +294,7 @@ static void add_weight(shoal_xxh128_stream *s, const shoal_weight *w)
                                w->per_token,
                                w->bias != NULL,
                                w->input_scale != NULL,
-                               w->input_multiply,
-                               w->super_group};
+                               w->input_multiply};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         shoal_xxh128_add_i64(s, numbers[i]);
 }
@@ -304,6 +303,8 @@ static void add_tensor(shoal_xxh128_stream *s, const shoal_tensor *t)
 {
     add_text(s, t->name);
     shoal_xxh128_add_i64(s, (int64_t)t->dtype);
+    shoal_xxh128_add_i64(s, t->block_type); /* with it the two levels of a weight */
+    shoal_xxh128_add_i64(s, t->pairs);
     shoal_xxh128_add_i64(s, t->file);
     shoal_xxh128_add_i64(s, (int64_t)t->offset);
     shoal_xxh128_add_i64(s, (int64_t)t->bytes);

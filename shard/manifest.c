@@ -434,7 +434,6 @@ static shoal_status prepare(builder *b, const shoal_manifest_options *options)
     if (!b->roles)
         return shoal_fail(SHOAL_ERR_DATA, "model family '%s' has no table of weight names",
                           model->family);
-    find_part(b);
     SHOAL_TRY(shoal_quantization_parse(model->quantization_json, &b->quantization));
     if (options && options->quantize) {
         SHOAL_TRY(shoal_quantizer_parse(options->quantize, &b->quantizer));
@@ -451,6 +450,7 @@ static shoal_status prepare(builder *b, const shoal_manifest_options *options)
     }
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, tensors, sizeof(bool), &block));
     b->claimed = block;
+    find_part(b);
     return SHOAL_OK;
 }
 

@@ -93,13 +93,13 @@ typedef struct {
 typedef struct {
     const shoal_model *model;           /* borrowed */
     const shoal_checkpoint *checkpoint; /* borrowed */
+    const shoal_roles_part *part;       /* where in it the model lies */
     shoal_weight *layers;               /* [layer_count][SHOAL_ROLE_LAYER_ALL] */
     shoal_weight globals[SHOAL_ROLE_COUNT - SHOAL_ROLE_LAYER_ALL];
     shoal_expert_set *experts;   /* [layer_count] */
     const shoal_weight **places; /* [place_count]: all of these in the order of a walk */
     size_t place_count;
-    const shoal_roles_part *part; /* where in the checkpoint the model lies */
-    char method[32];              /* "none", "gptq", "awq": what the quantization config says */
+    char method[32]; /* "none", "gptq", "awq": what the quantization config says */
     shoal_arena *arena;
 } shoal_manifest;
 

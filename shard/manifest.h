@@ -97,6 +97,7 @@ typedef struct {
 typedef struct {
     const shoal_model *model;           /* borrowed */
     const shoal_checkpoint *checkpoint; /* borrowed */
+    const shoal_roles_part *part;       /* where in it the model lies */
     shoal_weight *layers;               /* [layer_count][SHOAL_ROLE_LAYER_ALL] */
     shoal_weight globals[SHOAL_ROLE_COUNT - SHOAL_ROLE_LAYER_ALL];
     shoal_expert_set *experts;   /* [layer_count] */

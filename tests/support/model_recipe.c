@@ -272,7 +272,7 @@ typedef struct {
     const char *family, *architecture;
     const char *qkv[3]; /* only the first: all three in one */
     const char *o;
-    const char *gate_up[2]; /* only the first: both in one */
+    const char *gate_up[2]; /* none: plain_names; only the first: both in one */
     const char *down;
     const char *norms[4];
     const char *outside[3]; /* embedding, final norm, lm_head */
@@ -285,11 +285,6 @@ typedef struct {
         "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"                                 \
     }
 #define O "self_attn.o_proj"
-#define GATE_UP                                                                                    \
-    {                                                                                              \
-        "mlp.gate_proj", "mlp.up_proj"                                                             \
-    }
-#define DOWN "mlp.down_proj"
 #define NORMS                                                                                      \
     {                                                                                              \
         "input_layernorm", "post_attention_layernorm"                                              \
@@ -305,21 +300,21 @@ typedef struct {
     }
 
 static const naming namings[] = {
-    {"llama", "LlamaForCausalLM", QKV, O, GATE_UP, DOWN, NORMS, OUTSIDE, false, false},
-    {"mistral", "MistralForCausalLM", QKV, O, GATE_UP, DOWN, NORMS, OUTSIDE, false, false},
-    {"qwen2", "Qwen2ForCausalLM", QKV, O, GATE_UP, DOWN, NORMS, OUTSIDE, false, false},
-    {"qwen3", "Qwen3ForCausalLM", QKV, O, GATE_UP, DOWN, NORMS, OUTSIDE, false, false},
-    {"mixtral", "MixtralForCausalLM", QKV, O, GATE_UP, DOWN, NORMS, OUTSIDE, false, false},
-    {"qwen2_moe", "Qwen2MoeForCausalLM", QKV, O, GATE_UP, DOWN, NORMS, OUTSIDE, false, false},
-    {"qwen3_moe", "Qwen3MoeForCausalLM", QKV, O, GATE_UP, DOWN, NORMS, OUTSIDE, false, false},
-    {"gemma2", "Gemma2ForCausalLM", QKV, O, GATE_UP, DOWN, NORMS_AFTER, OUTSIDE, true, false},
-    {"gemma3_text", "Gemma3ForCausalLM", QKV, O, GATE_UP, DOWN, NORMS_AFTER, OUTSIDE, true, false},
+    {"llama", "LlamaForCausalLM", QKV, O, {NULL}, NULL, NORMS, OUTSIDE, false, false},
+    {"mistral", "MistralForCausalLM", QKV, O, {NULL}, NULL, NORMS, OUTSIDE, false, false},
+    {"qwen2", "Qwen2ForCausalLM", QKV, O, {NULL}, NULL, NORMS, OUTSIDE, false, false},
+    {"qwen3", "Qwen3ForCausalLM", QKV, O, {NULL}, NULL, NORMS, OUTSIDE, false, false},
+    {"mixtral", "MixtralForCausalLM", QKV, O, {NULL}, NULL, NORMS, OUTSIDE, false, false},
+    {"qwen2_moe", "Qwen2MoeForCausalLM", QKV, O, {NULL}, NULL, NORMS, OUTSIDE, false, false},
+    {"qwen3_moe", "Qwen3MoeForCausalLM", QKV, O, {NULL}, NULL, NORMS, OUTSIDE, false, false},
+    {"gemma2", "Gemma2ForCausalLM", QKV, O, {NULL}, NULL, NORMS_AFTER, OUTSIDE, true, false},
+    {"gemma3_text", "Gemma3ForCausalLM", QKV, O, {NULL}, NULL, NORMS_AFTER, OUTSIDE, true, false},
     {"phi3",
      "Phi3ForCausalLM",
      {"self_attn.qkv_proj"},
      O,
      {"mlp.gate_up_proj"},
-     DOWN,
+     "mlp.down_proj",
      NORMS,
      OUTSIDE,
      false,
@@ -352,6 +347,16 @@ static void add_norm(kitchen *k, int64_t layer, const char *part, int64_t n)
     add(k, kind, 0.1, SHOAL_BF16, n, 0, "model.layers.%lld.%s.weight", (long long)layer, part);
 }
 
+static void add_named_mlp(kitchen *k, int64_t layer, const naming *names)
+{
+    const int64_t hidden = k->recipe->hidden, intermediate = k->recipe->intermediate;
+
+    for (int i = 0; i < 2 && names->gate_up[i]; i++)
+        add_linear(k, layer, names->gate_up[i], names->gate_up[1] ? intermediate : 2 * intermediate,
+                   hidden, false);
+    add_linear(k, layer, names->down, hidden, intermediate, false);
+}
+
 static void add_layer(kitchen *k, int64_t layer)
 {
     const shoal_recipe *r = k->recipe;
@@ -368,14 +373,14 @@ static void add_layer(kitchen *k, int64_t layer)
         add_norm(k, layer, "self_attn.q_norm", r->head_dim);
         add_norm(k, layer, "self_attn.k_norm", r->head_dim);
     }
-    if (r->experts && layer >= r->dense) {
-        add_experts(k, layer);
+    if (names->gate_up[0]) {
+        add_named_mlp(k, layer, names);
         return;
     }
-    for (int i = 0; i < 2 && names->gate_up[i]; i++)
-        add_linear(k, layer, names->gate_up[i],
-                   names->gate_up[1] ? r->intermediate : 2 * r->intermediate, r->hidden, false);
-    add_linear(k, layer, names->down, r->hidden, r->intermediate, false);
+    if (r->experts && layer >= r->dense)
+        add_experts(k, layer);
+    else
+        add_mlp(k, layer, "mlp.", plain_names, r->intermediate);
 }
 
 /* Members about experts, "" where there are none. */

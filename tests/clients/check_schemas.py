@@ -28,7 +28,8 @@ STRINGS = ["", "a", "b", "ab", "abc", "a1", "xx", "\u00e9", "\U0001f999", "a\"b"
            "2024-02-29", "2023-02-29", "1.2.3.4", "1.2.3.400", "hello world", "kind", "12345"]
 NUMBERS = [0, 1, -1, 2, 3, 5, 7, 10, 12, 100, -7, 0.5, 1.5, -0.25, 2.75, 0.1, 1000000, 99, -100,
            12.5]
-PATTERNS = ["^a", "b$", "^[a-c]*$", "^(ab|x)+$", "[0-9]{2,3}", "^.{2}$", "a|b", "^a?b{1,2}"]
+PATTERNS = ["^a", "b$", "^[a-c]*$", "^(ab|x)+$", "[0-9]{2,3}", "^.{2}$", "a|b", "^a?b{1,2}",
+            "^(?:a|b)*?c$", "(^a|b$)", "a{0}b", "^$|^x", "[^a-z]", "^[\u00e0-\u00ff]|a$"]
 FORMATS = ["date", "ipv4", "uuid"]
 ROUNDS = 1500
 TEXTS, SAMPLES = 24, 6
@@ -207,7 +208,9 @@ def values_in(schema, out):
 def real(text):
     """A float where it is the same number, else a number of all its digits."""
     exact, near = decimal.Decimal(text), float(text)
-    return near if len(text) < 17 or exact == decimal.Decimal(repr(near)) else exact
+    if len(text) < 17 or exact.adjusted() > 300 or exact == decimal.Decimal(repr(near)):
+        return near
+    return int(exact) if exact == exact.to_integral_value() else exact
 
 
 class Check:

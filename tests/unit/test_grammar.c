@@ -239,6 +239,9 @@ static const schema_case schemas[] = {
      "\"required\":[\"k\"],\"type\":\"object\"}",
      {"{\"k\":1}", "{\"x\":3,\"k\":2}", END},
      {"{}", "{\"k\":3}", END}},
+    {"{\"discriminator\":{\"propertyName\":\"k\"},\"type\":[\"null\",\"integer\"]}",
+     {"null", "5", END},
+     {"{}", END}},
     /* Apart by a name, however the schemas are put; else it is not known, or both hold. */
     {"{\"$defs\":{\"a\":{\"type\":\"object\",\"properties\":{\"k\":{\"const\":\"a\"},\"x\":{}}},"
      "\"b\":{"

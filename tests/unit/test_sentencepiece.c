@@ -275,13 +275,25 @@ static void test_refused(void **state)
            "denormalizer");
 }
 
+/* Too many pieces are refused before memory is taken for them. */
+static void test_many_pieces(void **state)
+{
+    (void)state;
+    const size_t pieces = (4u << 20) + 1;
+    char *data = calloc(pieces, 2);
+    assert_non_null(data);
+    for (size_t i = 0; i < pieces; i++)
+        data[2 * i] = 0x0A;
+    refuse(data, 2 * pieces, "a model of 4194305 pieces (limit 1 to 4194304)");
+    free(data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),
-        cmocka_unit_test(test_folder),
-        cmocka_unit_test(test_user_score),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_golden),      cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_user_score),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_many_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -338,8 +338,8 @@ static void test_limits(void **state)
     (void)state;
     expect_bad_bulk("{\"model\":{" VOCAB ",\"merges\":[", "null,", 4 << 20, "null]}}",
                     "4194305 merges (limit 4194304)");
-    expect_bad_bulk("{\"model\":{\"vocab\":{\"", "x", (64 << 10) + 1, "\":0},\"merges\":[]}}",
-                    "65537 bytes (limit 65536)");
+    expect_bad_bulk("{\"model\":{\"vocab\":{\"", "x", (4 << 10) + 1, "\":0},\"merges\":[]}}",
+                    "4097 bytes (limit 4096)");
     expect_bad_bulk("{\"model\":", "[", 100000, "", "depth");
     expect_bad_bulk("{\"added_tokens\":[", "[],", 1 << 20, "[]]," MODEL "}",
                     "values beside vocabulary and merges (limit 1048576)");

@@ -156,7 +156,8 @@ static shoal_status put_tensors(conversion *c, shoal_gguf_builder *b)
         const shoal_written_module *m = item->module >= 0 ? &c->plan->modules[item->module] : NULL;
         const shoal_weight *w = m ? m->module.weights[0] : item->weight;
         const bool bias = !m && item->vector == w->bias;
-        if (!shoal_roles_module(shoal_roles_gguf(), w, name, sizeof name - 8))
+        if (!shoal_roles_module(shoal_roles_gguf(), &shoal_roles_parts[0], w, name,
+                                sizeof name - 8))
             return shoal_fail(SHOAL_ERR_DATA, "%s has no name in GGUF", tensor->decl.name);
         (void)snprintf(name + strlen(name), 8, "%s", bias ? ".bias" : ".weight");
         const int64_t count = m ? m->module.k : item->vector->shape[0];
@@ -199,8 +200,8 @@ static shoal_status make_factors(conversion *c)
     plain = (float *)scaled + rope->dim / 2;
     unscaled.kind = SHOAL_ROPE_DEFAULT;
     c->factors = scaled;
-    shoal_rope_frequencies(rope, scaled);
-    shoal_rope_frequencies(&unscaled, plain);
+    shoal_rope_frequencies(rope, 1, scaled);
+    shoal_rope_frequencies(&unscaled, 1, plain);
     for (int64_t i = 0; i < rope->dim / 2; i++)
         c->factors[i] = factor_of(((const float *)plain)[i], c->factors[i]);
     return SHOAL_OK;

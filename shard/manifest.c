@@ -471,7 +471,6 @@ static shoal_status prepare(builder *b, const shoal_manifest_options *options)
     }
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, tensors, sizeof(bool), &block));
     b->claimed = block;
-    find_part(b);
     return SHOAL_OK;
 }
 

@@ -103,7 +103,6 @@ typedef struct {
     shoal_expert_set *experts;   /* [layer_count] */
     const shoal_weight **places; /* [place_count]: all of these in the order of a walk */
     size_t place_count;
-    const shoal_roles_part *part; /* where in the checkpoint the model lies */
     char method[32]; /* shoal_method_name() of what the quantization config says in general */
     shoal_arena *arena;
 } shoal_manifest;

@@ -171,8 +171,8 @@ static void add_class(torch_maker *t, const made_class *c, int which)
         [AQT_INT4] = "ctorchao.dtypes.uintx.plain_layout\nPlainAQTTensorImpl\n",
         [TILED] = "ctorchao.quantization\nInt4TilePackedTo4dTensor\n",
         [OPAQUE] = "ctorchao.prototype.quantization.int4\nInt4OpaqueTensor\n",
-        [AQT_TILED] = "ctorchao.dtypes.uintx.tensor_core_tiled_layout\n"
-                      "TensorCoreTiledAQTTensorImpl\n",
+        [AQT_TILED] = ("ctorchao.dtypes.uintx.tensor_core_tiled_layout\n"
+                       "TensorCoreTiledAQTTensorImpl\n"),
         [AQT_CPU] = "ctorchao.dtypes.uintx.int4_cpu_layout\nInt4CPUAQTTensorImpl\n",
         [NIBBLES] = "ctorchao.quantization\nInt4Tensor\n",
     };

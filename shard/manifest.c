@@ -139,7 +139,7 @@ static shoal_status module_of(const builder *b, const shoal_weight *weight, char
     if (!shoal_roles_pattern(b->roles, weight))
         return shoal_fail(SHOAL_ERR_DATA, "family %s has no name for %s", manifest->model->family,
                           shoal_role_name(weight->role));
-    if (!shoal_roles_module_in(b->roles, manifest->part, weight, name, room))
+    if (!shoal_roles_module(b->roles, manifest->part, weight, name, room))
         return shoal_fail(SHOAL_ERR_INTERNAL, "the name of %s is too long",
                           shoal_role_name(weight->role));
     for (shoal_role r = 0; r < SHOAL_ROLE_LAYER_LINEARS; r++)
@@ -417,7 +417,7 @@ static void find_part(const builder *b)
     for (int i = 1; i < shoal_roles_part_count && manifest->model->text_part; i++) {
         const shoal_roles_part *part = &shoal_roles_parts[i];
         const shoal_module module = {.checkpoint = manifest->checkpoint, .name = name};
-        if (shoal_roles_module_in(b->roles, part, &embedding, name, sizeof name) &&
+        if (shoal_roles_module(b->roles, part, &embedding, name, sizeof name) &&
             shoal_module_tensor(&module, "weight"))
             manifest->part = part;
     }

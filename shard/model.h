@@ -114,9 +114,6 @@ bool shoal_model_minds_length(const shoal_model *model);
 /* inv_freq[rope.dim / 2] in fp32, as transformers computes it (fp32 arithmetic where it does) for
  * sequences of up to `longest` tokens. That is a promise made before the first token: a sequence
  * that is still short has the frequencies that it will need. */
-void shoal_rope_frequencies_for(const shoal_rope *rope, int64_t longest, float *inv_freq);
-
-/* The same for sequences that are as long as the model was made for. */
-void shoal_rope_frequencies(const shoal_rope *rope, float *inv_freq);
+void shoal_rope_frequencies(const shoal_rope *rope, int64_t longest, float *inv_freq);
 
 #endif

@@ -164,14 +164,8 @@ const char *shoal_roles_pattern(const shoal_family_roles *roles, const shoal_wei
     return weight->expert == SHOAL_EXPERT_SHARED ? roles->shared[part] : roles->expert[part];
 }
 
-bool shoal_roles_module(const shoal_family_roles *roles, const shoal_weight *weight, char *out,
-                        size_t room)
-{
-    return shoal_roles_module_in(roles, &shoal_roles_parts[0], weight, out, room);
-}
-
-bool shoal_roles_module_in(const shoal_family_roles *roles, const shoal_roles_part *part,
-                           const shoal_weight *weight, char *out, size_t room)
+bool shoal_roles_module(const shoal_family_roles *roles, const shoal_roles_part *part,
+                        const shoal_weight *weight, char *out, size_t room)
 {
     static const char model[] = "model.";
     const int numbers[] = {weight->layer, weight->expert - 1};

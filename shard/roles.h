@@ -47,12 +47,8 @@ const char *shoal_roles_pattern(const shoal_family_roles *roles, const shoal_wei
 
 /* Write the module path of a weight into `out`; false when the row has no such role or `room` is
  * too small. */
-bool shoal_roles_module(const shoal_family_roles *roles, const shoal_weight *weight, char *out,
-                        size_t room);
-
-/* The same where the model lies in a part of the checkpoint. */
-bool shoal_roles_module_in(const shoal_family_roles *roles, const shoal_roles_part *part,
-                           const shoal_weight *weight, char *out, size_t room);
+bool shoal_roles_module(const shoal_family_roles *roles, const shoal_roles_part *part,
+                        const shoal_weight *weight, char *out, size_t room);
 
 /* Does `other` lie in the tensor that holds `role`? A linear lies in its own. */
 bool shoal_roles_stacked(const shoal_family_roles *roles, shoal_role role, shoal_role other);

@@ -109,7 +109,7 @@ bool shoal_model_minds_length(const shoal_model *model)
     return false;
 }
 
-void shoal_rope_frequencies_for(const shoal_rope *rope, int64_t longest, float *inv_freq)
+void shoal_rope_frequencies(const shoal_rope *rope, int64_t longest, float *inv_freq)
 {
     const double stretched = rope->kind == SHOAL_ROPE_DYNAMIC ? dynamic_theta(rope, longest) : 0;
     float begin = 0, length = 1;
@@ -127,9 +127,4 @@ void shoal_rope_frequencies_for(const shoal_rope *rope, int64_t longest, float *
         if (rope->factors)
             inv_freq[i] /= rope->factors[i];
     }
-}
-
-void shoal_rope_frequencies(const shoal_rope *rope, float *inv_freq)
-{
-    shoal_rope_frequencies_for(rope, rope->original_context, inv_freq);
 }

@@ -48,7 +48,7 @@ static void check_rope(const shoal_model *m, const shoal_rope *rope)
     must(isfinite(rope->attention_factor) && rope->attention_factor > 0);
     const int64_t lengths[] = {1, m->context, m->reach};
     for (size_t k = 0; k < sizeof lengths / sizeof lengths[0]; k++) {
-        shoal_rope_frequencies_for(rope, lengths[k], frequencies);
+        shoal_rope_frequencies(rope, lengths[k], frequencies);
         for (int64_t i = 0; i < rope->dim / 2; i++)
             must(frequencies[i] > 0 && frequencies[i] <= 1e6f);
     }

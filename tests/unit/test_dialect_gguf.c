@@ -418,9 +418,9 @@ static void test_rope_factors(void **state)
         shoal_store_le32(t->data + 4 * i, shoal_f32_bits(1.0f + (float)i / 3));
     write_and_open(&m, &o);
     shoal_rope rope = o.model->ropes[0];
-    shoal_rope_frequencies(&rope, divided);
+    shoal_rope_frequencies(&rope, 1, divided);
     rope.factors = NULL;
-    shoal_rope_frequencies(&rope, plain);
+    shoal_rope_frequencies(&rope, 1, plain);
     for (int i = 0; i < GGUF_HEAD_DIM / 2; i++)
         assert_true(divided[i] == plain[i] / (1.0f + (float)i / 3));
     remove_folder(&o);

@@ -44,7 +44,7 @@ static void frequencies_of(shoal_rope rope, float *out)
 {
     if (rope.attention_factor == 0)
         rope.attention_factor = 1;
-    shoal_rope_frequencies_for(&rope, 1, out);
+    shoal_rope_frequencies(&rope, 1, out);
 }
 
 static void near(float got, double want)
@@ -201,7 +201,7 @@ static void dynamic_frequencies(void **state)
     frequencies_of(unscaled, plain);
     for (size_t l = 0; l < LENGTH(lengths); l++) {
         const double stretch = 4.0 * (double)lengths[l] / 2048 - 3;
-        shoal_rope_frequencies_for(&rope, lengths[l], got);
+        shoal_rope_frequencies(&rope, lengths[l], got);
         for (int i = 0; i < 64; i++) {
             if (lengths[l] <= 2048)
                 assert_true(got[i] == plain[i]);
@@ -233,13 +233,13 @@ static void longrope_frequencies(void **state)
     }
     for (size_t l = 0; l < LENGTH(lengths); l++) {
         const float *factors = lengths[l] > 4096 ? many : few;
-        shoal_rope_frequencies_for(&rope, lengths[l], got);
+        shoal_rope_frequencies(&rope, lengths[l], got);
         for (int i = 0; i < 48; i++)
             near(got[i], pow(1e4, -2.0 * i / 96) / (double)factors[i]);
     }
     for (int i = 0; i < 48; i++)
         few[i] = 1;
-    shoal_rope_frequencies_for(&rope, 1, got);
+    shoal_rope_frequencies(&rope, 1, got);
     rope.kind = SHOAL_ROPE_DEFAULT;
     frequencies_of(rope, plain);
     for (int i = 0; i < 48; i++)

@@ -5,6 +5,7 @@
 #ifndef SHOAL_KERNELS_ACT_H
 #define SHOAL_KERNELS_ACT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "kernels/linear.h"
@@ -13,6 +14,8 @@ typedef struct {
     const shoal_linear *like; /* any linear of the family this act feeds: k, groups, segments   */
     const int32_t *perm;      /* [k]: input i of the act is element perm[i] of the source row;
                                  NULL for the natural order                                     */
+    const float *input_scale; /* [k]: input i is divided by element i first; NULL: as it is     */
+    bool input_multiply;      /* ... multiplied                                                 */
     int64_t rows_max;
     int64_t ld; /* elements between rows: k rounded up to an odd multiple of 64 (BF16: of 32, a
                    cache line); the rest is 0                                                    */

@@ -11,7 +11,7 @@
 #define TINY_BITS     UINT32_C(0x1f800000) /* 2^-64: below it a group counts as 0 */
 #define NAN_BITS      UINT32_C(0x7fc00000)
 
-/* Elements gathered at a time when the act is permuted. */
+/* Elements taken at a time when the act is permuted or scaled. */
 #define GATHER 256
 
 static uint32_t absmax_ref(const float *x, int64_t count)
@@ -65,22 +65,38 @@ const shoal_quantize_row *shoal_quantize_pick(shoal_cpu_level cap)
 typedef struct {
     const float *x;
     const int32_t *perm;
+    const float *scale; /* of the view's first element; NULL: none */
+    bool multiply;
     float gathered[GATHER];
 } view;
 
-/* Elements [k, k + count) of the act's row, count <= GATHER when permuted. */
+static void apply_scale(view *v, const float *x, int64_t k, int64_t count)
+{
+    const float *by = v->scale + k;
+    for (int64_t i = 0; i < count && v->multiply; i++)
+        v->gathered[i] = x[i] * by[i];
+    for (int64_t i = 0; i < count && !v->multiply; i++)
+        v->gathered[i] = x[i] / by[i];
+}
+
+/* Elements [k, k + count) of the act's row, count <= GATHER when permuted or scaled. */
 static const float *look(view *v, int64_t k, int64_t count)
 {
-    if (!v->perm)
-        return v->x + k;
-    for (int64_t i = 0; i < count; i++)
-        v->gathered[i] = v->x[v->perm[k + i]];
+    const float *x = v->x + k;
+    if (v->perm) {
+        for (int64_t i = 0; i < count; i++)
+            v->gathered[i] = v->x[v->perm[k + i]];
+        x = v->gathered;
+    }
+    if (!v->scale)
+        return x;
+    apply_scale(v, x, k, count);
     return v->gathered;
 }
 
 static int64_t look_step(const view *v, int64_t left)
 {
-    return v->perm ? shoal_min_i64(left, GATHER) : left;
+    return v->perm || v->scale ? shoal_min_i64(left, GATHER) : left;
 }
 
 static uint32_t group_absmax(const shoal_quantize_row *ops, view *v, int64_t k, int64_t count)
@@ -123,6 +139,7 @@ int64_t shoal_quantize_group(const shoal_quantize_row *ops, const float *x, int6
     view v;
     v.x = x;
     v.perm = NULL;
+    v.scale = NULL;
     return quantize_group(ops, &v, 0, count, q, scale);
 }
 
@@ -216,6 +233,8 @@ void shoal_quantize_rows(shoal_cpu_level cap, const float *source, int64_t ld_so
         view v;
         v.x = source + i * ld_source;
         v.perm = act->perm;
+        v.scale = act->input_scale;
+        v.multiply = act->input_multiply;
         const int64_t errors = quantize(ops, &v, act, row0 + i, 0, k);
         if (pending)
             pending[i] += errors;
@@ -228,5 +247,7 @@ int64_t shoal_quantize_part(shoal_cpu_level cap, const float *x, int64_t row, in
     view v;
     v.x = x;
     v.perm = NULL;
+    v.scale = act->input_scale ? act->input_scale + k : NULL;
+    v.multiply = act->input_multiply;
     return quantize(shoal_quantize_pick(cap), &v, act, row, k, count);
 }

@@ -48,6 +48,9 @@ static shoal_status add_linear(const shoal_slicing *slicing, int rank, const sho
     sum->read += shoal_weight_bias_bytes(weight, &rect);
     if (weight->bias && rect.n_end > rect.n_begin)
         hold_vector(sum, rect.n_end - rect.n_begin);
+    sum->read += shoal_weight_input_scale_bytes(weight, &rect);
+    if (weight->input_scale && rect.k_end > rect.k_begin)
+        hold_vector(sum, rect.k_end - rect.k_begin);
     const uint64_t order_bytes = (uint64_t)weight->k * sizeof(int32_t);
     if (shoal_slice_reads_order_of(slicing, rank, weight))
         sum->read += order_bytes;

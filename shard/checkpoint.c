@@ -1,18 +1,22 @@
 #include "shard/checkpoint.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/log.h"
 #include "shard/checkpoint_gguf.h"
 #include "shard/checkpoint_state.h"
+#include "shard/cpu_packing.h"
 #include "shard/index.h"
 #include "shard/model_folder.h"
 #include "shard/quoted.h"
+#include "shard/torch_file.h"
+#include "shard/torchao_metadata.h"
 
 /* ---- opening ---- */
 
-static shoal_status read_header(shoal_shard_file *shard, int index, shoal_tensor_list *list)
+static shoal_status read_safetensors(shoal_shard_file *shard, int index, shoal_tensor_list *list)
 {
     uint8_t prefix[SHOAL_SAFETENSORS_PREFIX] = {0};
     uint64_t bytes;
@@ -26,28 +30,35 @@ static shoal_status read_header(shoal_shard_file *shard, int index, shoal_tensor
     return shoal_safetensors_parse(shard->path, header, bytes, shard->file.bytes, index, list);
 }
 
+/* By the name, as the folder's names were chosen; a safetensors file that is none says so. */
+static shoal_status read_header(shoal_checkpoint *checkpoint, int index)
+{
+    shoal_shard_file *shard = &checkpoint->files[index];
+    if (shoal_folder_is_torch(shard->path))
+        return shoal_torch_read(&shard->file, shard->path, index, checkpoint->arena,
+                                &checkpoint->tensors);
+    return read_safetensors(shard, index, &checkpoint->tensors);
+}
+
 static shoal_status create(int files, shoal_checkpoint **out)
 {
-    void *block, *counter = NULL, *table = NULL;
+    void *block, *at;
     shoal_status st;
     SHOAL_TRY(shoal_alloc(SHOAL_MEM_CHECKPOINT, sizeof(shoal_checkpoint), &block));
-    SHOAL_TRY_GOTO(shoal_alloc(SHOAL_MEM_CHECKPOINT, sizeof(atomic_uint_fast64_t), &counter),
-                   free_block);
-    SHOAL_TRY_GOTO(
-        shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)files, sizeof(shoal_shard_file), &table),
-        free_counter);
     shoal_checkpoint *checkpoint = block;
-    checkpoint->files = table;
-    checkpoint->file_count = files;
-    checkpoint->bytes_read = counter;
+    SHOAL_TRY_GOTO(shoal_arena_create(SHOAL_MEM_CHECKPOINT, &checkpoint->arena), fail);
+    SHOAL_TRY_GOTO(shoal_arena_alloc(checkpoint->arena, sizeof(atomic_uint_fast64_t), &at), fail);
+    checkpoint->bytes_read = at;
     atomic_init(checkpoint->bytes_read, 0);
+    SHOAL_TRY_GOTO(
+        shoal_arena_array(checkpoint->arena, (uint64_t)files, sizeof(shoal_shard_file), &at), fail);
+    checkpoint->files = at;
+    checkpoint->file_count = files;
     *out = checkpoint;
     return SHOAL_OK;
-
-free_counter:
-    shoal_free(counter);
-free_block:
-    shoal_free(block);
+fail:
+    shoal_arena_destroy(checkpoint->arena);
+    shoal_free(checkpoint);
     return st;
 }
 
@@ -63,9 +74,8 @@ void shoal_checkpoint_close(shoal_checkpoint *checkpoint)
     }
     shoal_tensor_list_free(&checkpoint->tensors);
     shoal_gguf_header_free(&checkpoint->gguf);
-    shoal_arena_destroy(checkpoint->names);
-    shoal_free(checkpoint->files);
-    shoal_free(checkpoint->bytes_read);
+    shoal_pack_close(checkpoint->pack);
+    shoal_arena_destroy(checkpoint->arena);
     shoal_free(checkpoint);
 }
 
@@ -91,6 +101,57 @@ static void sort_tensors(shoal_checkpoint *checkpoint)
         qsort(checkpoint->tensors.items, checkpoint->tensors.count, sizeof(shoal_tensor), by_name);
 }
 
+/* Index of the first tensor whose name is not before `name`. */
+static size_t lower_bound(const shoal_checkpoint *checkpoint, const char *name)
+{
+    size_t low = 0, high = checkpoint->tensors.count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (strcmp(checkpoint->tensors.items[middle].name, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static const char *file_name(const shoal_checkpoint *checkpoint, int file)
+{
+    const char *path = checkpoint->files[file].path, *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* After sorting: is a name there twice? */
+static shoal_status check_twice(const shoal_checkpoint *checkpoint, const char *where)
+{
+    shoal_names twice = {0};
+    const shoal_tensor *items = checkpoint->tensors.items, *first = NULL;
+    for (size_t i = 1; i < checkpoint->tensors.count; i++) {
+        if (strcmp(items[i - 1].name, items[i].name) != 0)
+            continue;
+        if (!first)
+            first = &items[i - 1];
+        shoal_names_add(&twice, items[i].name);
+    }
+    if (!first)
+        return SHOAL_OK;
+    if (first[0].file == first[1].file)
+        return shoal_fail(SHOAL_ERR_DATA, "%s: two tensors are called %.200s",
+                          checkpoint->files[first->file].path, first->name);
+    return shoal_fail(SHOAL_ERR_DATA, "%s: %zu tensor%s in two files (%.100s, %.100s): %s", where,
+                      twice.count, twice.count == 1 ? "" : "s",
+                      file_name(checkpoint, first[0].file), file_name(checkpoint, first[1].file),
+                      shoal_names_end(&twice));
+}
+
+/* Subclasses in safetensors, and what their codes tell. Sorted tensors are asked for by name. */
+static shoal_status look_closer(shoal_checkpoint *checkpoint, const char *where)
+{
+    sort_tensors(checkpoint);
+    SHOAL_TRY(shoal_torchao_link(where, &checkpoint->tensors, checkpoint->arena));
+    return shoal_cpu_packing_guess(checkpoint, &checkpoint->cpu_order);
+}
+
 static shoal_status open_single(const char *path, shoal_checkpoint **out)
 {
     shoal_checkpoint *checkpoint;
@@ -99,16 +160,19 @@ static shoal_status open_single(const char *path, shoal_checkpoint **out)
     if (st == SHOAL_OK)
         st = open_next(checkpoint);
     if (st == SHOAL_OK)
-        st = read_header(&checkpoint->files[0], 0, &checkpoint->tensors);
+        st = read_header(checkpoint, 0);
     if (st == SHOAL_OK && checkpoint->tensors.count == 0)
         st = shoal_fail(SHOAL_ERR_DATA, "%s has no tensors", path);
-    if (st != SHOAL_OK) {
-        shoal_checkpoint_close(checkpoint);
-        return st;
+    if (st == SHOAL_OK) {
+        st = look_closer(checkpoint, path);
+        if (st == SHOAL_OK)
+            st = check_twice(checkpoint, path);
     }
-    sort_tensors(checkpoint);
-    *out = checkpoint;
-    return SHOAL_OK;
+    if (st == SHOAL_OK)
+        *out = checkpoint;
+    else
+        shoal_checkpoint_close(checkpoint);
+    return st;
 }
 
 /* ---- opening by an index ---- */
@@ -129,7 +193,7 @@ static shoal_status open_shards(shoal_checkpoint *checkpoint, const char *folder
                           missing.count == 1 ? "is" : "are", shoal_names_end(&missing));
     for (int i = 0; i < index->file_count; i++) {
         SHOAL_TRY(open_next(checkpoint));
-        SHOAL_TRY(read_header(&checkpoint->files[i], i, &checkpoint->tensors));
+        SHOAL_TRY(read_header(checkpoint, i));
         if (checkpoint->tensors.count > SHOAL_TENSORS_MAX)
             return shoal_fail(SHOAL_ERR_DATA, "%s: more than %d tensors", folder,
                               SHOAL_TENSORS_MAX);
@@ -137,23 +201,22 @@ static shoal_status open_shards(shoal_checkpoint *checkpoint, const char *folder
     return SHOAL_OK;
 }
 
-static shoal_status check_twice(const shoal_checkpoint *checkpoint, const char *folder,
-                                const shoal_index *index)
+/* A tensor of this name, or a part of a subclass of this name: its parts lie together, as
+ * "mod._weight_qdata" does under "mod.weight". */
+static const shoal_tensor *find_mapped(const shoal_checkpoint *checkpoint, const char *name)
 {
-    shoal_names twice = {0};
-    const shoal_tensor *items = checkpoint->tensors.items, *first = NULL;
-    for (size_t i = 1; i < checkpoint->tensors.count; i++) {
-        if (strcmp(items[i - 1].name, items[i].name) != 0)
-            continue;
-        if (!first)
-            first = &items[i - 1];
-        shoal_names_add(&twice, items[i].name);
-    }
-    if (!first)
-        return SHOAL_OK;
-    return shoal_fail(SHOAL_ERR_DATA, "%s: %zu tensor%s in two files (%.100s, %.100s): %s", folder,
-                      twice.count, twice.count == 1 ? "" : "s", index->files[first[0].file],
-                      index->files[first[1].file], shoal_names_end(&twice));
+    const shoal_tensor *found = shoal_checkpoint_find(checkpoint, name);
+    const char *dot = strrchr(name, '.');
+    char prefix[SHOAL_TENSOR_NAME_MAX + 3];
+    const int module = dot ? (int)(dot + 1 - name) : 0;
+    if (found)
+        return found;
+    (void)snprintf(prefix, sizeof prefix, "%.*s_%s_", module, name, name + module);
+    const size_t at = lower_bound(checkpoint, prefix);
+    if (at == checkpoint->tensors.count)
+        return NULL;
+    found = &checkpoint->tensors.items[at];
+    return found->subclass && strcmp(found->subclass->name, name) == 0 ? found : NULL;
 }
 
 static shoal_status check_map(const shoal_checkpoint *checkpoint, const char *folder,
@@ -163,7 +226,7 @@ static shoal_status check_map(const shoal_checkpoint *checkpoint, const char *fo
     const char *file = NULL;
     for (size_t i = 0; i < index->entry_count; i++) {
         const shoal_index_entry *entry = &index->entries[i];
-        const shoal_tensor *tensor = shoal_checkpoint_find(checkpoint, entry->tensor);
+        const shoal_tensor *tensor = find_mapped(checkpoint, entry->tensor);
         if (tensor && tensor->file == entry->file)
             continue;
         if (!file)
@@ -188,12 +251,14 @@ static uint64_t keep_mapped(shoal_checkpoint *checkpoint, const char *folder,
     uint64_t bytes = 0;
     size_t kept = 0;
     for (size_t i = 0; i < list->count; i++) {
-        if (!shoal_index_find(index, list->items[i].name)) {
-            shoal_names_add(&left_out, list->items[i].name);
+        const shoal_tensor *t = &list->items[i];
+        if (!shoal_index_find(index, t->name) &&
+            !(t->subclass && shoal_index_find(index, t->subclass->name))) {
+            shoal_names_add(&left_out, t->name);
             continue;
         }
-        bytes += list->items[i].bytes;
-        list->items[kept++] = list->items[i];
+        bytes += t->bytes;
+        list->items[kept++] = *t;
     }
     list->count = kept;
     if (left_out.count)
@@ -206,15 +271,22 @@ static uint64_t keep_mapped(shoal_checkpoint *checkpoint, const char *folder,
 static shoal_status match_index(shoal_checkpoint *checkpoint, const char *folder,
                                 const shoal_index *index)
 {
-    sort_tensors(checkpoint);
-    SHOAL_TRY(check_twice(checkpoint, folder, index));
+    SHOAL_TRY(look_closer(checkpoint, folder));
+    SHOAL_TRY(check_twice(checkpoint, folder));
     SHOAL_TRY(check_map(checkpoint, folder, index));
     const uint64_t bytes = keep_mapped(checkpoint, folder, index);
-    if (index->has_total && index->total_bytes != bytes)
-        return shoal_fail(SHOAL_ERR_DATA,
-                          "%s: the index says total_size %llu, its tensors have %llu bytes", folder,
-                          (unsigned long long)index->total_bytes, (unsigned long long)bytes);
-    return SHOAL_OK;
+    if (!index->has_total || index->total_bytes == bytes)
+        return SHOAL_OK;
+    if (shoal_folder_is_torch(checkpoint->files[0].path)) {
+        shoal_log(SHOAL_LOG_INFO, "checkpoint",
+                  "%s: the index says total_size %llu, its tensors have %llu bytes; what writers "
+                  "of PyTorch files count differs",
+                  folder, (unsigned long long)index->total_bytes, (unsigned long long)bytes);
+        return SHOAL_OK;
+    }
+    return shoal_fail(SHOAL_ERR_DATA,
+                      "%s: the index says total_size %llu, its tensors have %llu bytes", folder,
+                      (unsigned long long)index->total_bytes, (unsigned long long)bytes);
 }
 
 static shoal_status open_index(const char *folder, const char *path, shoal_checkpoint **out)
@@ -252,7 +324,7 @@ static shoal_status open_part(shoal_checkpoint *checkpoint, const char *first, i
         shoal_gguf_check_part(shard->path, header.gguf, index, checkpoint->file_count);
     if (st == SHOAL_OK)
         st = shoal_gguf_list(shard->path, checkpoint->gguf.gguf, header.gguf, index,
-                             checkpoint->names, &checkpoint->tensors);
+                             checkpoint->arena, &checkpoint->tensors);
     if (index != 0)
         shoal_gguf_header_free(&header);
     return st;
@@ -260,7 +332,6 @@ static shoal_status open_part(shoal_checkpoint *checkpoint, const char *first, i
 
 static shoal_status open_parts(shoal_checkpoint *checkpoint, const char *first)
 {
-    SHOAL_TRY(shoal_arena_create(SHOAL_MEM_CHECKPOINT, &checkpoint->names));
     SHOAL_TRY(shoal_gguf_parts_present(first, checkpoint->file_count));
     for (int i = 0; i < checkpoint->file_count; i++)
         SHOAL_TRY(open_part(checkpoint, first, i));
@@ -287,6 +358,41 @@ const shoal_gguf *shoal_checkpoint_gguf(const shoal_checkpoint *checkpoint)
     return checkpoint->gguf.gguf;
 }
 
+/* ---- opening a pack file ---- */
+
+static shoal_status list_pack(shoal_checkpoint *checkpoint)
+{
+    shoal_shard_file *shard = &checkpoint->files[0];
+    SHOAL_TRY(open_next(checkpoint));
+    SHOAL_TRY(shoal_pack_open(&shard->file, shard->path, &checkpoint->pack));
+    SHOAL_TRY(shoal_pack_list(checkpoint->pack, 0, &checkpoint->tensors));
+    sort_tensors(checkpoint);
+    for (size_t i = 1; i < checkpoint->tensors.count; i++)
+        if (strcmp(checkpoint->tensors.items[i - 1].name, checkpoint->tensors.items[i].name) == 0)
+            return shoal_fail(SHOAL_ERR_DATA, "%s: tensor %s is there twice", shard->path,
+                              checkpoint->tensors.items[i].name);
+    return SHOAL_OK;
+}
+
+static shoal_status open_pack(const char *path, shoal_checkpoint **out)
+{
+    shoal_checkpoint *checkpoint;
+    SHOAL_TRY(create(1, &checkpoint));
+    shoal_status st = shoal_strdup(SHOAL_MEM_CHECKPOINT, path, &checkpoint->files[0].path);
+    if (st == SHOAL_OK)
+        st = list_pack(checkpoint);
+    if (st == SHOAL_OK)
+        *out = checkpoint;
+    else
+        shoal_checkpoint_close(checkpoint);
+    return st;
+}
+
+const shoal_pack_file *shoal_checkpoint_pack(const shoal_checkpoint *checkpoint)
+{
+    return checkpoint->pack;
+}
+
 /* ---- opening whatever there is ---- */
 
 shoal_status shoal_checkpoint_open(const char *path, shoal_checkpoint **out)
@@ -299,6 +405,7 @@ shoal_status shoal_checkpoint_open(const char *path, shoal_checkpoint **out)
     case SHOAL_WEIGHTS_INDEX: st = open_index(path, file, out); break;
     case SHOAL_WEIGHTS_FILE: st = open_single(file, out); break;
     case SHOAL_WEIGHTS_GGUF: st = open_gguf(file, out); break;
+    case SHOAL_WEIGHTS_PACK: st = open_pack(file, out); break;
     }
     shoal_free(file);
     return st;
@@ -318,19 +425,10 @@ const shoal_tensor *shoal_checkpoint_at(const shoal_checkpoint *checkpoint, size
 
 const shoal_tensor *shoal_checkpoint_find(const shoal_checkpoint *checkpoint, const char *name)
 {
-    size_t low = 0, high = checkpoint->tensors.count;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        const shoal_tensor *t = &checkpoint->tensors.items[middle];
-        const int order = strcmp(name, t->name);
-        if (order == 0)
-            return t;
-        if (order < 0)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return NULL;
+    const size_t at = lower_bound(checkpoint, name);
+    if (at == checkpoint->tensors.count || strcmp(checkpoint->tensors.items[at].name, name) != 0)
+        return NULL;
+    return &checkpoint->tensors.items[at];
 }
 
 size_t shoal_checkpoint_index(const shoal_checkpoint *checkpoint, const shoal_tensor *tensor)

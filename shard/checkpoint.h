@@ -6,9 +6,10 @@
  * changes or shrinks while it is open is reported (SHOAL_ERR_IO), never a signal.
  *
  * Sources: a folder with model.safetensors, model.safetensors.index.json or any single
- * *.safetensors (format: huggingface/safetensors README); a GGUF file, or one in parts
- * (shard/checkpoint_gguf.h). Other containers join as one more file behind this header. Not
- * thread-safe except shoal_checkpoint_read, which may run on many threads.
+ * *.safetensors (format: huggingface/safetensors README), or the same of files of torch.save
+ * (shard/torch_file.h); a GGUF file, or one in parts (shard/checkpoint_gguf.h). Other containers
+ * join as one more file behind this header. Not thread-safe except shoal_checkpoint_read, which may
+ * run on many threads.
  */
 #ifndef SHOAL_SHARD_CHECKPOINT_H
 #define SHOAL_SHARD_CHECKPOINT_H
@@ -19,6 +20,8 @@
 
 #include "proto/dtype.h"
 #include "proto/status.h"
+#include "shard/tensor_subclass.h"
+#include "shard/tensor_view.h"
 
 #define SHOAL_TENSOR_RANK_MAX 8
 #define SHOAL_TENSOR_NAME_MAX 1024
@@ -36,6 +39,12 @@ typedef struct {
                             that hold the rows, dtype then being U8 */
     int32_t pairs;       /* 0: rows are in order; else in every run of `pairs` rows the halves are
                             interleaved: 0, pairs/2, 1, pairs/2 + 1, ... (GGUF of llama) */
+    shoal_tensor_view view;                /* how it lies there                          */
+    const shoal_tensor_subclass *subclass; /* the tensor it is a part of; NULL: of none  */
+    const uint8_t *digests; /* NULL, or XXH3-128 of each run of run_bytes (pack files): reads of
+                               whole runs compare it */
+    uint64_t run_bytes;
+    const struct shoal_pack_linear *packed; /* NULL, or how a linear lies in it */
 } shoal_tensor;
 
 /* "F32", "Q4_K": of what its elements or blocks are. */
@@ -43,7 +52,7 @@ const char *shoal_tensor_type_name(const shoal_tensor *tensor);
 
 typedef struct shoal_checkpoint shoal_checkpoint;
 
-/* `path` is a model folder, a *.safetensors file or a GGUF file. */
+/* `path` is a model folder, a *.safetensors file, a file of torch.save or a GGUF file. */
 SHOAL_MUST_USE shoal_status shoal_checkpoint_open(const char *path, shoal_checkpoint **out);
 void shoal_checkpoint_close(shoal_checkpoint *checkpoint);
 
@@ -65,6 +74,21 @@ uint64_t shoal_checkpoint_bytes(const shoal_checkpoint *checkpoint);
 /* The metadata of a GGUF model (of the first part's file); NULL for other containers. */
 struct shoal_gguf;
 const struct shoal_gguf *shoal_checkpoint_gguf(const shoal_checkpoint *checkpoint);
+/* The order in which a CPU packed int4 weights, as far as their codes tell (shard/cpu_packing.h);
+ * a shoal_int4_order. */
+int shoal_checkpoint_cpu_order(const shoal_checkpoint *checkpoint);
+
+/* What of a file is no tensor, and what else opening looked at: whoever has these *count ranges can
+ * open it. *out is freed with shoal_free. */
+typedef struct {
+    uint64_t begin, end;
+} shoal_byte_range;
+SHOAL_MUST_USE shoal_status shoal_checkpoint_gaps(const shoal_checkpoint *checkpoint, int file,
+                                                  shoal_byte_range **out, size_t *count);
+
+/* The pack file it is; NULL for other containers. */
+struct shoal_pack_file;
+const struct shoal_pack_file *shoal_checkpoint_pack(const shoal_checkpoint *checkpoint);
 
 /* Read `bytes` bytes from `offset` within the tensor into `out`. Short reads and EINTR are
  * retried; the end of the file before the end of the range is SHOAL_ERR_IO. */

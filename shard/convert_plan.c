@@ -8,6 +8,7 @@
 #include "proto/bytes.h"
 #include "shard/convert_read.h"
 #include "shard/dialect.h"
+#include "shard/roles.h"
 
 /* Everything that is needed only while the plan is made. */
 typedef struct {
@@ -110,6 +111,11 @@ static shoal_status add_weight(const builder *b, const shoal_weight *weight)
     shoal_convert_plan *plan = b->plan;
     if (!is_written(plan, weight))
         return SHOAL_OK;
+    if (weight->input_scale)
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "tensor %s: a scale of a linear's inputs, which no form that is written "
+                          "can hold",
+                          weight->input_scale->name);
     consume_weight(b, weight);
     if (is_matrix(weight))
         return add_to_module(plan, weight);
@@ -141,7 +147,7 @@ static shoal_status choose_form(const shoal_convert_plan *plan, shoal_written_mo
         m->form = float_form(&m->module, plan->manifest->model->dtype);
         return SHOAL_OK;
     }
-    if (!is_float)
+    if (!is_float && !target->writer->any_zeros)
         SHOAL_TRY(shoal_convert_symmetric(plan->manifest, &m->module, &m->module.symmetric));
     m->form = (shoal_form){.requantized = false};
     const shoal_status st = target->writer->form(target, &m->module, &m->form);
@@ -193,7 +199,7 @@ static shoal_status add_module_tensors(shoal_convert_plan *plan, shoal_convert_i
     const shoal_written_module *m = &plan->modules[item->module];
     item->work = (uint64_t)(m->module.n * m->module.k);
     item->count = 1;
-    if (m->form.kind == SHOAL_WEIGHT_FLOAT)
+    if (m->form.kind == SHOAL_WEIGHT_FLOAT && !plan->target->writer->packs_floats)
         parts[0] = (shoal_part){".weight", m->form.dtype, 2, {m->module.n, m->module.k}};
     else
         item->count = plan->target->writer->parts(plan->target, &m->module, &m->form, parts);
@@ -295,11 +301,26 @@ shoal_status shoal_convert_declare(const shoal_convert_plan *plan, int file,
     return SHOAL_OK;
 }
 
+/* A model of text and images would lose its images. */
+static shoal_status check_text_only(const shoal_convert_plan *plan)
+{
+    const shoal_checkpoint *checkpoint = plan->manifest->checkpoint;
+    for (size_t i = 0; plan->manifest->model->text_part && i < shoal_checkpoint_count(checkpoint);
+         i++)
+        if (shoal_roles_beside_text(shoal_checkpoint_at(checkpoint, i)->name))
+            return shoal_fail(
+                SHOAL_ERR_DATA,
+                "tensor %s belongs to images; models with such a part are not written",
+                shoal_checkpoint_at(checkpoint, i)->name);
+    return SHOAL_OK;
+}
+
 /* ---- all together ---- */
 
 static shoal_status build(const builder *b, uint64_t file_bytes)
 {
     shoal_convert_plan *plan = b->plan;
+    SHOAL_TRY(check_text_only(plan));
     SHOAL_TRY(allocate(plan));
     for (size_t i = 0; i < shoal_manifest_count(plan->manifest); i++)
         SHOAL_TRY(add_weight(b, shoal_manifest_at(plan->manifest, i)));

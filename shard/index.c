@@ -8,6 +8,7 @@
 #include "proto/arena.h"
 #include "shard/checkpoint.h"
 #include "shard/json_file.h"
+#include "shard/model_folder.h"
 #include "shard/quoted.h"
 
 #define FILE_NAME_MAX 255
@@ -38,10 +39,8 @@ static shoal_status check_file_name(const char *where, const char *name)
         fault = "is no plain file name";
     else if (shoal_has_control(name))
         fault = "has a control character";
-    else if (ends_in(name, ".bin") || ends_in(name, ".pt") || ends_in(name, ".pth"))
-        fault = "is a PyTorch file; not supported by this version";
-    else if (!ends_in(name, ".safetensors"))
-        fault = "does not end in .safetensors";
+    else if (!shoal_folder_is_torch(name) && !ends_in(name, ".safetensors"))
+        fault = "does not end in .safetensors, .bin, .pt or .pth";
     if (!fault)
         return SHOAL_OK;
     return shoal_fail(SHOAL_ERR_DATA, "%s: the file name '%s' %s", where,

@@ -1,7 +1,8 @@
-/* shard/index.h - model.safetensors.index.json: which file of a folder holds which tensor.
+/* shard/index.h - model.safetensors.index.json, pytorch_model.bin.index.json: which file of a
+ * folder holds which tensor.
  *
  * It only reads the map and checks what can be checked without the files: names of files are
- * single path components ending in .safetensors, no two differ only in case. Whether the files
+ * single path components with an ending that is read, no two differ only in case. Whether the files
  * agree with the map is checked by checkpoint.c. */
 #ifndef SHOAL_SHARD_INDEX_H
 #define SHOAL_SHARD_INDEX_H

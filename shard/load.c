@@ -1,6 +1,8 @@
 /* shard/load.c - see load.h. */
 #include "shard/load.h"
 
+#include <math.h>
+
 #include "proto/bytes.h"
 #include "shard/dialect.h"
 
@@ -64,6 +66,48 @@ shoal_status shoal_load_linear(const shoal_manifest *manifest, const shoal_weigh
     SHOAL_TRY(shoal_load_fill(manifest, &task, 1, pool, NULL, NULL));
     *out = linear;
     return SHOAL_OK;
+}
+
+uint64_t shoal_weight_input_scale_bytes(const shoal_weight *weight, const shoal_rect *rect)
+{
+    if (!weight->input_scale || rect->k_end <= rect->k_begin)
+        return 0;
+    return (uint64_t)(rect->k_end - rect->k_begin) * shoal_dtype_bytes(weight->input_scale->dtype);
+}
+
+static shoal_status check_input_scale(const shoal_weight *weight, const shoal_rect *rect,
+                                      const float *scale)
+{
+    for (int64_t i = 0; i < rect->k_end - rect->k_begin; i++)
+        if (!isfinite(scale[i]) || (scale[i] == 0 && !weight->input_multiply))
+            return shoal_fail(SHOAL_ERR_DATA, "tensor %s: the scale of input %lld is %g",
+                              weight->input_scale->name, (long long)(rect->k_begin + i),
+                              (double)scale[i]);
+    return SHOAL_OK;
+}
+
+shoal_status shoal_load_input_scale(const shoal_manifest *manifest, const shoal_weight *weight,
+                                    const shoal_rect *rect, shoal_arena *arena, const float **out)
+{
+    const shoal_tensor *tensor = weight->input_scale;
+    const uint64_t bytes = shoal_weight_input_scale_bytes(weight, rect);
+    void *stored, *scale;
+    *out = NULL;
+    if (bytes == 0)
+        return SHOAL_OK;
+    const uint64_t size = shoal_dtype_bytes(tensor->dtype);
+    SHOAL_TRY(shoal_arena_array(arena, bytes / size, sizeof(float), &scale));
+    SHOAL_TRY(shoal_alloc(SHOAL_MEM_CHECKPOINT, bytes, &stored));
+    shoal_status st = shoal_checkpoint_read(manifest->checkpoint, tensor,
+                                            (uint64_t)rect->k_begin * size, bytes, stored);
+    if (st == SHOAL_OK) {
+        shoal_widen_f32(stored, tensor->dtype, (size_t)(bytes / size), scale);
+        st = check_input_scale(weight, rect, scale);
+    }
+    shoal_free(stored);
+    if (st == SHOAL_OK)
+        *out = scale;
+    return st;
 }
 
 shoal_status shoal_load_vector(const shoal_manifest *manifest, const shoal_weight *weight,

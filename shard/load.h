@@ -53,6 +53,13 @@ SHOAL_MUST_USE shoal_status shoal_load_linear(const shoal_manifest *manifest,
                                               shoal_arena *arena, shoal_pool *pool,
                                               shoal_linear *out);
 
+/* The input scale of a rectangle's inputs as fp32 from `arena`; *out is NULL where the weight has
+ * none. A number that is not finite, or a division by 0, is SHOAL_ERR_DATA. */
+SHOAL_MUST_USE shoal_status shoal_load_input_scale(const shoal_manifest *manifest,
+                                                   const shoal_weight *weight,
+                                                   const shoal_rect *rect, shoal_arena *arena,
+                                                   const float **out);
+
 /* All of a vector (a norm) as fp32 from `arena`. */
 SHOAL_MUST_USE shoal_status shoal_load_vector(const shoal_manifest *manifest,
                                               const shoal_weight *weight, shoal_arena *arena,

@@ -18,7 +18,7 @@
 typedef struct {
     shoal_manifest *manifest;
     const shoal_family_roles *roles;
-    shoal_quantization quantization;
+    shoal_quantization_config *quantization;
     bool *claimed; /* by tensor index */
     bool quantizes, keeps;
     shoal_quantizer quantizer;
@@ -135,6 +135,7 @@ static shoal_status module_of(const builder *b, const shoal_weight *weight, char
                               shoal_module *module)
 {
     const shoal_manifest *manifest = b->manifest;
+    const shoal_quantization *quantization;
     int64_t n = 0;
     if (!shoal_roles_pattern(b->roles, weight))
         return shoal_fail(SHOAL_ERR_DATA, "family %s has no name for %s", manifest->model->family,
@@ -145,9 +146,10 @@ static shoal_status module_of(const builder *b, const shoal_weight *weight, char
     for (shoal_role r = 0; r < SHOAL_ROLE_LAYER_LINEARS; r++)
         if (weight->expert == 0 && shoal_roles_stacked(b->roles, weight->role, r))
             n += blank(manifest->model, weight->layer, 0, r).n;
+    SHOAL_TRY(shoal_quantization_of(b->quantization, name, &quantization));
     *module = (shoal_module){
         .checkpoint = manifest->checkpoint,
-        .quantization = &b->quantization,
+        .quantization = quantization,
         .name = name,
         .n = n ? n : weight->n,
         .k = weight->k,
@@ -229,6 +231,11 @@ static shoal_status add_linear(builder *b, int layer, int expert, shoal_role rol
     SHOAL_TRY(shoal_dialect_find(&module, &dialect));
     SHOAL_TRY(describe(b, &module, dialect, &weight));
     SHOAL_TRY(add_bias(b, &module, &weight));
+    if (weight.input_scale && (expert != 0 || role >= SHOAL_ROLE_LAYER_LINEARS))
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "tensor %s: a scale of the inputs of experts, a router or lm_head is not "
+                          "read",
+                          weight.input_scale->name);
     b->integer_linears += weight.kind != SHOAL_WEIGHT_FLOAT;
     quantize_at_load(b, &module, &weight);
     *to = weight;
@@ -298,6 +305,18 @@ static shoal_status add_tied_lm_head(builder *b)
     return SHOAL_OK;
 }
 
+/* Does the checkpoint have the module, in any stored form? */
+static bool has_tensors(const shoal_module *module)
+{
+    const size_t length = strlen(module->name);
+    for (size_t i = 0; i < shoal_checkpoint_count(module->checkpoint); i++) {
+        const char *name = shoal_checkpoint_at(module->checkpoint, i)->name;
+        if (strncmp(name, module->name, length) == 0 && name[length] == '.')
+            return true;
+    }
+    return false;
+}
+
 static shoal_status add_lm_head(builder *b)
 {
     char name[SHOAL_TENSOR_NAME_MAX];
@@ -306,7 +325,7 @@ static shoal_status add_lm_head(builder *b)
         return add_tied_lm_head(b);
     const shoal_weight wanted = blank(b->manifest->model, -1, 0, SHOAL_ROLE_LM_HEAD);
     SHOAL_TRY(module_of(b, &wanted, name, sizeof name, &module));
-    if (!shoal_module_tensor(&module, "weight") && !shoal_module_tensor(&module, "qweight"))
+    if (!has_tensors(&module))
         return shoal_fail(SHOAL_ERR_DATA,
                           "tensor %s.weight is missing and tie_word_embeddings of config.json is "
                           "false",
@@ -400,11 +419,12 @@ static shoal_status build(builder *b)
     SHOAL_TRY(add_lm_head(b));
     SHOAL_TRY(shoal_manifest_list(b->manifest));
     SHOAL_TRY(close_ledger(b));
-    if (b->quantization.method != SHOAL_METHOD_NONE && b->integer_linears == 0)
+    const shoal_method method = shoal_quantization_general(b->quantization)->method;
+    if (method != SHOAL_METHOD_NONE && b->integer_linears == 0)
         return shoal_fail(SHOAL_ERR_DATA,
                           "the quantization config says %s, but no linear of the checkpoint is "
                           "stored that way",
-                          shoal_method_name(b->quantization.method));
+                          shoal_method_name(method));
     return SHOAL_OK;
 }
 
@@ -429,12 +449,13 @@ static shoal_status prepare(builder *b, const shoal_manifest_options *options)
     const shoal_model *model = b->manifest->model;
     const uint64_t tensors = shoal_checkpoint_count(b->manifest->checkpoint);
     void *block;
-    b->roles = shoal_checkpoint_gguf(b->manifest->checkpoint) ? shoal_roles_gguf()
+    b->roles = shoal_checkpoint_gguf(b->manifest->checkpoint) ? shoal_roles_gguf_of(model->family)
                                                               : shoal_roles_find(model->family);
     if (!b->roles)
         return shoal_fail(SHOAL_ERR_DATA, "model family '%s' has no table of weight names",
                           model->family);
-    SHOAL_TRY(shoal_quantization_parse(model->quantization_json, &b->quantization));
+    find_part(b);
+    SHOAL_TRY(shoal_quantization_open(model->quantization_json, &b->quantization));
     if (options && options->quantize) {
         SHOAL_TRY(shoal_quantizer_parse(options->quantize, &b->quantizer));
         b->quantizes = true;
@@ -450,12 +471,12 @@ static shoal_status prepare(builder *b, const shoal_manifest_options *options)
     }
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, tensors, sizeof(bool), &block));
     b->claimed = block;
-    find_part(b);
     return SHOAL_OK;
 }
 
 static void forget(builder *b)
 {
+    shoal_quantization_close(b->quantization);
     shoal_free(b->claimed);
     if (b->keeps)
         regfree(&b->keep);
@@ -498,7 +519,7 @@ shoal_status shoal_manifest_create(const shoal_model *model, const shoal_checkpo
     SHOAL_TRY(allocate(model, checkpoint, &b.manifest));
     SHOAL_TRY_GOTO(prepare(&b, options), done);
     snprintf(b.manifest->method, sizeof b.manifest->method, "%s",
-             shoal_method_name(b.quantization.method));
+             shoal_method_name(shoal_quantization_general(b.quantization)->method));
     st = build(&b);
 done:
     forget(&b);

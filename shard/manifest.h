@@ -73,10 +73,14 @@ typedef struct {
     shoal_weight_kind kind; /* after quantize-at-load                                         */
     shoal_dtype dtype;      /* elements (float) or scales (integers) as they are stored packed */
     int64_t group;          /* weight group along k; k itself for per channel                 */
+    int64_t super_group;    /* inputs under one scale of the upper level (K-quants); 0: none   */
     bool has_zeros, has_mins;
     int16_t zero_const;
     bool act_order; /* K is walked in the order sorted by g_idx                             */
     bool per_token; /* W8A8: one activation scale per row (q,k,v,gate,up) or unit (o,down)  */
+    const shoal_tensor *input_scale; /* [k]: the input is divided by it first; NULL: none   */
+    bool input_multiply;             /* ... multiplied                                      */
+    int variant;                     /* which of the dialect's forms: its own number        */
     bool quantized_at_load;
     int bits;         /* 4, 8, or 16/32 for floats: as the file has it                    */
     int source_group; /* as the file says (-1 per channel); 0 for floats                  */
@@ -99,7 +103,7 @@ typedef struct {
     shoal_expert_set *experts;   /* [layer_count] */
     const shoal_weight **places; /* [place_count]: all of these in the order of a walk */
     size_t place_count;
-    char method[32]; /* "none", "gptq", "awq": what the quantization config says */
+    char method[32]; /* shoal_method_name() of what the quantization config says in general */
     shoal_arena *arena;
 } shoal_manifest;
 
@@ -195,6 +199,9 @@ SHOAL_MUST_USE shoal_status shoal_vector_read(const shoal_manifest *manifest,
                                               int64_t end, const int32_t *columns, float *out);
 uint64_t shoal_vector_read_bytes(const shoal_tensor *tensor, int64_t begin, int64_t end,
                                  const int32_t *columns);
+
+/* Bytes that the input scale of a rectangle takes from the checkpoint; 0 where there is none. */
+uint64_t shoal_weight_input_scale_bytes(const shoal_weight *weight, const shoal_rect *rect);
 
 /* The same of the bias of a rectangle's columns, whose rows may not follow each other; 0 where
  * there is none. */

@@ -14,6 +14,7 @@
 #include "shard/model_folder.h"
 #include "shard/model_gguf.h"
 #include "shard/model_layers.h"
+#include "shard/pack_file.h"
 #include "shard/quoted.h"
 #include "shard/rope_config.h"
 
@@ -391,12 +392,25 @@ static shoal_status open_gguf(const char *path, shoal_model **out)
         st = from_root(root, path, &m);
     if (st == SHOAL_OK)
         st = shoal_gguf_rope_factors(checkpoint, m);
+    if (st == SHOAL_OK)
+        m->norm_weight_offset = 0; /* what writers of these files have added already */
     json_decref(root);
     shoal_checkpoint_close(checkpoint);
     if (st == SHOAL_OK)
         *out = m;
     else
         shoal_model_close(m);
+    return st;
+}
+
+/* The config in a pack file has all that other files said, too. */
+static shoal_status open_pack(const char *path, shoal_model **out)
+{
+    char *text;
+    uint64_t bytes;
+    SHOAL_TRY(shoal_pack_read_text(path, "config.json", limits.bytes, &text, &bytes));
+    const shoal_status st = shoal_model_parse(text, bytes, path, out);
+    shoal_free(text);
     return st;
 }
 
@@ -418,9 +432,15 @@ static shoal_status open_folder(const char *folder, shoal_model **out)
 
 shoal_status shoal_model_open(const char *path, shoal_model **out)
 {
-    char *gguf;
-    SHOAL_TRY(shoal_folder_gguf(path, &gguf));
-    const shoal_status st = gguf ? open_gguf(gguf, out) : open_folder(path, out);
-    shoal_free(gguf);
+    char *file;
+    SHOAL_TRY(shoal_folder_pack(path, &file));
+    if (file) {
+        const shoal_status st = open_pack(file, out);
+        shoal_free(file);
+        return st;
+    }
+    SHOAL_TRY(shoal_folder_gguf(path, &file));
+    const shoal_status st = file ? open_gguf(file, out) : open_folder(path, out);
+    shoal_free(file);
     return st;
 }

@@ -12,10 +12,13 @@
 
 #include "proto/arena.h"
 #include "shard/gguf_file.h"
+#include "shard/pack_file.h"
 #include "shard/quoted.h"
 
-#define INDEX_NAME  "model.safetensors.index.json"
-#define SINGLE_NAME "model.safetensors"
+#define INDEX_NAME        "model.safetensors.index.json"
+#define SINGLE_NAME       "model.safetensors"
+#define TORCH_INDEX_NAME  "pytorch_model.bin.index.json"
+#define TORCH_SINGLE_NAME "pytorch_model.bin"
 
 /* More entries than this are no model folder. */
 #define ENTRIES_MAX 100000
@@ -30,13 +33,29 @@ static bool ends_in(const char *text, const char *tail)
 static const char *unread_kind(const char *name)
 {
     static const char *const kinds[][2] = {
-        {".bin", "a PyTorch file"}, {".pt", "a PyTorch file"}, {".pth", "a PyTorch file"},
-        {".ggml", "a GGML file"},   {".onnx", "an ONNX file"}, {".shoal", "a Shoal pack file"},
+        {".ggml", "a GGML file"},
+        {".onnx", "an ONNX file"},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (ends_in(name, kinds[i][0]))
             return kinds[i][1];
     return NULL;
+}
+
+bool shoal_folder_is_torch(const char *name)
+{
+    return ends_in(name, ".bin") || ends_in(name, ".pt") || ends_in(name, ".pth");
+}
+
+/* What trainers leave beside a model under the same endings. */
+static bool is_torch_model(const char *name)
+{
+    static const char *const others[] = {"training_args", "optimizer", "scheduler", "rng_state",
+                                         "scaler"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (strncmp(name, others[i], strlen(others[i])) == 0)
+            return false;
+    return shoal_folder_is_torch(name);
 }
 
 static shoal_status not_found(const char *path, int code)
@@ -78,10 +97,12 @@ bool shoal_folder_has(const char *folder, const char *name)
 
 /* What a look through the folder found. */
 typedef struct {
-    shoal_names safetensors;
-    char only[NAME_MAX + 1]; /* the first of them */
-    shoal_names ggufs;       /* whole files, and first parts of several */
-    char gguf[NAME_MAX + 1]; /* the first of them */
+    shoal_names safetensors, torch;
+    char only[NAME_MAX + 1], only_torch[NAME_MAX + 1]; /* the first of them */
+    shoal_names ggufs;                                 /* whole files, and first parts of several */
+    char gguf[NAME_MAX + 1];                           /* the first of them */
+    char pack[NAME_MAX + 1];                           /* the last pack file found */
+    int packs;
     char unread[NAME_MAX + 1];
 } finds;
 
@@ -114,6 +135,13 @@ static shoal_status look_through(const char *folder, finds *f)
             shoal_names_add(&f->safetensors, entry->d_name);
         } else if (ends_in(entry->d_name, ".gguf")) {
             find_gguf(entry->d_name, f);
+        } else if (is_torch_model(entry->d_name)) {
+            if (f->torch.count == 0)
+                (void)snprintf(f->only_torch, sizeof f->only_torch, "%s", entry->d_name);
+            shoal_names_add(&f->torch, entry->d_name);
+        } else if (ends_in(entry->d_name, ".shoal")) {
+            (void)snprintf(f->pack, sizeof f->pack, "%s", entry->d_name);
+            f->packs++;
         } else if (unread_kind(entry->d_name)) {
             (void)snprintf(f->unread, sizeof f->unread, "%s", entry->d_name);
         }
@@ -141,9 +169,21 @@ shoal_status shoal_folder_require(const char *path, const char *name)
     if (shoal_folder_has(path, name))
         return SHOAL_OK;
     SHOAL_TRY(look_through(path, &f));
-    if (f.safetensors.count == 0 && f.unread[0])
+    if (f.safetensors.count == 0 && f.torch.count == 0 && f.unread[0])
         return only_unread(path, name, &f);
     return shoal_fail(SHOAL_ERR_NOTFOUND, "%s has no %s", path, name);
+}
+
+/* The only PyTorch file of a folder without safetensors. */
+static shoal_status only_torch_file(const char *folder, const finds *f, char **file)
+{
+    shoal_names torch = f->torch;
+    if (torch.count > 1)
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "%s has no " TORCH_INDEX_NAME " and no " TORCH_SINGLE_NAME
+                          ", but %zu PyTorch files: %s",
+                          folder, torch.count, shoal_names_end(&torch));
+    return shoal_folder_join(folder, f->only_torch, file);
 }
 
 static shoal_status only_file(const char *folder, char **file)
@@ -157,9 +197,32 @@ static shoal_status only_file(const char *folder, char **file)
                           "%s has no " INDEX_NAME " and no " SINGLE_NAME ", but %zu *.safetensors "
                           "files: %s",
                           folder, f.safetensors.count, shoal_names_end(&f.safetensors));
+    if (shoal_folder_has(folder, TORCH_SINGLE_NAME))
+        return shoal_folder_join(folder, TORCH_SINGLE_NAME, file);
+    if (f.torch.count > 0)
+        return only_torch_file(folder, &f, file);
     if (f.unread[0])
         return only_unread(folder, "*.safetensors file", &f);
     return shoal_fail(SHOAL_ERR_NOTFOUND, "%s has no *.safetensors file", folder);
+}
+
+shoal_status shoal_folder_pack(const char *path, char **file)
+{
+    struct stat info;
+    finds f = {0};
+    *file = NULL;
+    if (stat(path, &info) != 0)
+        return not_found(path, errno);
+    if (!S_ISDIR(info.st_mode))
+        return ends_in(path, ".shoal") || shoal_pack_is_file(path)
+                   ? shoal_strdup(SHOAL_MEM_CHECKPOINT, path, file)
+                   : SHOAL_OK;
+    if (shoal_folder_has(path, "config.json"))
+        return SHOAL_OK;
+    SHOAL_TRY(look_through(path, &f));
+    if (f.packs != 1 || f.safetensors.count > 0 || f.ggufs.count > 0)
+        return SHOAL_OK;
+    return shoal_folder_join(path, f.pack, file);
 }
 
 shoal_status shoal_folder_gguf(const char *path, char **file)
@@ -184,26 +247,41 @@ shoal_status shoal_folder_gguf(const char *path, char **file)
     return shoal_folder_join(path, f.gguf, file);
 }
 
+/* An index of safetensors, model.safetensors, an index of PyTorch files: what is named for it. */
+static bool has_named(const char *folder, shoal_weights_kind *kind, const char **name)
+{
+    static const char *const names[] = {INDEX_NAME, SINGLE_NAME, TORCH_INDEX_NAME};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (!shoal_folder_has(folder, names[i]))
+            continue;
+        *kind = ends_in(names[i], ".json") ? SHOAL_WEIGHTS_INDEX : SHOAL_WEIGHTS_FILE;
+        *name = names[i];
+        return true;
+    }
+    return false;
+}
+
 shoal_status shoal_folder_weights(const char *path, shoal_weights_kind *kind, char **file)
 {
     struct stat info;
+    const char *name;
     if (stat(path, &info) != 0)
         return not_found(path, errno);
+    *kind = SHOAL_WEIGHTS_PACK;
+    SHOAL_TRY(shoal_folder_pack(path, file));
+    if (*file)
+        return SHOAL_OK;
     *kind = SHOAL_WEIGHTS_GGUF;
     SHOAL_TRY(shoal_folder_gguf(path, file));
     if (*file)
         return SHOAL_OK;
     *kind = SHOAL_WEIGHTS_FILE;
     if (!S_ISDIR(info.st_mode)) {
-        if (!ends_in(path, ".safetensors"))
+        if (!ends_in(path, ".safetensors") && !shoal_folder_is_torch(path))
             return wrong_file(path);
         return shoal_strdup(SHOAL_MEM_CHECKPOINT, path, file);
     }
-    if (shoal_folder_has(path, INDEX_NAME)) {
-        *kind = SHOAL_WEIGHTS_INDEX;
-        return shoal_folder_join(path, INDEX_NAME, file);
-    }
-    if (shoal_folder_has(path, SINGLE_NAME))
-        return shoal_folder_join(path, SINGLE_NAME, file);
+    if (has_named(path, kind, &name))
+        return shoal_folder_join(path, name, file);
     return only_file(path, file);
 }

@@ -105,28 +105,42 @@ static const shoal_family_roles families[] = {
 
 #define BLOCK "blk.%d."
 
-static const shoal_family_roles gguf = {
-    .family = "gguf",
-    .module = {[SHOAL_ROLE_Q] = BLOCK "attn_q",
-               [SHOAL_ROLE_K] = BLOCK "attn_k",
-               [SHOAL_ROLE_V] = BLOCK "attn_v",
-               [SHOAL_ROLE_O] = BLOCK "attn_output",
-               [SHOAL_ROLE_GATE] = BLOCK "ffn_gate",
-               [SHOAL_ROLE_UP] = BLOCK "ffn_up",
-               [SHOAL_ROLE_DOWN] = BLOCK "ffn_down",
-               [SHOAL_ROLE_INPUT_NORM] = BLOCK "attn_norm",
-               [SHOAL_ROLE_MLP_NORM] = BLOCK "ffn_norm",
-               [SHOAL_ROLE_Q_NORM] = BLOCK "attn_q_norm",
-               [SHOAL_ROLE_K_NORM] = BLOCK "attn_k_norm",
-               [SHOAL_ROLE_AFTER_ATTENTION_NORM] = BLOCK "post_attention_norm",
-               [SHOAL_ROLE_AFTER_MLP_NORM] = BLOCK "post_ffw_norm",
-               [SHOAL_ROLE_EMBEDDING] = "token_embd",
-               [SHOAL_ROLE_FINAL_NORM] = "output_norm",
-               [SHOAL_ROLE_LM_HEAD] = "output"}};
+#define GGUF_LINEARS                                                                               \
+    [SHOAL_ROLE_O] = BLOCK "attn_output", [SHOAL_ROLE_DOWN] = BLOCK "ffn_down",                    \
+    [SHOAL_ROLE_EMBEDDING] = "token_embd", [SHOAL_ROLE_LM_HEAD] = "output"
+#define GGUF_NORMS                                                                                 \
+    [SHOAL_ROLE_INPUT_NORM] = BLOCK "attn_norm", [SHOAL_ROLE_MLP_NORM] = BLOCK "ffn_norm",         \
+    [SHOAL_ROLE_Q_NORM] = BLOCK "attn_q_norm", [SHOAL_ROLE_K_NORM] = BLOCK "attn_k_norm",          \
+    [SHOAL_ROLE_AFTER_ATTENTION_NORM] = BLOCK "post_attention_norm",                               \
+    [SHOAL_ROLE_AFTER_MLP_NORM] = BLOCK "post_ffw_norm", [SHOAL_ROLE_FINAL_NORM] = "output_norm"
+
+static const shoal_family_roles gguf = {.family = "gguf",
+                                        .module = {[SHOAL_ROLE_Q] = BLOCK "attn_q",
+                                                   [SHOAL_ROLE_K] = BLOCK "attn_k",
+                                                   [SHOAL_ROLE_V] = BLOCK "attn_v",
+                                                   [SHOAL_ROLE_GATE] = BLOCK "ffn_gate",
+                                                   [SHOAL_ROLE_UP] = BLOCK "ffn_up",
+                                                   GGUF_LINEARS,
+                                                   GGUF_NORMS}};
+
+/* ffn_up holds gate and up. */
+static const shoal_family_roles gguf_stacked = {.family = "gguf",
+                                                .module = {[SHOAL_ROLE_Q] = BLOCK "attn_qkv",
+                                                           [SHOAL_ROLE_K] = BLOCK "attn_qkv",
+                                                           [SHOAL_ROLE_V] = BLOCK "attn_qkv",
+                                                           [SHOAL_ROLE_GATE] = BLOCK "ffn_up",
+                                                           [SHOAL_ROLE_UP] = BLOCK "ffn_up",
+                                                           GGUF_LINEARS,
+                                                           GGUF_NORMS}};
 
 const shoal_family_roles *shoal_roles_gguf(void)
 {
     return &gguf;
+}
+
+const shoal_family_roles *shoal_roles_gguf_of(const char *family)
+{
+    return strcmp(family, "phi3") == 0 ? &gguf_stacked : &gguf;
 }
 
 const shoal_family_roles *shoal_roles_find(const char *family)

@@ -25,8 +25,9 @@ typedef struct {
 /* The row of a family; NULL when there is none. */
 const shoal_family_roles *shoal_roles_find(const char *family);
 
-/* What GGUF files call the weights of every family. */
+/* What GGUF files call the weights of nearly every family, and of a given one. */
 const shoal_family_roles *shoal_roles_gguf(void);
+const shoal_family_roles *shoal_roles_gguf_of(const char *family);
 
 /* Where in a checkpoint a model lies: what stands instead of "model.", and in front of the names
  * outside it. */

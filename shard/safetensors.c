@@ -17,13 +17,26 @@ typedef struct {
     uint64_t data_begin, data_bytes; /* of the file's data part */
     int file;
     shoal_tensor_list *list;
-    size_t first; /* of this file in the list */
+    size_t first, first_metadata; /* of this file in the list */
 } parser;
 
 void shoal_tensor_list_free(shoal_tensor_list *list)
 {
     shoal_free(list->items);
+    shoal_free(list->metadata);
     *list = (shoal_tensor_list){0};
+}
+
+shoal_status shoal_tensor_list_add(shoal_tensor_list *list, const shoal_tensor *tensor)
+{
+    if (list->count == list->room) {
+        const size_t room = list->room ? 2 * list->room : 256;
+        SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_CHECKPOINT, room, sizeof *list->items,
+                                      (void **)&list->items));
+        list->room = room;
+    }
+    list->items[list->count++] = *tensor;
+    return SHOAL_OK;
 }
 
 /* ---- the length of the header ---- */
@@ -35,7 +48,7 @@ static const char *other_kind(const uint8_t *prefix)
         const char *magic, *says;
     } kinds[] = {
         {"GGUF", "a GGUF file; not supported by this version"},
-        {"PK\3\4", "a PyTorch (zip) file; not supported by this version"},
+        {"PK\3\4", "a PyTorch (zip) file under the name of a safetensors file"},
         {"version ", "a Git LFS pointer; the file itself was not fetched"},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
@@ -224,67 +237,55 @@ static shoal_status read_tensor(parser *p, const char *name)
             return shoal_fail(SHOAL_ERR_DATA, "%s: tensor %.200s has no %s", p->where, name,
                               field_names[i]);
     SHOAL_TRY(check_size(p, &t));
-    shoal_tensor_list *list = p->list;
-    if (list->count == list->room) {
-        const size_t room = list->room ? 2 * list->room : 256;
-        SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_CHECKPOINT, room, sizeof *list->items,
-                                      (void **)&list->items));
-        list->room = room;
-    }
-    list->items[list->count++] = t;
-    return SHOAL_OK;
+    return shoal_tensor_list_add(p->list, &t);
 }
 
 /* ---- metadata ---- */
 
-static int compare_strings(const void *a, const void *b)
+static int compare_keys(const void *a, const void *b)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    return strcmp(((const shoal_metadata_entry *)a)->key, ((const shoal_metadata_entry *)b)->key);
 }
 
-typedef struct {
-    char **items;
-    size_t count, room;
-} key_list;
-
-static shoal_status check_keys(const parser *p, const key_list *keys)
+static shoal_status check_keys(const parser *p, shoal_metadata_entry *pairs, size_t count)
 {
     char quoted[SHOAL_QUOTED_ROOM];
-    qsort(keys->items, keys->count, sizeof *keys->items, compare_strings);
-    for (size_t i = 1; i < keys->count; i++)
-        if (strcmp(keys->items[i - 1], keys->items[i]) == 0)
+    qsort(pairs, count, sizeof *pairs, compare_keys);
+    for (size_t i = 1; i < count; i++)
+        if (strcmp(pairs[i - 1].key, pairs[i].key) == 0)
             return shoal_fail(SHOAL_ERR_DATA, "%s: __metadata__ says '%s' twice", p->where,
-                              shoal_quoted(keys->items[i], quoted, sizeof quoted));
+                              shoal_quoted(pairs[i].key, quoted, sizeof quoted));
     return SHOAL_OK;
 }
 
-static shoal_status read_pairs(parser *p, key_list *keys)
+/* Append the pairs to the list's. */
+static shoal_status read_pairs(parser *p)
 {
+    shoal_tensor_list *list = p->list;
     bool more = true;
     while (more) {
-        char *value;
-        if (keys->count == METADATA_MAX)
+        char *key, *value;
+        if (list->metadata_count - p->first_metadata == METADATA_MAX)
             return shoal_fail(SHOAL_ERR_DATA, "%s: more than %d entries in __metadata__", p->where,
                               METADATA_MAX);
-        if (keys->count == keys->room) {
-            const size_t room = keys->room ? 4 * keys->room : 16;
-            SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_CHECKPOINT, room, sizeof *keys->items,
-                                          (void **)&keys->items));
-            keys->room = room;
+        if (list->metadata_count == list->metadata_room) {
+            const size_t room = list->metadata_room ? 4 * list->metadata_room : 16;
+            SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_CHECKPOINT, room, sizeof *list->metadata,
+                                          (void **)&list->metadata));
+            list->metadata_room = room;
         }
-        if (!shoal_json_scan_string(&p->scan, &keys->items[keys->count]) ||
-            !shoal_json_scan_take(&p->scan, ':') || !shoal_json_scan_string(&p->scan, &value) ||
+        if (!shoal_json_scan_string(&p->scan, &key) || !shoal_json_scan_take(&p->scan, ':') ||
+            !shoal_json_scan_string(&p->scan, &value) ||
             !shoal_json_scan_more(&p->scan, '}', &more))
             return scan_failed(p, "__metadata__");
-        keys->count++;
+        list->metadata[list->metadata_count++] = (shoal_metadata_entry){key, value};
     }
     return SHOAL_OK;
 }
 
-/* Strings by name; nothing in them is needed, but two readers must not see two different files. */
+/* Strings by name. Two readers must not see two different files. */
 static shoal_status read_metadata(parser *p)
 {
-    key_list keys = {0};
     if (shoal_json_scan_peek(&p->scan) == 'n') { /* null, as some writers have it */
         if (!shoal_json_scan_skip(&p->scan, 1))
             return scan_failed(p, "__metadata__");
@@ -296,11 +297,9 @@ static shoal_status read_metadata(parser *p)
         p->scan.at++;
         return SHOAL_OK;
     }
-    shoal_status st = read_pairs(p, &keys);
-    if (st == SHOAL_OK)
-        st = check_keys(p, &keys);
-    shoal_free(keys.items);
-    return st;
+    SHOAL_TRY(read_pairs(p));
+    return check_keys(p, p->list->metadata + p->first_metadata,
+                      p->list->metadata_count - p->first_metadata);
 }
 
 /* ---- all tensors together ---- */
@@ -417,11 +416,14 @@ shoal_status shoal_safetensors_parse(const char *where, char *header, uint64_t h
         .file = file,
         .list = list,
         .first = list->count,
+        .first_metadata = list->metadata_count,
     };
     shoal_status st = read_header(&p);
     if (st == SHOAL_OK)
         st = check_together(&p);
-    if (st != SHOAL_OK)
+    if (st != SHOAL_OK) {
         list->count = p.first;
+        list->metadata_count = p.first_metadata;
+    }
     return st;
 }

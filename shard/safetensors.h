@@ -19,13 +19,23 @@
 #define SHOAL_SAFETENSORS_PREFIX     8
 #define SHOAL_SAFETENSORS_HEADER_MAX 100000000u
 
-/* Tensors of any number of files. Zero-initialise; free with shoal_tensor_list_free. */
+/* A pair of a file's __metadata__; both stand in its header. */
+typedef struct {
+    const char *key, *value;
+} shoal_metadata_entry;
+
+/* Tensors of any number of files, and what their metadata say. Zero-initialise; free with
+ * shoal_tensor_list_free. */
 typedef struct {
     shoal_tensor *items;
     size_t count, room;
+    shoal_metadata_entry *metadata;
+    size_t metadata_count, metadata_room;
 } shoal_tensor_list;
 
 void shoal_tensor_list_free(shoal_tensor_list *list);
+SHOAL_MUST_USE shoal_status shoal_tensor_list_add(shoal_tensor_list *list,
+                                                  const shoal_tensor *tensor);
 
 /* From the first bytes of a file (all of them where it has less than 8) the length of its header,
  * inside the file and the cap. `where` names the file in messages. */

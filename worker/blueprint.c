@@ -183,6 +183,7 @@ shoal_status shoal_blueprint_open(const shoal_worker_settings *settings, const c
     SHOAL_TRY_GOTO(open_parts(settings, folder, b), close);
     SHOAL_TRY_GOTO(choose_sizes(settings, b), close);
     SHOAL_TRY_GOTO(shoal_slices_shape(b->manifest, &shape), close);
+    shape.whole_experts = settings->expert_parallel;
     SHOAL_TRY_GOTO(shoal_plan_make(&shape, ranks, settings->capacity, &b->plan), close);
     b->slicing = (shoal_slicing){b->manifest, &b->plan, settings->activations};
     for (int rank = 0; rank < ranks; rank++)
@@ -276,10 +277,24 @@ static void add_model(shoal_xxh128_stream *s, const shoal_model *m)
 
 static void add_weight(shoal_xxh128_stream *s, const shoal_weight *w)
 {
-    const int64_t numbers[] = {w->present,       w->layer,          w->expert,    (int64_t)w->role,
-                               (int64_t)w->kind, (int64_t)w->dtype, w->group,     w->has_zeros,
-                               w->has_mins,      w->zero_const,     w->act_order, w->row_offset,
-                               w->run,           w->period,         w->per_token, w->bias != NULL};
+    const int64_t numbers[] = {w->present,
+                               w->layer,
+                               w->expert,
+                               (int64_t)w->role,
+                               (int64_t)w->kind,
+                               (int64_t)w->dtype,
+                               w->group,
+                               w->has_zeros,
+                               w->has_mins,
+                               w->zero_const,
+                               w->act_order,
+                               w->row_offset,
+                               w->run,
+                               w->period,
+                               w->per_token,
+                               w->bias != NULL,
+                               w->input_scale != NULL,
+                               w->input_multiply};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         shoal_xxh128_add_i64(s, numbers[i]);
 }
@@ -288,6 +303,8 @@ static void add_tensor(shoal_xxh128_stream *s, const shoal_tensor *t)
 {
     add_text(s, t->name);
     shoal_xxh128_add_i64(s, (int64_t)t->dtype);
+    shoal_xxh128_add_i64(s, t->block_type); /* with it the two levels of a weight */
+    shoal_xxh128_add_i64(s, t->pairs);
     shoal_xxh128_add_i64(s, t->file);
     shoal_xxh128_add_i64(s, (int64_t)t->offset);
     shoal_xxh128_add_i64(s, (int64_t)t->bytes);

@@ -49,12 +49,22 @@ static float element(int layer, shoal_role role, int64_t k)
     return sign * size / 4096.0f;
 }
 
+/* What an act must be given so that the linear sees element k: an input scale is undone, and what
+ * is left of that rounding is far below the tolerance. */
+static float source_element(const probe *p, int64_t i)
+{
+    const float x = element(p->weight->layer, p->weight->role, p->linear->spec.k_begin + i);
+    if (!p->act->input_scale)
+        return x;
+    return p->act->input_multiply ? x / p->act->input_scale[i] : x * p->act->input_scale[i];
+}
+
 /* Everything that can still fail on one rank alone: buffers, and the part of the vector that this
  * rank's linear takes as an act. For a linear cut along k the vector counts in the order in which
  * k is walked. */
 static shoal_status make_input(probe *p)
 {
-    const int64_t k = p->linear->spec.k, first = p->linear->spec.k_begin;
+    const int64_t k = p->linear->spec.k;
     const uint64_t n = (uint64_t)p->linear->spec.n;
     void *source, *joined, *out, *got;
     SHOAL_TRY(shoal_arena_array(p->arena, (uint64_t)k, sizeof(float), &source));
@@ -64,7 +74,7 @@ static shoal_status make_input(probe *p)
     p->out = out;
     p->got = got;
     for (int64_t i = 0; i < k; i++)
-        ((float *)source)[i] = element(p->weight->layer, p->weight->role, first + i);
+        ((float *)source)[i] = source_element(p, i);
     const float *sources[1] = {source};
     const shoal_quantize_args args = {
         .sources = sources,

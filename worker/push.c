@@ -16,15 +16,15 @@
 #define NAME_MAX_BYTES 256
 #define SMALL_FILE_MAX (16u << 20)
 
-/* What rank 0 announces of a file: `head` bytes follow, the rest of `size` is a hole. */
+/* What rank 0 announces of a file: this many ranges of it follow, the rest of `size` are holes. */
 typedef struct {
     char name[NAME_MAX_BYTES]; /* "" ends the list */
-    uint64_t size, head;
+    uint64_t size, ranges;
 } file_note;
 
-static const char *const small_files[] = {"config.json", "generation_config.json",
-                                          "quantize_config.json", "quant_config.json",
-                                          "model.safetensors.index.json"};
+static const char *const small_files[] = {
+    "config.json",       "generation_config.json",       "quantize_config.json",
+    "quant_config.json", "model.safetensors.index.json", "pytorch_model.bin.index.json"};
 
 static const char *base_name(const char *path)
 {
@@ -58,41 +58,55 @@ static shoal_status write_at(int fd, const char *name, uint64_t at, const void *
     return SHOAL_OK;
 }
 
-/* Every rank takes part in every broadcast even after a failure of its own, which is kept. */
-static shoal_status move_file(shoal_comm *comm, const file_note *note, int source,
-                              const char *local, char *buffer)
+/* One range of a file, in chunks. Every rank takes part in every broadcast even after a failure of
+ * its own, which is kept in *mine; what comes back is that of the broadcasts. */
+static shoal_status move_range(shoal_comm *comm, const char *name, const shoal_byte_range *range,
+                               int fd, char *buffer, shoal_status *mine)
 {
-    shoal_status mine = SHOAL_OK;
-    int fd = -1;
+    for (uint64_t at = range->begin; at < range->end; at += CHUNK) {
+        const uint64_t bytes = range->end - at < CHUNK ? range->end - at : CHUNK;
+        if (comm->rank == 0 && *mine == SHOAL_OK &&
+            pread(fd, buffer, bytes, (off_t)at) != (ssize_t)bytes)
+            *mine = shoal_fail(SHOAL_ERR_IO, "reading the headers of %s", name);
+        SHOAL_TRY(shoal_comm_broadcast(comm, buffer, bytes, 0));
+        if (comm->rank != 0 && *mine == SHOAL_OK)
+            *mine = write_at(fd, name, at, buffer, bytes);
+    }
+    return SHOAL_OK;
+}
+
+/* Rank 0 sends from `source`, the others write into a new file. */
+static shoal_status move_file(shoal_comm *comm, const file_note *note, int source,
+                              const shoal_byte_range *ranges, const char *local, char *buffer)
+{
+    shoal_status mine = SHOAL_OK, st = SHOAL_OK;
+    int fd = source;
     if (comm->rank != 0) {
         fd = open_new(local, note->name);
         if (fd < 0 || ftruncate(fd, (off_t)note->size) != 0)
             mine = shoal_fail(SHOAL_ERR_IO, "making the skeleton of %s: %s", note->name,
                               strerror(errno));
     }
-    for (uint64_t at = 0; at < note->head; at += CHUNK) {
-        const uint64_t bytes = note->head - at < CHUNK ? note->head - at : CHUNK;
-        if (comm->rank == 0 && pread(source, buffer, bytes, (off_t)at) != (ssize_t)bytes &&
-            mine == SHOAL_OK)
-            mine = shoal_fail(SHOAL_ERR_IO, "reading the head of %s", note->name);
-        const shoal_status st = shoal_comm_broadcast(comm, buffer, bytes, 0);
-        if (st != SHOAL_OK) {
-            mine = st;
-            break;
-        }
-        if (comm->rank != 0 && mine == SHOAL_OK)
-            mine = write_at(fd, note->name, at, buffer, bytes);
+    for (uint64_t i = 0; i < note->ranges && st == SHOAL_OK; i++) {
+        shoal_byte_range range = {0, 0};
+        if (comm->rank == 0)
+            range = ranges[i];
+        st = shoal_comm_broadcast(comm, &range, sizeof range, 0);
+        if (st == SHOAL_OK)
+            st = move_range(comm, note->name, &range, fd, buffer, &mine);
     }
-    if (fd >= 0)
+    if (comm->rank != 0 && fd >= 0)
         close(fd);
-    return mine;
+    return st != SHOAL_OK ? st : mine;
 }
 
-static shoal_status send_file(shoal_comm *comm, const char *path, uint64_t head, char *buffer)
+/* Send these ranges of a file; NULL is its beginning, up to SMALL_FILE_MAX. */
+static shoal_status send_file(shoal_comm *comm, const char *path, const shoal_byte_range *ranges,
+                              size_t count, char *buffer)
 {
     struct stat info;
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    file_note note = {.head = head};
+    file_note note = {.ranges = ranges ? count : 1};
     shoal_status st;
     if (fd < 0 || fstat(fd, &info) != 0 || strlen(base_name(path)) >= sizeof note.name) {
         st = shoal_fail(SHOAL_ERR_IO, "%s: %s", path, strerror(errno));
@@ -102,28 +116,24 @@ static shoal_status send_file(shoal_comm *comm, const char *path, uint64_t head,
     }
     (void)snprintf(note.name, sizeof note.name, "%s", base_name(path));
     note.size = (uint64_t)info.st_size;
-    if (note.head > note.size)
-        note.head = note.size;
+    const shoal_byte_range whole = {0, note.size < SMALL_FILE_MAX ? note.size : SMALL_FILE_MAX};
     st = shoal_comm_broadcast(comm, &note, sizeof note, 0);
     if (st == SHOAL_OK)
-        st = move_file(comm, &note, fd, "", buffer);
+        st = move_file(comm, &note, fd, ranges ? ranges : &whole, "", buffer);
     close(fd);
     return st;
 }
 
-/* Where the first tensor of a file begins. */
-static uint64_t head_bytes(const shoal_checkpoint *checkpoint, int file)
+static shoal_status send_weights(shoal_comm *comm, const shoal_checkpoint *checkpoint, int file,
+                                 char *buffer)
 {
-    uint64_t head = SMALL_FILE_MAX;
-    bool found = false;
-    for (size_t i = 0; i < shoal_checkpoint_count(checkpoint); i++) {
-        const shoal_tensor *t = shoal_checkpoint_at(checkpoint, i);
-        if (t->file == file && (!found || t->offset < head)) {
-            head = t->offset;
-            found = true;
-        }
-    }
-    return head;
+    shoal_byte_range *ranges;
+    size_t count;
+    SHOAL_TRY(shoal_checkpoint_gaps(checkpoint, file, &ranges, &count));
+    const shoal_status st =
+        send_file(comm, shoal_checkpoint_file(checkpoint, file), ranges, count, buffer);
+    shoal_free(ranges);
+    return st;
 }
 
 static shoal_status send_all(shoal_comm *comm, const shoal_checkpoint *checkpoint,
@@ -134,11 +144,10 @@ static shoal_status send_all(shoal_comm *comm, const shoal_checkpoint *checkpoin
     for (size_t i = 0; i < sizeof small_files / sizeof small_files[0] && st == SHOAL_OK; i++) {
         (void)snprintf(path, sizeof path, "%s/%s", folder, small_files[i]);
         if (access(path, R_OK) == 0)
-            st = send_file(comm, path, SMALL_FILE_MAX, buffer);
+            st = send_file(comm, path, NULL, 0, buffer);
     }
     for (int i = 0; i < shoal_checkpoint_files(checkpoint) && st == SHOAL_OK; i++)
-        st = send_file(comm, shoal_checkpoint_file(checkpoint, i), head_bytes(checkpoint, i),
-                       buffer);
+        st = send_weights(comm, checkpoint, i, buffer);
     const file_note end = {.name = ""};
     const shoal_status closing = shoal_comm_broadcast(comm, (void *)(uintptr_t)&end, sizeof end, 0);
     return st != SHOAL_OK ? st : closing;
@@ -153,7 +162,7 @@ static shoal_status receive_all(shoal_comm *comm, const char *local, char *buffe
         note.name[sizeof note.name - 1] = '\0';
         if (note.name[0] == '\0')
             return mine;
-        const shoal_status st = move_file(comm, &note, -1, local, buffer);
+        const shoal_status st = move_file(comm, &note, -1, NULL, local, buffer);
         if (mine == SHOAL_OK)
             mine = st;
     }

@@ -1,9 +1,10 @@
 /* worker/push.h - `--load push`: rank 0 reads the model for ranks that cannot see its files.
  *
  * The other ranks get a skeleton of the model folder in a private temporary directory: the small
- * JSON files whole, each weight file as its header followed by a hole of the right length. They
- * open it like any model, so every check runs everywhere; only reads of weight bytes are answered
- * by rank 0. Ranks load one after the other, each asking for exactly the ranges it needs. */
+ * JSON files whole, each weight file as what of it is no tensor, with holes of the right length.
+ * They open it like any model, so every check runs everywhere; only reads of weight bytes are
+ * answered by rank 0. Ranks load one after the other, each asking for exactly the ranges it needs.
+ */
 #ifndef SHOAL_WORKER_PUSH_H
 #define SHOAL_WORKER_PUSH_H
 

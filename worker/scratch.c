@@ -66,26 +66,44 @@ bool shoal_same_order(const int32_t *a, const int32_t *b, int64_t k)
     return a == b || (a && b && memcmp(a, b, (size_t)k * sizeof *a) == 0);
 }
 
-/* An act-order linear always reserves an act of its own, so that sizes do not depend on the
- * contents of g_idx; where two orders turn out equal the second is simply not used. */
+/* What changes the input of a linear before it is quantized. */
+typedef struct {
+    const int32_t *order;
+    const float *scale;
+    bool multiply;
+} input_change;
+
+static bool same_change(const shoal_act *act, const input_change *change, int64_t k)
+{
+    const float *a = act->input_scale, *b = change->scale;
+    return shoal_same_order(act->perm, change->order, k) &&
+           act->input_multiply == change->multiply &&
+           (a == b || (a && b && memcmp(a, b, (size_t)k * sizeof *a) == 0));
+}
+
+/* A linear with an order or a scale of its inputs always reserves an act of its own, so that sizes
+ * do not depend on their contents; where two turn out equal the second is simply not used. */
 static shoal_status view_stage(act_pool *pool, shoal_stage stage, const shoal_linear *linears,
-                               const int32_t *const *orders, int count, shoal_stage_view *view)
+                               const input_change *changes, int count, shoal_stage_view *view)
 {
     for (int i = 0; i < pool->count; i++)
         pool->entries[i].taken = false;
     view->count = 0;
     for (int i = 0; i < count; i++) {
+        const input_change *change = &changes[i];
         int found = -1;
         for (int j = 0; j < view->count && found < 0; j++)
             if (shoal_act_shared(view->acts[j].like, &linears[i]) &&
-                shoal_same_order(view->acts[j].perm, orders[i], linears[i].spec.k))
+                same_change(&view->acts[j], change, linears[i].spec.k))
                 found = j;
-        if (found < 0 || orders[i]) {
+        if (found < 0 || change->order || change->scale) {
             shoal_act act;
             SHOAL_TRY(pool_take(pool, stage, &linears[i], &act));
             if (found < 0) {
                 act.like = &linears[i];
-                act.perm = orders[i];
+                act.perm = change->order;
+                act.input_scale = change->scale;
+                act.input_multiply = change->multiply;
                 found = view->count;
                 view->acts[view->count++] = act;
             }
@@ -95,26 +113,34 @@ static shoal_status view_stage(act_pool *pool, shoal_stage stage, const shoal_li
     return SHOAL_OK;
 }
 
+static shoal_status view_layer_stage(act_pool *pool, shoal_stage stage,
+                                     const shoal_layer_weights *w, shoal_stage_view *view)
+{
+    input_change changes[SHOAL_STAGE_ACTS_MAX];
+    shoal_role first;
+    int count;
+    shoal_stage_roles(stage, &first, &count);
+    if (first >= SHOAL_ROLE_GATE && w->experts) {
+        const input_change none = {0};
+        return stage == SHOAL_STAGE_GATE_UP ? view_stage(pool, stage, &w->router, &none, 1, view)
+                                            : SHOAL_OK;
+    }
+    for (int i = 0; i < count; i++)
+        changes[i] = (input_change){w->order[(int)first + i], w->input_scale[(int)first + i],
+                                    w->input_multiply[(int)first + i]};
+    return view_stage(pool, stage, &w->linear[first], changes, count, view);
+}
+
 /* views: [layer_count + 1][SHOAL_STAGES]; NULL in count mode. */
 static shoal_status view_all(act_pool *pool, const shoal_weights *weights, shoal_stage_view *views)
 {
-    static const int32_t *const natural = NULL;
+    const input_change head = {.order = weights->lm_head_order};
     shoal_stage_view unused;
-    for (int64_t layer = 0; layer < weights->layer_count; layer++) {
-        const shoal_layer_weights *w = &weights->layers[layer];
-        for (shoal_stage stage = SHOAL_STAGE_QKV; stage < SHOAL_STAGE_LM_HEAD; stage++) {
-            shoal_stage_view *view = views ? &views[layer * SHOAL_STAGES + stage] : &unused;
-            shoal_role first;
-            int count;
-            shoal_stage_roles(stage, &first, &count);
-            if (first < SHOAL_ROLE_GATE || !w->experts)
-                SHOAL_TRY(
-                    view_stage(pool, stage, &w->linear[first], &w->order[first], count, view));
-            else if (stage == SHOAL_STAGE_GATE_UP)
-                SHOAL_TRY(view_stage(pool, stage, &w->router, &natural, 1, view));
-        }
-    }
-    return view_stage(pool, SHOAL_STAGE_LM_HEAD, &weights->lm_head, &weights->lm_head_order, 1,
+    for (int64_t layer = 0; layer < weights->layer_count; layer++)
+        for (shoal_stage stage = SHOAL_STAGE_QKV; stage < SHOAL_STAGE_LM_HEAD; stage++)
+            SHOAL_TRY(view_layer_stage(pool, stage, &weights->layers[layer],
+                                       views ? &views[layer * SHOAL_STAGES + stage] : &unused));
+    return view_stage(pool, SHOAL_STAGE_LM_HEAD, &weights->lm_head, &head, 1,
                       views ? &views[weights->layer_count * SHOAL_STAGES + SHOAL_STAGE_LM_HEAD]
                             : &unused);
 }

@@ -4,8 +4,8 @@
  * share the buffers of a *stage*. In a layer of experts the stage of gate and up holds the fp32
  * rows that the router sees; which rows go to which expert is known only then, so acts of experts
  * are placed step by step in memory that is large enough for any choice; a layer's view of a stage
- * adds only its permutation. Sizes are pure functions of slices and settings, so the plan can state
- * them before a weight is read. */
+ * adds only its permutation and input scale. Sizes are pure functions of slices and settings, so
+ * the plan can state them before a weight is read. */
 #ifndef SHOAL_WORKER_SCRATCH_H
 #define SHOAL_WORKER_SCRATCH_H
 

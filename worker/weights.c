@@ -143,14 +143,30 @@ static shoal_status outline_linear(void *context, const place *at)
     return shoal_linear_measure(&at->linear->spec, &at->linear->size);
 }
 
+/* A marker where an input scale is kept. */
+static void outline_input_scale(const shoal_slicing *slicing, int rank, int layer, shoal_role role,
+                                shoal_layer_weights *w)
+{
+    static const float kept = 0;
+    const shoal_weight *weight = shoal_manifest_weight(slicing->manifest, layer, role);
+    shoal_rect rect;
+    w->input_multiply[role] = weight->input_multiply;
+    if (shoal_slice_rect(slicing, rank, layer, role, &rect) &&
+        shoal_weight_input_scale_bytes(weight, &rect) > 0)
+        w->input_scale[role] = &kept;
+}
+
 shoal_status shoal_weights_outline(const shoal_slicing *slicing, int rank, shoal_weights *out)
 {
     const shoal_manifest *manifest = slicing->manifest;
     outliner o = {slicing, rank};
     shoal_status st = SHOAL_OK;
     SHOAL_TRY(make_empty(slicing, out));
-    for (int layer = 0; layer < (int)out->layer_count; layer++)
+    for (int layer = 0; layer < (int)out->layer_count; layer++) {
         SHOAL_TRY_GOTO(visit_linears(manifest, out, layer, outline_linear, &o), destroy);
+        for (shoal_role role = 0; role < SHOAL_ROLE_LAYER_LINEARS; role++)
+            outline_input_scale(slicing, rank, layer, role, &out->layers[layer]);
+    }
     SHOAL_TRY_GOTO(visit_lm_head(manifest, out, outline_linear, &o), destroy);
     return SHOAL_OK;
 
@@ -242,12 +258,26 @@ static shoal_status load_norm(const loader *l, int layer, shoal_role role, const
     return SHOAL_OK;
 }
 
+static shoal_status load_input_scale(const loader *l, int layer, shoal_role role,
+                                     shoal_layer_weights *w)
+{
+    const shoal_manifest *manifest = l->slicing->manifest;
+    const shoal_weight *weight = shoal_manifest_weight(manifest, layer, role);
+    shoal_rect rect;
+    if (!shoal_slice_rect(l->slicing, l->rank, layer, role, &rect))
+        return SHOAL_OK;
+    w->input_multiply[role] = weight->input_multiply;
+    return shoal_load_input_scale(manifest, weight, &rect, l->w->arena, &w->input_scale[role]);
+}
+
 static shoal_status load_layer(loader *l, int layer)
 {
     shoal_layer_weights *w = &l->w->layers[layer];
     shoal_status st = SHOAL_OK;
     SHOAL_TRY(shoal_arena_create(SHOAL_MEM_CHECKPOINT, &l->temporary));
     SHOAL_TRY_GOTO(visit_linears(l->slicing->manifest, l->w, layer, list_linear, l), destroy);
+    for (shoal_role role = 0; role < SHOAL_ROLE_LAYER_LINEARS; role++)
+        SHOAL_TRY_GOTO(load_input_scale(l, layer, role, w), destroy);
     SHOAL_TRY_GOTO(fill_listed(l), destroy);
     for (shoal_role role = SHOAL_ROLE_INPUT_NORM; role < SHOAL_ROLE_LAYER_ALL; role++)
         SHOAL_TRY_GOTO(load_norm(l, layer, role, &w->norm[role]), destroy);

@@ -24,10 +24,13 @@ typedef struct {
 } shoal_expert_weights;
 
 typedef struct {
-    shoal_linear linear[SHOAL_ROLE_LAYER_LINEARS];  /* gate, up, down: of a plain MLP */
-    const int32_t *order[SHOAL_ROLE_LAYER_LINEARS]; /* input permutation of an act-order linear
-                                                       whose K is whole here; else NULL          */
-    const float *norm[SHOAL_ROLE_LAYER_ALL];        /* vectors by role; NULL where there is none */
+    shoal_linear linear[SHOAL_ROLE_LAYER_LINEARS]; /* gate, up, down: of a plain MLP */
+    /* The input permutation of an act-order linear whose K is whole here; else NULL. */
+    const int32_t *order[SHOAL_ROLE_LAYER_LINEARS];
+    /* [k of this rank]: its input is divided by it, or multiplied; NULL: neither. */
+    const float *input_scale[SHOAL_ROLE_LAYER_LINEARS];
+    bool input_multiply[SHOAL_ROLE_LAYER_LINEARS];
+    const float *norm[SHOAL_ROLE_LAYER_ALL]; /* vectors by role; NULL where there is none */
     bool gathered_o; /* act-order o: attention is gathered, o is cut along n                     */
     /* a layer of experts instead of a plain MLP; the shared expert is the last */
     shoal_expert_weights *experts;

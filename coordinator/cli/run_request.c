@@ -56,6 +56,7 @@ shoal_status shoal_settings_from(const shoal_options *o, int ranks, double *capa
     s.context = shoal_option_int(o, SHOAL_OPT_MAX_MODEL_LEN);
     s.memory = (uint64_t)shoal_option_int(o, SHOAL_OPT_MEMORY);
     s.push = shoal_option_int(o, SHOAL_OPT_LOAD) == 1;
+    s.expert_parallel = shoal_option_bool(o, SHOAL_OPT_EXPERT_PARALLEL);
     s.probe = shoal_option_bool(o, SHOAL_OPT_PROBE);
     if (listed) {
         SHOAL_TRY(parse_capacity(listed, ranks, capacity));

@@ -34,7 +34,7 @@ static const char *const index_texts[] = {
     "{\"weight_map\":{}}",
     "{\"metadata\":{}}",
     "{\"weight_map\":[\"a\"]}",
-    "{\"weight_map\":{\"a\":\"pytorch_model.bin\"}}",
+    "{\"weight_map\":{\"a\":\"model.onnx\"}}",
     "{\"weight_map\":{\"a\\n\":\"model.safetensors\"}}",
     "[]",
     "{",
@@ -57,7 +57,7 @@ enum {
     I_NO_TENSORS,
     I_NO_MAP,
     I_LIST,
-    I_PICKLE,
+    I_ENDING,
     I_NEWLINE,
     I_NO_OBJECT,
     I_CUT,
@@ -310,7 +310,7 @@ static shoal_maker *nothing(int arg)
 
 static shoal_maker *other_weights(int which)
 {
-    static const char *const names[] = {"model.gguf", "pytorch_model.bin", "notes.txt"};
+    static const char *const names[] = {"model.gguf", "model.onnx", "notes.txt"};
     char path[512];
     shoal_maker *maker = good();
     path_of(maker, "model.safetensors", path, sizeof path);
@@ -340,7 +340,7 @@ static const row rows[] = {
     {"MF-08 4 KiB", long_file_name, 4096, DATA, "255 bytes", "", 0, 0},
     {"MF-08 case", written_index, I_CASE, DATA, "only in case", "Model.safetensors", 0, 0},
     {"MF-08 no name", written_index, I_EMPTY, DATA, "file name ''", "", 0, 0},
-    {"MF-08 pickle", written_index, I_PICKLE, DATA, "PyTorch", "pytorch_model.bin", 0, 0},
+    {"MF-08 ending", written_index, I_ENDING, DATA, "does not end in", "model.onnx", 0, 0},
     {"MF-08 FIFO", strange_shard, FIFO, DATA, "a pipe", "model-00003", 0, 0},
     {"MF-08 directory", strange_shard, DIRECTORY, DATA, "a directory", "model-00003", 0, 0},
     {"MF-08 device", strange_shard, DEVICE, DATA, "a device", "model-00003", 0, 0},
@@ -398,7 +398,7 @@ static const row rows[] = {
 
     {"empty folder", nothing, 0, NOTFOUND, "config.json", "", 0, 0},
     {"GGUF", other_weights, 0, DATA, "model.gguf", "not a GGUF file", 0, 0},
-    {"pickle", other_weights, 1, DATA, "PyTorch", "not supported by this version", 0, 0},
+    {"ONNX", other_weights, 1, DATA, "ONNX", "not supported by this version", 0, 0},
     {"no weights", other_weights, 2, NOTFOUND, "no *.safetensors file", "", 0, 0},
     {"Git LFS", lfs_pointer, 0, DATA, "Git LFS", "", 0, 0},
 };

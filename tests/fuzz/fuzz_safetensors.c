@@ -9,6 +9,7 @@
 
 #include "proto/arena.h"
 #include "shard/safetensors.h"
+#include "shard/torchao_metadata.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -67,6 +68,23 @@ static void check_refused(shoal_status status)
         must((unsigned char)*c >= 0x20 && *c != 0x7f);
 }
 
+/* What metadata say of tensor subclasses is understood or refused. */
+static void check_link(shoal_tensor_list *list)
+{
+    shoal_arena *arena = NULL;
+    if (list->count)
+        qsort(list->items, list->count, sizeof *list->items, by_name);
+    must(shoal_arena_create(SHOAL_MEM_CHECKPOINT, &arena) == SHOAL_OK);
+    const shoal_status st = shoal_torchao_link("fuzz", list, arena);
+    if (st != SHOAL_OK)
+        check_refused(st);
+    for (size_t i = 0; i < list->count && st == SHOAL_OK; i++) {
+        const shoal_tensor_subclass *s = list->items[i].subclass;
+        must(!s || (s->name && s->type && s->rank >= 0 && s->rank <= 2));
+    }
+    shoal_arena_destroy(arena);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     shoal_tensor_list list = {0};
@@ -84,7 +102,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_accepted(&list, SHOAL_SAFETENSORS_PREFIX + bytes, size);
     else
         check_refused(st);
-    must(st == SHOAL_OK || list.count == 0);
+    must(st == SHOAL_OK || (list.count == 0 && list.metadata_count == 0));
+    if (st == SHOAL_OK)
+        check_link(&list);
     shoal_tensor_list_free(&list);
     free(header);
     must(shoal_mem_live(SHOAL_MEM_CHECKPOINT) == 0);

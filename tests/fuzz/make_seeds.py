@@ -5,10 +5,12 @@
 
 Made from tests/data, cut down so that a run takes microseconds.
 """
+import io
 import json
 import os
 import struct
 import sys
+import zipfile
 
 TINY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "tiny-llama")
 INT4 = TINY + "-gptq-int4"
@@ -111,6 +113,48 @@ def safetensors_seeds():
     text = compact(header)
     text += b" " * (-len(text) % 8)
     yield struct.pack("<Q", len(text)) + text + bytes(24)
+    kind = {"_type": "Int4TilePackedTo4dTensor", "_data": {"block_size": [1, 64], "shape": [4, 6],
+            "target_dtype": {"_type": "torch.dtype", "_data": "int4"}, "act_quant_kwargs": {}},
+            "_tensor_data_names": ["qdata", "scale"]}
+    text = compact({"__metadata__": {"p.weight": compact(kind).decode(), "a": "b"},
+                    "p._weight_qdata": {"dtype": "I8", "shape": [24], "data_offsets": [0, 24]}})
+    yield struct.pack("<Q", len(text)) + text + bytes(24)
+
+
+def torch_tensor(key, elements, storage, shape, strides):
+    """The opcodes that rebuild one tensor."""
+    text = lambda t: b"X" + struct.pack("<I", len(t)) + t
+    numbers = lambda values: b"(" + b"".join(b"K" + bytes([v]) for v in values) + b"t"
+    return (b"ctorch._utils\n_rebuild_tensor_v2\n((" + text(b"storage") + b"ctorch\n" + storage +
+            b"\n" + text(key) + text(b"cpu") + b"K" + bytes([elements]) + b"tQK\x00" +
+            numbers(shape) + numbers(strides) + b"\x89ccollections\nOrderedDict\n)RtR")
+
+
+def torch_pickles():
+    text = lambda t: b"X" + struct.pack("<I", len(t)) + t
+    plain = torch_tensor(b"0", 24, b"FloatStorage", [4, 6], [6, 1])
+    turned = torch_tensor(b"0", 24, b"FloatStorage", [6, 4], [1, 6])
+    codes = torch_tensor(b"1", 24, b"CharStorage", [4, 6], [6, 1])
+    kind = b"ctorchao.dtypes.uintx.plain_layout\nPlainAQTTensorImpl\n"
+    whole = (b"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_wrapper_subclass\n" +
+             kind + b"(" + kind + b"ctorch\nint8\nK\x04K\x06\x86t}(" + text(b"int_data") + codes +
+             text(b"zero_point") + b"N" + text(b"block_size") + b"](K\x01K\x06eutR")
+    yield (b"\x80\x02ccollections\nOrderedDict\n)Rq\x00(" + text(b"a.weight") + plain +
+           text(b"b.weight") + turned + b"u}" + text(b"_metadata") + b"Nsb.")
+    yield b"\x80\x02}(" + text(b"q.weight") + whole + b"u."
+    yield b"\x80\x02}" + text(b"p") + b"ctorch._utils\n_rebuild_parameter\n(" + plain + b"\x88NtRs."
+
+
+def torch_file_seeds():
+    for pickle in torch_pickles():
+        yield b"\x01" + pickle
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as z:
+            z.writestr("archive/data.pkl", pickle)
+            z.writestr("archive/byteorder", "little")
+            z.writestr("archive/data/0", bytes(96))
+            z.writestr("archive/data/1", bytes(24))
+        yield b"\x00" + archive.getvalue()
 
 
 def http_seeds():
@@ -221,6 +265,52 @@ ANSWERS = [
 ]
 
 
+def gguf_model(kind, elements, block, hidden, tied):
+    """A llama of one narrow layer in GGUF. Matrices are blocks of zeros, or F32 where a row is
+    shorter than a block."""
+    def text(value):
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    def number(key, value, form="<I", kind=4):
+        return text(key) + struct.pack("<I", kind) + struct.pack(form, value)
+
+    heads, length, inner = 2, 2, 4
+    width = heads * length
+    entries = [text("general.architecture") + struct.pack("<I", 8) + text("llama")]
+    for key, value in (("block_count", 1), ("context_length", 64), ("embedding_length", hidden),
+                       ("feed_forward_length", inner), ("attention.head_count", heads),
+                       ("attention.key_length", length)):
+        entries.append(number("llama." + key, value))
+    entries.append(number("llama.attention.layer_norm_rms_epsilon", 1e-5, "<f", 6))
+    shapes = {"token_embd": (8, hidden), "blk.0.attn_q": (width, hidden),
+              "blk.0.attn_k": (width, hidden), "blk.0.attn_v": (width, hidden),
+              "blk.0.attn_output": (hidden, width), "blk.0.ffn_gate": (inner, hidden),
+              "blk.0.ffn_up": (inner, hidden), "blk.0.ffn_down": (hidden, inner)}
+    if not tied:
+        shapes["output"] = (8, hidden)
+    tensors = [(name, (hidden,), 0, 4 * hidden)
+               for name in ("output_norm", "blk.0.attn_norm", "blk.0.ffn_norm")]
+    for name, (rows, columns) in shapes.items():
+        fits = columns % elements == 0
+        size = columns // elements * block if fits else 4 * columns
+        tensors.append((name, (columns, rows), kind if fits else 0, rows * size))
+    table, data = b"", b""
+    for name, dims, type_, size in tensors:
+        table += text(name + ".weight") + struct.pack("<I", len(dims))
+        table += struct.pack(f"<{len(dims)}QIQ", *dims, type_, len(data))
+        data += bytes(size + -size % 32)
+    head = struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(entries)) + b"".join(entries) + table
+    return head + bytes(-len(head) % 32) + data
+
+
+def gguf_seeds():
+    return [gguf_model(*form) for form in (
+        (0, 1, 4, 4, True), (1, 1, 2, 4, False), (8, 32, 34, 32, False), (3, 32, 20, 32, True),
+        (6, 32, 22, 32, True), (20, 32, 18, 32, False), (10, 256, 84, 256, True),
+        (11, 256, 110, 256, False), (12, 256, 144, 256, True), (13, 256, 176, 256, True),
+        (14, 256, 210, 256, True), (23, 256, 136, 256, True))]
+
+
 def tool_calls_seeds():
     for i, (name, text) in enumerate(ANSWERS):
         yield bytes([i]) + b"\1" + name.encode() + b"\n" + text.encode()
@@ -258,7 +348,9 @@ SEEDS = {
     "fuzz_template": template_seeds,
     "fuzz_tool_calls": tool_calls_seeds,
     "fuzz_tokenizer": tokenizer_seeds,
+    "fuzz_torch_file": torch_file_seeds,
     "fuzz_vocabulary": vocabulary_seeds,
+    "fuzz_gguf": gguf_seeds,
 }
 
 

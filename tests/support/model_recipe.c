@@ -233,13 +233,14 @@ static const char *const plain_names[] = {"gate_proj", "up_proj", "down_proj"};
 static void add_mlp(kitchen *k, int64_t layer, const char *prefix, const char *const *names,
                     int64_t intermediate)
 {
+    const bool bias = k->recipe->expert_bias && strstr(prefix, "expert");
     const int64_t hidden = k->recipe->hidden;
     char part[128];
 
     for (int i = 0; i < 3; i++) {
         snprintf(part, sizeof part, "%s%s", prefix, names[i]);
         add_linear(k, layer, part, i < 2 ? intermediate : hidden, i < 2 ? hidden : intermediate,
-                   false);
+                   bias);
     }
 }
 

@@ -25,8 +25,8 @@ typedef struct {
     bool act_order; /* g_idx is shuffled             */
     /* mixtures of experts: in every layer but the first `dense` ones */
     int64_t experts, chosen, expert_intermediate, shared_intermediate, dense;
-    bool renormalize;
-    uint64_t seed; /* 0: sparse, nothing is written */
+    bool renormalize, expert_bias; /* bias: on gate, up and down of experts */
+    uint64_t seed;                 /* 0: sparse, nothing is written */
     uint64_t shard_bytes;
 } shoal_recipe;
 

@@ -294,6 +294,50 @@ static void test_bf16(void **state)
     }
 }
 
+/* Quantizing x/m (or x*m) by the act's scale is quantizing rows that were divided before, whole or
+ * part by part, in every form and order. */
+static void test_input_scale(void **state)
+{
+    static const shoal_act_form forms[] = {SHOAL_ACT_INT8, SHOAL_ACT_F32, SHOAL_ACT_BF16};
+    (void)state;
+    for (int turn = 0; turn < 60; turn++) {
+        const int64_t k = 1 + turn * 13;
+        const bool multiply = turn % 2, parts = turn % 4 > 1;
+        int32_t perm[K_MAX];
+        float x[K_MAX], m[K_MAX], changed[K_MAX];
+        bench a, b;
+        for (int64_t i = 0; i < k; i++) {
+            perm[i] = (int32_t)(k - 1 - i);
+            x[i] = case_uniform(3);
+            m[i] = 0.1f + fabsf(case_uniform(4));
+        }
+        const bool permuted = !parts && turn % 3 == 0;
+        for (int64_t i = 0; i < k; i++) {
+            const float seen = x[permuted ? perm[i] : i];
+            changed[i] = multiply ? seen * m[i] : seen / m[i];
+        }
+        bench_open(&a, k, k, 128, forms[turn % 3], permuted ? perm : NULL, 1);
+        bench_open(&b, k, k, 128, forms[turn % 3], NULL, 1);
+        a.act.input_scale = m;
+        a.act.input_multiply = multiply;
+        for (int64_t at = 0; parts && at < k; at += 128)
+            (void)shoal_quantize_part(SHOAL_CPU_REF, x + at, 0, at, k - at < 128 ? k - at : 128,
+                                      &a.act);
+        if (!parts)
+            shoal_quantize_rows(SHOAL_CPU_AMX, x, k, 0, 1, &a.act, NULL);
+        shoal_quantize_rows(SHOAL_CPU_REF, changed, k, 0, 1, &b.act, NULL);
+        const void *got[] = {a.act.q, a.act.f32, a.act.bf16};
+        const void *want[] = {b.act.q, b.act.f32, b.act.bf16};
+        const size_t bytes = (size_t)(k * shoal_act_value_bytes(forms[turn % 3]));
+        assert_memory_equal(got[turn % 3], want[turn % 3], bytes);
+        if (turn % 3 == 0)
+            assert_memory_equal(a.act.scales, b.act.scales,
+                                (size_t)a.linear.size.act_groups * sizeof(float));
+        shoal_arena_destroy(a.arena);
+        shoal_arena_destroy(b.arena);
+    }
+}
+
 static void test_levels(void **state)
 {
     (void)state;
@@ -318,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_f32),
         cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_input_scale),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,7 +48,8 @@ static double act_bytes(const shoal_act *act, int64_t rows)
 static double weight_bytes(const shoal_linear *linear)
 {
     const shoal_linear_size *s = &linear->size;
-    return (double)(s->codes_bytes + s->scales_bytes + s->zeros_bytes + s->mins_bytes);
+    return (double)(s->codes_bytes + s->scales_bytes + s->zeros_bytes + s->mins_bytes +
+                    s->steps_bytes + s->min_steps_bytes);
 }
 
 /* A linear of `rows` rows with outputs of `element` bytes; outputs add up where jobs share a

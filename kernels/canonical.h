@@ -6,6 +6,10 @@
  *                     zero, scale, min belong to (n, weight group of k)
  *     float kind      w[n][k] = dense[n][k], an element of `dtype`, widened exactly
  *
+ * Super-groups (K-quants): the scale and minimum of a group are those of a longer stretch of inputs
+ * times small integers, scale = super_scale * step and min = super_min * min_step, exact in fp32.
+ * Both forms are there then; `scales` and `mins` are of dtype F32.
+ *
  * `k` counts in the order in which the kernel walks K: for an act-order layer that is the order
  * sorted by group. Groups are those the block's K range touches: group j of the block is absolute
  * group (k_begin / group) + j. Blocks own nothing; whoever allocated the arrays frees them. */
@@ -29,6 +33,9 @@ typedef struct {
     float *mins;        /* [n][groups] or NULL                                           */
     shoal_dtype dtype;  /* float kind: F32, F16, BF16. Integer kinds: the scales' dtype  */
     void *dense;        /* [n][k] elements of dtype; NULL for integers                   */
+    int64_t supers;     /* super-groups the block touches; 0: there are none             */
+    float *super_scales, *super_mins; /* [n][supers]; super_mins where mins are          */
+    int8_t *steps, *min_steps;        /* [n][groups]                                     */
 } shoal_canonical;
 
 #endif

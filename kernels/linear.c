@@ -68,9 +68,24 @@ static shoal_status check_dims(const shoal_linear_spec *s)
     return SHOAL_OK;
 }
 
+/* A run has at most SHOAL_SUPER_MAX inputs, so that its integers fit 32 bits:
+ * 127 * 256 * 256 * 128 < 2^31. */
+static shoal_status check_supers(const shoal_linear_spec *s)
+{
+    const int64_t super = s->super_group;
+    if (super == 0 || (s->kind != SHOAL_WEIGHT_FLOAT && !s->has_zeros && super > 0 &&
+                       super <= SHOAL_SUPER_MAX && super % s->group == 0))
+        return SHOAL_OK;
+    return shoal_fail(SHOAL_ERR_DATA,
+                      "linear: super-groups of %lld over weight groups of %lld; multiples up to %d "
+                      "are possible, without stored zero points",
+                      (long long)super, (long long)s->group, SHOAL_SUPER_MAX);
+}
+
 static shoal_status check_spec(const shoal_linear_spec *s)
 {
     SHOAL_TRY(check_dims(s));
+    SHOAL_TRY(check_supers(s));
     const int zero_max = s->kind == SHOAL_WEIGHT_INT4 ? 16 : 256;
     if (s->kind != SHOAL_WEIGHT_FLOAT && !s->has_zeros &&
         (s->zero_const < 0 || s->zero_const > zero_max))
@@ -113,19 +128,22 @@ static void measure_bytes(const shoal_linear_spec *s, shoal_linear_size *size)
 {
     const int64_t element = (int64_t)shoal_dtype_bytes(s->dtype);
     const int64_t cells = size->panels * size->groups * SHOAL_PANEL;
+    const int64_t scales = size->panels * size->supers * SHOAL_PANEL;
     if (s->kind == SHOAL_WEIGHT_FLOAT) {
         size->codes_bytes = pad64(size->panels * size->k_padded * SHOAL_PANEL * element);
     } else {
         const int64_t codes = size->panels * size->k_padded * SHOAL_PANEL;
         const bool int4 = s->kind == SHOAL_WEIGHT_INT4;
         size->codes_bytes = pad64(int4 ? codes / 2 : codes);
-        size->scales_bytes = pad64(cells * element);
+        size->scales_bytes = pad64(scales * element);
         size->zeros_bytes = s->has_zeros ? pad64(int4 ? cells : cells * 2) : 0;
-        size->mins_bytes = s->has_mins ? pad64(cells * 4) : 0;
+        size->mins_bytes = s->has_mins ? pad64(scales * 4) : 0;
+        size->steps_bytes = s->super_group ? pad64(cells) : 0;
+        size->min_steps_bytes = s->super_group && s->has_mins ? pad64(cells) : 0;
     }
     size->segments_bytes = pad64(size->segments * (int64_t)sizeof(shoal_segment));
     size->bytes = size->codes_bytes + size->scales_bytes + size->zeros_bytes + size->mins_bytes +
-                  size->segments_bytes;
+                  size->steps_bytes + size->min_steps_bytes + size->segments_bytes;
 }
 
 shoal_status shoal_linear_measure(const shoal_linear_spec *s, shoal_linear_size *out)
@@ -136,6 +154,7 @@ shoal_status shoal_linear_measure(const shoal_linear_spec *s, shoal_linear_size 
     size.k_padded = shoal_round_up(s->k, k_step(s->kind));
     if (s->kind != SHOAL_WEIGHT_FLOAT)
         size.groups = touched(s->k_begin, s->k, s->group);
+    size.supers = s->super_group ? touched(s->k_begin, s->k, s->super_group) : size.groups;
     if (int8_inputs(s))
         size.act_groups = touched(s->k_begin, s->k, s->act_group);
     size.units = s->unit ? touched(s->k_begin, s->k, s->unit) : s->k > 0;
@@ -150,16 +169,34 @@ static int32_t local_index(int64_t at, int64_t begin, int64_t stride)
     return (int32_t)(at / stride - begin / stride);
 }
 
+static bool same_run(const shoal_segment *a, const shoal_segment *b)
+{
+    return a->act_group == b->act_group && a->scale_group == b->scale_group && a->unit == b->unit;
+}
+
+static void find_runs(const shoal_linear_spec *s, int64_t count, shoal_segment *segments)
+{
+    for (int64_t i = 0, run = 0; i < count; i++) {
+        shoal_segment *x = &segments[i];
+        if (!s->super_group || !same_run(x, &segments[run]))
+            run = i;
+        x->run = (int32_t)run;
+        x->ends_run = !s->super_group || i + 1 == count || !same_run(x, &segments[i + 1]);
+    }
+}
+
 static void fill_segments(const shoal_linear_spec *s, shoal_segment *segments)
 {
-    const int64_t begin = s->k_begin;
+    const int64_t begin = s->k_begin, scaled = s->super_group ? s->super_group : s->group;
+    const bool dense = s->kind == SHOAL_WEIGHT_FLOAT;
     for (int64_t at = begin, end; at < begin + s->k; at = end) {
         end = segment_end(s, at);
         *segments++ = (shoal_segment){
             .k = (int32_t)(at - begin),
             .count = (int32_t)(end - at),
             .act_group = int8_inputs(s) ? local_index(at, begin, s->act_group) : 0,
-            .weight_group = s->kind == SHOAL_WEIGHT_FLOAT ? 0 : local_index(at, begin, s->group),
+            .weight_group = dense ? 0 : local_index(at, begin, s->group),
+            .scale_group = dense ? 0 : local_index(at, begin, scaled),
             .unit = s->unit ? local_index(at, begin, s->unit) : 0,
         };
     }
@@ -176,13 +213,15 @@ shoal_status shoal_linear_create(const shoal_linear_spec *spec, shoal_cpu_level 
                                  shoal_arena *arena, shoal_linear *linear)
 {
     shoal_linear w = {.spec = *spec};
-    void *segments, *codes, *scales, *zeros, *mins;
+    void *segments, *codes, *scales, *zeros, *mins, *steps, *min_steps;
     SHOAL_TRY(shoal_linear_measure(spec, &w.size));
     SHOAL_TRY(take(arena, w.size.segments_bytes, &segments));
     SHOAL_TRY(take(arena, w.size.codes_bytes, &codes));
     SHOAL_TRY(take(arena, w.size.scales_bytes, &scales));
     SHOAL_TRY(take(arena, w.size.zeros_bytes, &zeros));
     SHOAL_TRY(take(arena, w.size.mins_bytes, &mins));
+    SHOAL_TRY(take(arena, w.size.steps_bytes, &steps));
+    SHOAL_TRY(take(arena, w.size.min_steps_bytes, &min_steps));
     if (spec->kind == SHOAL_WEIGHT_FLOAT)
         w.spec.act = SHOAL_ACT_F32;
     w.bf16 = shoal_bf16_pick(cap);
@@ -191,7 +230,10 @@ shoal_status shoal_linear_create(const shoal_linear_spec *spec, shoal_cpu_level 
     w.scales = scales;
     w.zeros = zeros;
     w.mins = mins;
+    w.steps = steps;
+    w.min_steps = min_steps;
     fill_segments(&w.spec, w.segments);
+    find_runs(&w.spec, w.size.segments, w.segments);
     w.decode = shoal_linear_pick(&w, cap, SHOAL_DECODE_ROWS);
     w.prefill = shoal_linear_pick(&w, cap, SHOAL_ROW_BLOCK);
     w.pack = shoal_pack_pick(cap);
@@ -207,7 +249,15 @@ const char *shoal_linear_layout(const shoal_linear_spec *s)
         {"cpu-panel64-int8-f32/1", "cpu-panel64-int8-f16/1", "cpu-panel64-int8-bf16/1"},
         {"cpu-panel64-f32/1", "cpu-panel64-f16/1", "cpu-panel64-bf16/1"},
     };
+    static const char *const supers[2][3] = {
+        {"cpu-panel64-int4-steps-f32/1", "cpu-panel64-int4-steps-f16/1",
+         "cpu-panel64-int4-steps-bf16/1"},
+        {"cpu-panel64-int8-steps-f32/1", "cpu-panel64-int8-steps-f16/1",
+         "cpu-panel64-int8-steps-bf16/1"},
+    };
     const int kind = s->kind == SHOAL_WEIGHT_INT4 ? 0 : s->kind == SHOAL_WEIGHT_INT8 ? 1 : 2;
     const int type = s->dtype == SHOAL_F32 ? 0 : s->dtype == SHOAL_F16 ? 1 : 2;
+    if (s->super_group && kind < 2)
+        return supers[kind][type];
     return names[kind][type];
 }

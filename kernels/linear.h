@@ -4,7 +4,9 @@
  * intersections of activation groups and weight groups; inside a segment everything is an exact
  * integer, between segments there is one fmaf per output, in ascending k. In a *cut* linear (o,
  * down: every worker holds some units of K) the fp32 sum restarts at every unit and the unit sums
- * are added as int64 fixed point with 28 fractional bits.
+ * are added as int64 fixed point with 28 fractional bits. In a linear with super-groups the
+ * segments of one activation group, super-group and unit are a *run*: their integers, times their
+ * steps, are added first, and the run joins the sum as one.
  *
  * Layout "cpu-panel64/1": 64 output columns x K.
  *   int4   8 k per 256 bytes; byte (c*4 + j) of 64-byte tile t: low nibble = k+j,
@@ -13,7 +15,8 @@
  *   float  [K][64] elements of the source dtype
  * K is padded to 8 (int4) or 4 (int8) with code 0, N to 64 with code 0 and scale 0. Beside the
  * codes, per panel: scales [groups][64] in the source's dtype; zeros [groups][64], u8 for int4
- * and i16 of (z - 128) for int8, absent when one constant serves; mins [groups][64] fp32. */
+ * and i16 of (z - 128) for int8, absent when one constant serves; mins [groups][64] fp32. With
+ * super-groups scales and mins are [supers][64], and steps and min_steps [groups][64], i8. */
 #ifndef SHOAL_KERNELS_LINEAR_H
 #define SHOAL_KERNELS_LINEAR_H
 
@@ -35,6 +38,9 @@
 /* Units one output may be summed from (docs/arithmetic.md rule 4). */
 #define SHOAL_UNITS_MAX 4096
 
+/* Most inputs of a super-group. */
+#define SHOAL_SUPER_MAX 256
+
 /* Inputs of a linear whose activations are one scale per row or unit: the int32 sum is exact. */
 #define SHOAL_PER_TOKEN_K_MAX 66311
 
@@ -54,6 +60,7 @@ typedef struct {
     bool has_zeros;         /* zeros stored per (group, n); else zero_const                 */
     int16_t zero_const;     /*                                                              */
     bool has_mins;          /*                                                              */
+    int64_t super_group;    /* 0, or a multiple of group: one scale for so many inputs      */
     shoal_act_form act;     /* F32 is forced for the float kind                             */
     int64_t act_group;      /* activation group in absolute k (128, a head, a unit or K)    */
     int64_t unit;           /* 0: K is whole here; else length of a unit in absolute k      */
@@ -63,8 +70,11 @@ typedef struct {
 typedef struct {
     int32_t k, count;     /* local k of the first element; elements                       */
     int32_t act_group;    /* index into the activation scales of the local K range        */
-    int32_t weight_group; /* index into the local scales                                  */
+    int32_t weight_group; /* index into the local zeros and steps, and, without           */
+    int32_t scale_group;  /* super-groups, the same index into the local scales and mins  */
     int32_t unit;         /* index of the local unit; 0 in whole linears                  */
+    int32_t run;          /* first segment of its run: itself without super-groups        */
+    bool ends_run;
 } shoal_segment;
 
 typedef struct shoal_linear_row shoal_linear_row;
@@ -76,10 +86,12 @@ typedef struct {
     int64_t panels;     /* ceil(n / 64)                                                 */
     int64_t k_padded;   /* k rounded up to the layout's K step                          */
     int64_t groups;     /* weight groups touched by [k_begin, k_begin + k)              */
+    int64_t supers;     /* rows of scales and mins: super-groups touched, else groups   */
     int64_t act_groups; /* activation groups touched                                    */
     int64_t units;      /* units touched; 1 in whole linears (0 when k is 0)            */
     int64_t segments;   /*                                                              */
     uint64_t codes_bytes, scales_bytes, zeros_bytes, mins_bytes, segments_bytes;
+    uint64_t steps_bytes, min_steps_bytes;
     uint64_t bytes; /* the sum                                                      */
 } shoal_linear_size;
 
@@ -91,6 +103,7 @@ typedef struct {
     uint8_t *scales;
     uint8_t *zeros;
     float *mins;
+    int8_t *steps, *min_steps; /* NULL without super-groups */
     float *bias; /* [n] or NULL; set by the owner, added by whoever the step says           */
     shoal_bf16_kind bf16; /* how products of form BF16 add up                              */
     const shoal_linear_row *decode; /* row for up to SHOAL_DECODE_ROWS input rows           */

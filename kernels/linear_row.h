@@ -2,7 +2,8 @@
  *
  * Every row does one thing: carry the fp32 accumulators of `rows` inputs x 64 outputs of one
  * panel over a run of segments, exactly as docs/arithmetic.md rule 3 says. A whole linear is one
- * call over all its segments from +0; a cut linear one call per unit, each from +0. All rows give
+ * call over all its segments from +0; a cut linear one call per unit, each from +0; no call begins
+ * or ends inside a run. All rows give
  * the same bits; a row that cannot serve a shape says so and the next one is asked. The last row is
  * the reference: it needs nothing, takes everything and defines what is right. */
 #ifndef SHOAL_KERNELS_LINEAR_ROW_H
@@ -87,7 +88,14 @@ static inline const uint8_t *shoal_panel_zeros(const shoal_linear *w, int64_t pa
 
 static inline const float *shoal_panel_mins(const shoal_linear *w, int64_t panel)
 {
-    return w->mins + panel * w->size.groups * SHOAL_PANEL;
+    return w->mins + panel * w->size.supers * SHOAL_PANEL;
+}
+
+/* Steps of panel p, or min_steps. */
+static inline const int8_t *shoal_panel_steps(const shoal_linear *w, const int8_t *steps,
+                                              int64_t panel)
+{
+    return steps + panel * w->size.groups * SHOAL_PANEL;
 }
 
 #endif

@@ -32,15 +32,15 @@ static bool int8(const shoal_linear *w)
            shoal_linear_edges(w, 4);
 }
 
-/* Tiles are 32 or 64 inputs deep. */
+/* Tiles are 32 or 64 inputs deep. Runs of segments (super-groups) are the vector rows'. */
 static bool int4_tiles(const shoal_linear *w)
 {
-    return int4(w) && shoal_linear_edges(w, 32);
+    return int4(w) && !w->steps && shoal_linear_edges(w, 32);
 }
 
 static bool int8_tiles(const shoal_linear *w)
 {
-    return int8(w) && shoal_linear_edges(w, 32);
+    return int8(w) && !w->steps && shoal_linear_edges(w, 32);
 }
 
 /* Float weights of any shape; integer weights are dequantized by whole K steps. */

@@ -32,6 +32,10 @@ static shoal_status check_kind(const shoal_linear *w, const shoal_canonical *b)
     if ((b->mins != NULL) != s->has_mins)
         return shoal_fail(SHOAL_ERR_DATA, "the block has %s minimums, the linear has %s",
                           b->mins ? "some" : "no", s->has_mins ? "some" : "none");
+    const int64_t supers = s->super_group ? w->size.supers : 0;
+    if (b->supers != supers)
+        return shoal_fail(SHOAL_ERR_DATA, "the block has %lld super-groups, the linear %lld",
+                          (long long)b->supers, (long long)supers);
     if (!s->has_zeros && (b->zeros || b->zero_const != s->zero_const))
         return shoal_fail(SHOAL_ERR_DATA, "the block's zero points are not the constant %d",
                           s->zero_const);
@@ -90,10 +94,16 @@ static void unpack_codes8(const shoal_linear *w, int64_t column, uint8_t *codes)
         codes[k] = in[k / 4 * 256 + k % 4] ^ 0x80;
 }
 
-/* Index of (group, column) in scales, zeros and mins. */
+/* Index of (row, column) in arrays of `rows` rows a panel: groups for zeros and steps, supers for
+ * scales and mins. */
+static int64_t cell_of(int64_t rows, int64_t column, int64_t row)
+{
+    return (column / SHOAL_PANEL * rows + row) * SHOAL_PANEL + column % SHOAL_PANEL;
+}
+
 static int64_t cell(const shoal_linear *w, int64_t column, int64_t group)
 {
-    return (column / SHOAL_PANEL * w->size.groups + group) * SHOAL_PANEL + column % SHOAL_PANEL;
+    return cell_of(w->size.groups, column, group);
 }
 
 static shoal_status check_finite(const char *what, float value)
@@ -149,10 +159,34 @@ static int load_zero(const shoal_linear *w, int64_t at)
     return shifted + 128;
 }
 
+static shoal_status pack_supers(shoal_linear *w, int64_t column, int64_t i,
+                                const shoal_canonical *b)
+{
+    for (int64_t g = 0; g < w->size.supers; g++) {
+        const int64_t at = cell_of(w->size.supers, column, g), from = i * b->supers + g;
+        shoal_status st = store_scale(w, at, b->super_scales[from]);
+        if (st == SHOAL_OK && w->spec.has_mins)
+            st = check_finite("minimum", b->super_mins[from]);
+        if (st != SHOAL_OK)
+            return shoal_fail_within(st, "output %lld, super-group %lld", (long long)column,
+                                     (long long)g);
+        if (w->spec.has_mins)
+            w->mins[at] = b->super_mins[from];
+    }
+    for (int64_t g = 0; g < w->size.groups; g++) {
+        w->steps[cell(w, column, g)] = b->steps[i * b->groups + g];
+        if (w->spec.has_mins)
+            w->min_steps[cell(w, column, g)] = b->min_steps[i * b->groups + g];
+    }
+    return SHOAL_OK;
+}
+
 static shoal_status pack_groups(shoal_linear *w, int64_t column, int64_t i,
                                 const shoal_canonical *b)
 {
     const int64_t groups = w->size.groups;
+    if (w->spec.super_group)
+        return pack_supers(w, column, i, b);
     for (int64_t g = 0; g < groups; g++) {
         const int64_t at = cell(w, column, g), from = i * groups + g;
         shoal_status st = store_scale(w, at, b->scales[from]);
@@ -231,6 +265,30 @@ static void unpack_dense(const shoal_linear *w, int64_t n_begin, const shoal_can
     }
 }
 
+/* Row of scales and mins that a local group belongs to. */
+static int64_t scale_row(const shoal_linear *w, int64_t group)
+{
+    const shoal_linear_spec *s = &w->spec;
+    if (!s->super_group)
+        return group;
+    const int64_t absolute = s->k_begin / s->group + group;
+    return absolute * s->group / s->super_group - s->k_begin / s->super_group;
+}
+
+/* Scale and minimum of a group; products with steps are exact. */
+static float group_scale(const shoal_linear *w, int64_t column, int64_t group)
+{
+    const int64_t at = cell_of(w->size.supers, column, scale_row(w, group));
+    const float scale = shoal_load_f32(w->scales, w->spec.dtype, (size_t)at);
+    return w->steps ? scale * (float)w->steps[cell(w, column, group)] : scale;
+}
+
+static float group_min(const shoal_linear *w, int64_t column, int64_t group)
+{
+    const float min = w->mins[cell_of(w->size.supers, column, scale_row(w, group))];
+    return w->min_steps ? min * (float)w->min_steps[cell(w, column, group)] : min;
+}
+
 static void unpack_column(const shoal_linear *w, int64_t n_begin, int64_t i, shoal_canonical *b)
 {
     const int64_t column = n_begin + i, groups = w->size.groups;
@@ -240,11 +298,21 @@ static void unpack_column(const shoal_linear *w, int64_t n_begin, int64_t i, sho
         unpack_codes8(w, column, b->codes + i * b->k);
     for (int64_t g = 0; g < groups; g++) {
         const int64_t at = cell(w, column, g), to = i * groups + g;
-        b->scales[to] = shoal_load_f32(w->scales, w->spec.dtype, (size_t)at);
+        b->scales[to] = group_scale(w, column, g);
         if (b->zeros)
             b->zeros[to] = (int16_t)load_zero(w, at);
         if (b->mins)
-            b->mins[to] = w->mins[at];
+            b->mins[to] = group_min(w, column, g);
+        if (w->steps)
+            b->steps[to] = w->steps[at];
+        if (w->min_steps)
+            b->min_steps[to] = w->min_steps[at];
+    }
+    for (int64_t g = 0; g < b->supers; g++) {
+        const int64_t at = cell_of(b->supers, column, g), to = i * b->supers + g;
+        b->super_scales[to] = shoal_load_f32(w->scales, w->spec.dtype, (size_t)at);
+        if (b->super_mins)
+            b->super_mins[to] = w->mins[at];
     }
 }
 
@@ -258,7 +326,7 @@ shoal_status shoal_linear_unpack(const shoal_linear *w, int64_t n_begin, shoal_c
         return shoal_fail(SHOAL_ERR_DATA, "unpack: no array for the zero points");
     SHOAL_TRY(check_block(w, n_begin, &as_stored));
     block->zero_const = w->spec.zero_const;
-    block->dtype = w->spec.dtype;
+    block->dtype = w->spec.super_group ? SHOAL_F32 : w->spec.dtype;
     if (block->k == 0)
         return SHOAL_OK;
     if (w->spec.kind == SHOAL_WEIGHT_FLOAT) {
@@ -285,8 +353,8 @@ float shoal_linear_weight(const shoal_linear *w, int64_t n, int64_t k)
         code = codes[k / 4 * 256 + c * 4 + k % 4] ^ 0x80;
     }
     const int64_t begin = w->spec.k_begin, group = w->spec.group;
-    const int64_t at = cell(w, n, (begin + k) / group - begin / group);
-    const float scale = shoal_load_f32(w->scales, w->spec.dtype, (size_t)at);
-    const float centred = (float)(code - load_zero(w, at));
-    return w->spec.has_mins ? fmaf(centred, scale, w->mins[at]) : centred * scale;
+    const int64_t g = (begin + k) / group - begin / group;
+    const float scale = group_scale(w, n, g);
+    const float centred = (float)(code - load_zero(w, cell(w, n, g)));
+    return w->spec.has_mins ? fmaf(centred, scale, group_min(w, n, g)) : centred * scale;
 }

@@ -22,8 +22,8 @@ static shoal_status check(const shoal_linear *w, const shoal_place *place,
 {
     const shoal_linear_spec *s = &w->spec;
     const bool along_n = block->form == SHOAL_WORDS_ALONG_N;
-    if (s->kind == SHOAL_WEIGHT_FLOAT || s->has_mins || s->has_zeros != (block->zeros != NULL) ||
-        (along_n && s->kind != SHOAL_WEIGHT_INT4))
+    if (s->kind == SHOAL_WEIGHT_FLOAT || s->has_mins || s->super_group ||
+        s->has_zeros != (block->zeros != NULL) || (along_n && s->kind != SHOAL_WEIGHT_INT4))
         return shoal_fail(SHOAL_ERR_DATA, "stored words do not match a linear of %s",
                           shoal_linear_layout(s));
     if (!fits(place->n, block->n, SHOAL_PANEL, s->n) ||

@@ -66,7 +66,7 @@ typedef struct {
     uint64_t memory;
     const double *capacity; /* [capacity_count]: none, or one positive number per rank */
     size_t capacity_count;
-    bool push, probe;
+    bool push, probe, expert_parallel;
 } shoal_wire_load;
 
 /* Ends of half-open ranges, [2 * ranks] each: shoal_plan of shard/plan.h. */

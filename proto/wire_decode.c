@@ -75,6 +75,7 @@ static void take_load(const Shoal__Wire__Load *pb, shoal_wire_load *m)
     m->capacity_count = pb->n_capacity;
     m->push = pb->push;
     m->probe = pb->probe;
+    m->expert_parallel = pb->expert_parallel;
 }
 
 static shoal_status take_plan(const Shoal__Wire__Plan *pb, shoal_wire_plan *m)

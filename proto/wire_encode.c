@@ -90,6 +90,7 @@ static shoal_status encode_load(const shoal_wire_load *m, const target *to)
     pb.capacity = (double *)(uintptr_t)m->capacity;
     pb.push = m->push;
     pb.probe = m->probe;
+    pb.expert_parallel = m->expert_parallel;
     return emit(to, &pb.base);
 }
 

@@ -74,6 +74,7 @@ void shoal_checkpoint_close(shoal_checkpoint *checkpoint)
     }
     shoal_tensor_list_free(&checkpoint->tensors);
     shoal_gguf_header_free(&checkpoint->gguf);
+    shoal_pack_close(checkpoint->pack);
     shoal_arena_destroy(checkpoint->arena);
     shoal_free(checkpoint);
 }
@@ -357,6 +358,41 @@ const shoal_gguf *shoal_checkpoint_gguf(const shoal_checkpoint *checkpoint)
     return checkpoint->gguf.gguf;
 }
 
+/* ---- opening a pack file ---- */
+
+static shoal_status list_pack(shoal_checkpoint *checkpoint)
+{
+    shoal_shard_file *shard = &checkpoint->files[0];
+    SHOAL_TRY(open_next(checkpoint));
+    SHOAL_TRY(shoal_pack_open(&shard->file, shard->path, &checkpoint->pack));
+    SHOAL_TRY(shoal_pack_list(checkpoint->pack, 0, &checkpoint->tensors));
+    sort_tensors(checkpoint);
+    for (size_t i = 1; i < checkpoint->tensors.count; i++)
+        if (strcmp(checkpoint->tensors.items[i - 1].name, checkpoint->tensors.items[i].name) == 0)
+            return shoal_fail(SHOAL_ERR_DATA, "%s: tensor %s is there twice", shard->path,
+                              checkpoint->tensors.items[i].name);
+    return SHOAL_OK;
+}
+
+static shoal_status open_pack(const char *path, shoal_checkpoint **out)
+{
+    shoal_checkpoint *checkpoint;
+    SHOAL_TRY(create(1, &checkpoint));
+    shoal_status st = shoal_strdup(SHOAL_MEM_CHECKPOINT, path, &checkpoint->files[0].path);
+    if (st == SHOAL_OK)
+        st = list_pack(checkpoint);
+    if (st == SHOAL_OK)
+        *out = checkpoint;
+    else
+        shoal_checkpoint_close(checkpoint);
+    return st;
+}
+
+const shoal_pack_file *shoal_checkpoint_pack(const shoal_checkpoint *checkpoint)
+{
+    return checkpoint->pack;
+}
+
 /* ---- opening whatever there is ---- */
 
 shoal_status shoal_checkpoint_open(const char *path, shoal_checkpoint **out)
@@ -369,6 +405,7 @@ shoal_status shoal_checkpoint_open(const char *path, shoal_checkpoint **out)
     case SHOAL_WEIGHTS_INDEX: st = open_index(path, file, out); break;
     case SHOAL_WEIGHTS_FILE: st = open_single(file, out); break;
     case SHOAL_WEIGHTS_GGUF: st = open_gguf(file, out); break;
+    case SHOAL_WEIGHTS_PACK: st = open_pack(file, out); break;
     }
     shoal_free(file);
     return st;

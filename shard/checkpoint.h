@@ -41,6 +41,10 @@ typedef struct {
                             interleaved: 0, pairs/2, 1, pairs/2 + 1, ... (GGUF of llama) */
     shoal_tensor_view view;                /* how it lies there                          */
     const shoal_tensor_subclass *subclass; /* the tensor it is a part of; NULL: of none  */
+    const uint8_t *digests; /* NULL, or XXH3-128 of each run of run_bytes (pack files): reads of
+                               whole runs compare it */
+    uint64_t run_bytes;
+    const struct shoal_pack_linear *packed; /* NULL, or how a linear lies in it */
 } shoal_tensor;
 
 /* "F32", "Q4_K": of what its elements or blocks are. */
@@ -81,6 +85,10 @@ typedef struct {
 } shoal_byte_range;
 SHOAL_MUST_USE shoal_status shoal_checkpoint_gaps(const shoal_checkpoint *checkpoint, int file,
                                                   shoal_byte_range **out, size_t *count);
+
+/* The pack file it is; NULL for other containers. */
+struct shoal_pack_file;
+const struct shoal_pack_file *shoal_checkpoint_pack(const shoal_checkpoint *checkpoint);
 
 /* Read `bytes` bytes from `offset` within the tensor into `out`. Short reads and EINTR are
  * retried; the end of the file before the end of the range is SHOAL_ERR_IO. */

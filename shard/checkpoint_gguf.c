@@ -123,22 +123,27 @@ static bool is_of_module(const char *name, const char *module)
     return strncmp(rest, module, length) == 0 && rest[length] == '.';
 }
 
-/* How rows of q and k lie in files of architecture llama. Heads that do not divide the rows are
- * found when shapes are checked. */
+/* How rows of q and k lie in files of architecture llama and internlm2. Heads that do not divide
+ * the rows are found when shapes are checked. */
 static shoal_status find_pairs(const shoal_gguf *model, shoal_tensor *t)
 {
-    static const char family[] = "llama";
+    char family[16], key[64];
     shoal_gguf_text architecture = {"", 0};
     int64_t q_heads = 0, kv_heads = 0;
     SHOAL_TRY(shoal_gguf_string(model, "general.architecture", &architecture));
-    if (architecture.bytes != strlen(family) || memcmp(architecture.data, family, 5) != 0)
+    (void)snprintf(family, sizeof family, "%.*s",
+                   (int)(architecture.bytes < sizeof family ? architecture.bytes : 0),
+                   architecture.data);
+    if (strcmp(family, "llama") != 0 && strcmp(family, "internlm2") != 0)
         return SHOAL_OK;
     const bool q = is_of_module(t->name, "attn_q"), k = is_of_module(t->name, "attn_k");
     if (!q && !k)
         return SHOAL_OK;
-    SHOAL_TRY(shoal_gguf_repeated(model, "llama.attention.head_count", &q_heads));
+    (void)snprintf(key, sizeof key, "%s.attention.head_count", family);
+    SHOAL_TRY(shoal_gguf_repeated(model, key, &q_heads));
     kv_heads = q_heads;
-    SHOAL_TRY(shoal_gguf_repeated(model, "llama.attention.head_count_kv", &kv_heads));
+    (void)snprintf(key, sizeof key, "%s.attention.head_count_kv", family);
+    SHOAL_TRY(shoal_gguf_repeated(model, key, &kv_heads));
     const int64_t heads = q ? q_heads : kv_heads;
     if (heads > 0 && t->shape[0] % heads == 0 && t->shape[0] / heads % 2 == 0 &&
         t->shape[0] / heads <= INT32_MAX)

@@ -1,5 +1,8 @@
 /* shard/checkpoint_read.c - reading a checkpoint's tensors by byte ranges (shard/checkpoint.h). */
+#include <string.h>
+
 #include "proto/bytes.h"
+#include "proto/digest.h"
 #include "shard/checkpoint_state.h"
 #include "shard/file_runs.h"
 
@@ -20,6 +23,28 @@ static shoal_status read_file_runs(void *context, const shoal_row_runs *runs, vo
     return shoal_runs_read(&shard->file, shard->path, runs, out);
 }
 
+/* Compare the digests of the runs that lie wholly in [offset, offset + bytes) of the tensor. */
+static shoal_status check_digests(const shoal_tensor *tensor, uint64_t offset, uint64_t bytes,
+                                  const char *data)
+{
+    uint8_t digest[SHOAL_XXH128_BYTES];
+    const uint64_t run = tensor->run_bytes;
+    for (uint64_t i = (offset + run - 1) / run; i * run < offset + bytes; i++) {
+        const uint64_t left = tensor->bytes - i * run, length = left < run ? left : run;
+        if (i * run + length > offset + bytes)
+            break;
+        shoal_xxh128(data + (i * run - offset), length, digest);
+        if (memcmp(digest, tensor->digests + i * sizeof digest, sizeof digest) != 0)
+            return shoal_fail(SHOAL_ERR_DATA,
+                              "tensor %s: bytes %llu to %llu (from byte %llu of the file) are not "
+                              "what was written: the checksum is wrong",
+                              tensor->name, (unsigned long long)(i * run),
+                              (unsigned long long)(i * run + length),
+                              (unsigned long long)(tensor->offset + i * run));
+    }
+    return SHOAL_OK;
+}
+
 static shoal_status read_tensor(const shoal_checkpoint *checkpoint, const shoal_tensor *tensor,
                                 shoal_row_runs runs, void *out)
 {
@@ -33,6 +58,8 @@ static shoal_status read_tensor(const shoal_checkpoint *checkpoint, const shoal_
                           (unsigned long long)runs.offset, (unsigned long long)tensor->bytes);
     if (runs.rows == 0 || runs.bytes == 0)
         return SHOAL_OK;
+    const uint64_t first = runs.offset;
+    const bool whole = runs.rows == 1 || runs.stride == runs.bytes;
     if (tensor->view.rows) {
         st = shoal_view_read(&tensor->view, shoal_dtype_bytes(tensor->dtype), tensor->offset, &runs,
                              read_file_runs, &from, out);
@@ -42,6 +69,8 @@ static shoal_status read_tensor(const shoal_checkpoint *checkpoint, const shoal_
     }
     if (st == SHOAL_OK)
         atomic_fetch_add(checkpoint->bytes_read, runs.rows * runs.bytes);
+    if (st == SHOAL_OK && tensor->digests && whole)
+        st = check_digests(tensor, first, runs.rows * runs.bytes, out);
     return st;
 }
 

@@ -8,6 +8,7 @@
 #include "proto/arena.h"
 #include "shard/gguf_file.h"
 #include "shard/int4_packing.h"
+#include "shard/pack_file.h"
 #include "shard/safetensors.h"
 
 typedef struct {
@@ -32,6 +33,7 @@ struct shoal_checkpoint {
     shoal_looked looked[SHOAL_LOOKED_MAX];
     int looked_count;
     shoal_int4_order cpu_order; /* of weights that a CPU packed, where their codes tell */
+    shoal_pack_file *pack;      /* NULL for other containers */
     uint64_t bytes;
     shoal_read_source source;
     void *source_context;

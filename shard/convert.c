@@ -9,6 +9,7 @@
 #include "proto/digest.h"
 #include "shard/convert_config.h"
 #include "shard/convert_folder.h"
+#include "shard/convert_gguf.h"
 #include "shard/convert_item.h"
 
 typedef struct {
@@ -27,12 +28,32 @@ typedef struct {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
+/* What a GGUF file says in a way that no config.json does. */
+static shoal_status check_gguf(const shoal_checkpoint *checkpoint, const shoal_model *model,
+                               const char *source)
+{
+    if (!shoal_checkpoint_gguf(checkpoint))
+        return SHOAL_OK;
+    if (strncmp(model->family, "gemma", strlen("gemma")) == 0)
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "%s: its norms have 1 added, as GGUF has them for Gemma; such files are "
+                          "not converted",
+                          source);
+    if (model->ropes[0].factors)
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "%s: rope_freqs.weight scales its rope, which config.json cannot say; "
+                          "such files are not converted",
+                          source);
+    return SHOAL_OK;
+}
+
 static shoal_status open_source(conversion *c)
 {
     const shoal_convert_request *r = c->request;
     const shoal_manifest_options options = {r->quantize, r->keep};
     SHOAL_TRY(shoal_model_open(r->source, &c->model));
     SHOAL_TRY(shoal_checkpoint_open(r->source, &c->checkpoint));
+    SHOAL_TRY(check_gguf(c->checkpoint, c->model, r->source));
     SHOAL_TRY(shoal_manifest_create(c->model, c->checkpoint, &options, &c->manifest));
     SHOAL_TRY(shoal_convert_plan_make(c->manifest, &r->target, r->file_bytes, &c->plan));
     return shoal_convert_quantization(c->plan, &c->quantization);
@@ -278,6 +299,8 @@ shoal_status shoal_convert(const shoal_convert_request *request,
     char mark[2 * SHOAL_XXH128_BYTES + 1];
     conversion c = {.request = request, .listener = listener, .folder = {.lock = -1}};
     shoal_status st;
+    if (request->target.writer == &shoal_writer_gguf)
+        return shoal_convert_gguf(request, listener, out);
     SHOAL_TRY_GOTO(open_source(&c), done);
     fingerprint(&c, mark);
     SHOAL_TRY_GOTO(shoal_pool_create(request->threads, true, &c.pool), done);

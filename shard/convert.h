@@ -6,7 +6,9 @@
  * with the first file that is not finished (shard/convert_folder.h). The ledger is kept on both
  * sides: every source tensor is consumed or known to be ignorable (shard/manifest.h), every
  * declared byte is written, and what was written is opened again and compared with the source's
- * headers: the same modules, the same biases. */
+ * headers: the same modules, the same biases.
+ *
+ * gguf:TYPE writes one file instead (shard/convert_gguf.h), not to be gone on with. */
 #ifndef SHOAL_SHARD_CONVERT_H
 #define SHOAL_SHARD_CONVERT_H
 

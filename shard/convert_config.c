@@ -8,6 +8,8 @@
 
 #include "shard/json_file.h"
 #include "shard/model_folder.h"
+#include "shard/model_gguf.h"
+#include "shard/pack_file.h"
 
 static shoal_status checked(json_t *document, const char *what, json_t **out)
 {
@@ -37,7 +39,8 @@ shoal_status shoal_convert_quantization(const shoal_convert_plan *plan, json_t *
 static void set_dtype(const shoal_convert_plan *plan, json_t *config)
 {
     const char *key = json_object_get(config, "dtype") ? "dtype" : "torch_dtype";
-    if (!plan->target->writer->writes_floats || plan->module_count == 0)
+    if (!plan->target->writer->writes_floats || plan->target->writer == &shoal_writer_pack ||
+        plan->module_count == 0)
         return;
     const shoal_dtype dtype = plan->modules[0].form.dtype;
     json_object_set_new(config, key,
@@ -46,16 +49,30 @@ static void set_dtype(const shoal_convert_plan *plan, json_t *config)
                                                          : "float32"));
 }
 
+/* The config of the source: its config.json, or what stands for it in other containers. */
+static shoal_status read_config(const shoal_convert_plan *plan, const char *source, json_t **out)
+{
+    const shoal_json_limits limits = {16u << 20, 64, 1000000};
+    const shoal_checkpoint *checkpoint = plan->manifest->checkpoint;
+    const shoal_pack_file *pack = shoal_checkpoint_pack(checkpoint);
+    uint64_t bytes = 0;
+    char *path;
+    if (shoal_checkpoint_gguf(checkpoint))
+        return shoal_gguf_config(checkpoint, source, out);
+    const char *text = pack ? shoal_pack_text(pack, "config.json", &bytes) : NULL;
+    if (text)
+        return shoal_json_parse(text, bytes, source, &limits, out);
+    SHOAL_TRY(shoal_folder_join(source, "config.json", &path));
+    const shoal_status st = shoal_json_read(path, &limits, out);
+    shoal_free(path);
+    return st;
+}
+
 shoal_status shoal_convert_config(const shoal_convert_plan *plan, const char *source,
                                   json_t *quantization, json_t **out)
 {
-    const shoal_json_limits limits = {16u << 20, 64, 1000000};
-    char *path;
     json_t *config = NULL;
-    SHOAL_TRY(shoal_folder_join(source, "config.json", &path));
-    const shoal_status st = shoal_json_read(path, &limits, &config);
-    shoal_free(path);
-    SHOAL_TRY(st);
+    SHOAL_TRY(read_config(plan, source, &config));
     json_object_del(config, "compression_config");
     if (quantization)
         json_object_set(config, "quantization_config", quantization);

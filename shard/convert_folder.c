@@ -228,7 +228,7 @@ static bool ends_in(const char *text, const char *tail)
 }
 
 /* Configs and indices are written anew; the rest of these kinds is text about the model. */
-static bool is_copied(const char *name)
+bool shoal_convert_copies(const char *name)
 {
     static const char *const kinds[] = {".json",     ".txt", ".model", ".jinja",
                                         ".tiktoken", ".py",  ".vocab"};
@@ -285,7 +285,7 @@ shoal_status shoal_convert_folder_copy(const shoal_convert_folder *f, const char
     if (!dir)
         return SHOAL_OK;
     for (const struct dirent *e; st == SHOAL_OK && (e = readdir(dir)) != NULL;)
-        if (is_copied(e->d_name))
+        if (shoal_convert_copies(e->d_name))
             st = copy_file(f, source, e->d_name);
     (void)closedir(dir);
     return st;

@@ -49,6 +49,9 @@ SHOAL_MUST_USE shoal_status shoal_convert_folder_record(const shoal_convert_fold
                                                         const struct json_t *record);
 struct json_t *shoal_convert_folder_recorded(const shoal_convert_folder *folder, const char *name);
 
+/* Is this a file that goes with a model, and not written anew? */
+bool shoal_convert_copies(const char *name);
+
 /* Copy what belongs to a model beside weights and config: tokenizer, templates, generation
  * settings. `source` may be a file; then there is nothing. */
 SHOAL_MUST_USE shoal_status shoal_convert_folder_copy(const shoal_convert_folder *folder,

@@ -37,6 +37,12 @@ typedef struct {
     finding *findings; /* per thread */
 } crew;
 
+/* Do strips go into the file as they are? */
+static bool goes_straight(const work *w)
+{
+    return w->written->form.kind == SHOAL_WEIGHT_FLOAT && !w->plan->target->writer->packs_floats;
+}
+
 static shoal_status put_floats(const work *w, int64_t column, const shoal_canonical *block)
 {
     const shoal_convert_tensor *tensor = &w->plan->tensors[w->item->first];
@@ -57,7 +63,7 @@ static shoal_status write_strip(work *w, int64_t begin, int64_t end, shoal_arena
         shoal_reform(&stored, m->module.weights[0]->group, w->order, &m->form, arena, &block, loss);
     if (st != SHOAL_OK)
         return shoal_fail_within(st, "%s", m->module.name);
-    if (m->form.kind == SHOAL_WEIGHT_FLOAT)
+    if (goes_straight(w))
         return put_floats(w, begin, &block);
     const shoal_strip strip = {
         target, &m->module, &m->form, &block, begin, m->form.act_order ? w->order : NULL, w->parts};
@@ -128,7 +134,7 @@ static shoal_status run_crew(work *w, shoal_pool *pool, shoal_loss *loss)
 static shoal_status allocate_parts(work *w)
 {
     void *block;
-    for (int i = 0; w->written->form.kind != SHOAL_WEIGHT_FLOAT && i < w->item->count; i++) {
+    for (int i = 0; !goes_straight(w) && i < w->item->count; i++) {
         SHOAL_TRY(shoal_alloc(SHOAL_MEM_CHECKPOINT,
                               w->plan->tensors[w->item->first + (size_t)i].bytes, &block));
         w->parts[i] = block;
@@ -138,7 +144,7 @@ static shoal_status allocate_parts(work *w)
 
 static shoal_status put_parts(const work *w)
 {
-    for (int i = 0; w->written->form.kind != SHOAL_WEIGHT_FLOAT && i < w->item->count; i++) {
+    for (int i = 0; !goes_straight(w) && i < w->item->count; i++) {
         const shoal_convert_tensor *tensor = &w->plan->tensors[w->item->first + (size_t)i];
         SHOAL_TRY(shoal_st_writer_put(w->writer, tensor->place, 0, w->parts[i], tensor->bytes));
     }
@@ -173,8 +179,10 @@ static shoal_status write_vector(const shoal_convert_plan *plan, shoal_convert_i
     SHOAL_TRY_GOTO(shoal_alloc(SHOAL_MEM_CHECKPOINT, tensor->bytes, &stored), done);
     for (int64_t i = 0; i < count; i++) {
         const float value = ((const float *)values)[i];
-        shoal_store_float(stored, tensor->decl.dtype, (size_t)i, value);
-        const float back = shoal_load_f32(stored, tensor->decl.dtype, (size_t)i);
+        const size_t at =
+            (size_t)(plan->target->row ? plan->target->row(plan->target, item->weight, i) : i);
+        shoal_store_float(stored, tensor->decl.dtype, at, value);
+        const float back = shoal_load_f32(stored, tensor->decl.dtype, at);
         const double error = value > back ? (double)value - back : (double)back - value;
         item->loss = shoal_loss_join(item->loss, (shoal_loss){value == back, error});
     }

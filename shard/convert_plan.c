@@ -146,7 +146,7 @@ static shoal_status choose_form(const shoal_convert_plan *plan, shoal_written_mo
         m->form = float_form(&m->module, plan->manifest->model->dtype);
         return SHOAL_OK;
     }
-    if (!is_float)
+    if (!is_float && !target->writer->any_zeros)
         SHOAL_TRY(shoal_convert_symmetric(plan->manifest, &m->module, &m->module.symmetric));
     m->form = (shoal_form){.requantized = false};
     const shoal_status st = target->writer->form(target, &m->module, &m->form);
@@ -198,7 +198,7 @@ static shoal_status add_module_tensors(shoal_convert_plan *plan, shoal_convert_i
     const shoal_written_module *m = &plan->modules[item->module];
     item->work = (uint64_t)(m->module.n * m->module.k);
     item->count = 1;
-    if (m->form.kind == SHOAL_WEIGHT_FLOAT)
+    if (m->form.kind == SHOAL_WEIGHT_FLOAT && !plan->target->writer->packs_floats)
         parts[0] = (shoal_part){".weight", m->form.dtype, 2, {m->module.n, m->module.k}};
     else
         item->count = plan->target->writer->parts(plan->target, &m->module, &m->form, parts);

@@ -8,12 +8,15 @@
 #include "proto/bytes.h"
 
 static const shoal_dialect *const table[] = {
-    &shoal_dialect_dense,        &shoal_dialect_gptq,
-    &shoal_dialect_gptq_word,    &shoal_dialect_gptq_v2,
-    &shoal_dialect_awq,          &shoal_dialect_lmdeploy,
-    &shoal_dialect_torchao,      &shoal_dialect_torchao_aqt,
-    &shoal_dialect_torchao_int4, &shoal_dialect_torchao_int4_aqt,
-    &shoal_dialect_gguf,
+    &shoal_dialect_dense,         &shoal_dialect_gptq,
+    &shoal_dialect_gptq_word,     &shoal_dialect_gptq_v2,
+    &shoal_dialect_marlin,        &shoal_dialect_awq,
+    &shoal_dialect_awq_gemv,      &shoal_dialect_awq_gemv_fast,
+    &shoal_dialect_awq_marlin,    &shoal_dialect_pack_quantized,
+    &shoal_dialect_int_quantized, &shoal_dialect_lmdeploy,
+    &shoal_dialect_torchao,       &shoal_dialect_torchao_aqt,
+    &shoal_dialect_torchao_int4,  &shoal_dialect_torchao_int4_aqt,
+    &shoal_dialect_gguf,          &shoal_dialect_pack,
 };
 
 void shoal_tensor_shape_text(const shoal_tensor *tensor, char *out, size_t room)
@@ -78,6 +81,11 @@ static shoal_status nobody_claims(const shoal_module *module)
         return shoal_fail(SHOAL_ERR_DATA,
                           "%s: the model needs it and the checkpoint has no tensor of that name",
                           module->name);
+    if (module->quantization->left_out)
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "%s: the quantization config leaves it in floating point, but it is "
+                          "stored otherwise: %s",
+                          module->name, parts);
     return shoal_fail(SHOAL_ERR_DATA,
                       "%s: not a stored form that is read under quantization method '%s': %s",
                       module->name, shoal_method_name(module->quantization->method), parts);
@@ -165,10 +173,43 @@ int64_t shoal_rect_groups(const shoal_weight *weight, const shoal_rect *rect)
 int64_t shoal_rect_staging_columns(const shoal_weight *weight, const shoal_rect *rect)
 {
     const int64_t k = weight->act_order ? weight->k : rect->k_end - rect->k_begin;
+    int64_t tile_columns, tile_inputs;
+    if (weight->dialect && weight->dialect->tile) {
+        weight->dialect->tile(weight, rect, &tile_columns, &tile_inputs);
+        return tile_columns;
+    }
     const int64_t element =
         weight->kind == SHOAL_WEIGHT_FLOAT ? (int64_t)shoal_dtype_bytes(weight->dtype) : 2;
     const int64_t columns = SHOAL_STAGING_BYTES / (shoal_max_i64(k, 1) * element);
     return shoal_max_i64(columns / SHOAL_PANEL * SHOAL_PANEL, SHOAL_PANEL);
+}
+
+static int64_t supers_of(const shoal_weight *weight, const shoal_rect *rect)
+{
+    if (!weight->super_group || rect->k_end <= rect->k_begin)
+        return 0;
+    return shoal_ceil_div(rect->k_end, weight->super_group) - rect->k_begin / weight->super_group;
+}
+
+static shoal_status allocate_supers(const shoal_weight *weight, shoal_arena *arena,
+                                    shoal_canonical *block)
+{
+    const uint64_t supers = (uint64_t)block->n * (uint64_t)block->supers;
+    const uint64_t cells = (uint64_t)block->n * (uint64_t)block->groups;
+    void *at;
+    if (!block->supers)
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_arena_array(arena, supers, sizeof(float), &at));
+    block->super_scales = at;
+    SHOAL_TRY(shoal_arena_array(arena, cells, 1, &at));
+    block->steps = at;
+    if (!weight->has_mins)
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_arena_array(arena, supers, sizeof(float), &at));
+    block->super_mins = at;
+    SHOAL_TRY(shoal_arena_array(arena, cells, 1, &at));
+    block->min_steps = at;
+    return SHOAL_OK;
 }
 
 shoal_status shoal_dialect_allocate(const shoal_weight *weight, const shoal_rect *rect,
@@ -180,7 +221,8 @@ shoal_status shoal_dialect_allocate(const shoal_weight *weight, const shoal_rect
         .k = rect->k_end - rect->k_begin,
         .groups = shoal_rect_groups(weight, rect),
         .zero_const = weight->zero_const,
-        .dtype = weight->dtype,
+        .dtype = weight->super_group ? SHOAL_F32 : weight->dtype,
+        .supers = supers_of(weight, rect),
     };
     const uint64_t cells = (uint64_t)block.n * (uint64_t)block.k;
     const uint64_t scales = (uint64_t)block.n * (uint64_t)block.groups;
@@ -202,6 +244,7 @@ shoal_status shoal_dialect_allocate(const shoal_weight *weight, const shoal_rect
             block.mins = at;
         }
     }
+    SHOAL_TRY(allocate_supers(weight, arena, &block));
     *out = block;
     return SHOAL_OK;
 }
@@ -210,7 +253,8 @@ static shoal_status read_block(const shoal_manifest *manifest, const shoal_tenso
                                int64_t first, int64_t rows, int64_t begin, int64_t bytes,
                                uint8_t *out)
 {
-    const uint64_t stride = (uint64_t)tensor->shape[1] * shoal_dtype_bytes(tensor->dtype);
+    const int64_t columns = tensor->rank > 1 ? tensor->shape[1] : 1;
+    const uint64_t stride = (uint64_t)columns * shoal_dtype_bytes(tensor->dtype);
     if (rows <= 0 || bytes <= 0)
         return SHOAL_OK;
     return shoal_checkpoint_read_rows(manifest->checkpoint, tensor,
@@ -265,19 +309,25 @@ static bool all_finite(const uint8_t *stored, shoal_dtype dtype, int64_t count)
     return !bad;
 }
 
-/* [groups][columns] that begin at these of the tensor. */
-static shoal_status check_scales(const shoal_tensor *tensor, const uint8_t *stored, int64_t groups,
-                                 int64_t columns, int64_t first_group, int64_t first_column)
+static shoal_status bad_scale(const shoal_tensor *tensor, float value, int64_t group,
+                              int64_t column)
+{
+    return shoal_fail(SHOAL_ERR_DATA, "tensor %s: the scale of group %lld, column %lld is %s",
+                      tensor->name, (long long)group, (long long)column,
+                      isnan(value) ? "NaN" : "infinite");
+}
+
+shoal_status shoal_dialect_check_scales(const shoal_tensor *tensor, const uint8_t *stored,
+                                        int64_t groups, int64_t columns, int64_t first_group,
+                                        int64_t first_column)
 {
     if (all_finite(stored, tensor->dtype, groups * columns))
         return SHOAL_OK;
     int64_t at = 0;
     while (isfinite(shoal_load_f32(stored, tensor->dtype, (size_t)at)))
         at++;
-    return shoal_fail(
-        SHOAL_ERR_DATA, "tensor %s: the scale of group %lld, column %lld is %s", tensor->name,
-        (long long)(first_group + at / columns), (long long)(first_column + at % columns),
-        isnan(shoal_load_f32(stored, tensor->dtype, (size_t)at)) ? "NaN" : "infinite");
+    return bad_scale(tensor, shoal_load_f32(stored, tensor->dtype, (size_t)at),
+                     first_group + at / columns, first_column + at % columns);
 }
 
 shoal_status shoal_dialect_stage_scales(const shoal_manifest *manifest, const shoal_weight *weight,
@@ -290,7 +340,7 @@ shoal_status shoal_dialect_stage_scales(const shoal_manifest *manifest, const sh
     const int64_t column = weight->row_offset + tile->rect.n_begin;
     SHOAL_TRY(shoal_dialect_stage_slot(manifest, tensor, tile->group_begin, groups, column * size,
                                        columns * size, staging, SHOAL_STAGE_SCALES, out));
-    return check_scales(tensor, *out, groups, columns, tile->group_begin, column);
+    return shoal_dialect_check_scales(tensor, *out, groups, columns, tile->group_begin, column);
 }
 
 shoal_status shoal_dialect_read_scales(const shoal_manifest *manifest, const shoal_weight *weight,
@@ -308,5 +358,40 @@ shoal_status shoal_dialect_read_scales(const shoal_manifest *manifest, const sho
             out->scales[n * out->groups + g] =
                 shoal_load_f32(stored, tensor->dtype, (size_t)(g * out->n + n));
     shoal_staging_free(&staging);
+    return st;
+}
+
+uint64_t shoal_dialect_row_scales_bytes(const shoal_weight *weight, const shoal_tensor *tensor,
+                                        const shoal_rect *rect)
+{
+    if (shoal_rect_empty(rect))
+        return 0;
+    return shoal_tensor_is_single(tensor) ? shoal_dtype_bytes(tensor->dtype)
+                                          : shoal_dialect_scales_bytes(weight, tensor, rect);
+}
+
+shoal_status shoal_dialect_read_row_scales(const shoal_manifest *manifest,
+                                           const shoal_weight *weight, const shoal_tensor *tensor,
+                                           const shoal_rect *rect, float *out)
+{
+    const int64_t size = (int64_t)shoal_dtype_bytes(tensor->dtype);
+    const bool single = shoal_tensor_is_single(tensor);
+    const int64_t n = rect->n_end - rect->n_begin, groups = shoal_rect_groups(weight, rect);
+    const int64_t row = single ? 0 : weight->row_offset + rect->n_begin;
+    const int64_t rows = single ? 1 : n, first = single ? 0 : shoal_rect_group_begin(weight, rect);
+    const int64_t across = single ? 1 : groups;
+    uint8_t *stored;
+    if (shoal_rect_empty(rect))
+        return SHOAL_OK;
+    SHOAL_TRY(
+        shoal_dialect_stage(manifest, tensor, row, rows, first * size, across * size, &stored));
+    shoal_status st = SHOAL_OK;
+    for (int64_t i = 0; i < n * groups && st == SHOAL_OK; i++) {
+        const int64_t at = single ? 0 : i;
+        out[i] = shoal_load_f32(stored, tensor->dtype, (size_t)at);
+        if (!isfinite(out[i]))
+            st = bad_scale(tensor, out[i], first + at % across, row + at / across);
+    }
+    shoal_free(stored);
     return st;
 }

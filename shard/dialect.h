@@ -63,6 +63,11 @@ struct shoal_dialect {
     shoal_status (*read_stored)(const shoal_manifest *manifest, const shoal_weight *weight,
                                 const shoal_tile *tile, shoal_staging *staging, shoal_stored *out);
 
+    /* Columns and inputs that the weight is best read by: a tile of whole runs. Strips of columns
+     * and stored tiles of a rectangle keep to them. NULL: any. */
+    void (*tile)(const shoal_weight *weight, const shoal_rect *rect, int64_t *columns,
+                 int64_t *inputs);
+
     /* Read the permutation of an act-order weight; NULL where there is none. */
     shoal_status (*order)(const shoal_manifest *manifest, const shoal_weight *weight,
                           int32_t *order);
@@ -84,15 +89,27 @@ extern const shoal_dialect shoal_dialect_dense;
 extern const shoal_dialect shoal_dialect_gptq;
 extern const shoal_dialect shoal_dialect_gptq_word;
 extern const shoal_dialect shoal_dialect_gptq_v2;
+extern const shoal_dialect shoal_dialect_marlin;
 extern const shoal_dialect shoal_dialect_awq;
+extern const shoal_dialect shoal_dialect_awq_gemv;
+extern const shoal_dialect shoal_dialect_awq_gemv_fast;
+extern const shoal_dialect shoal_dialect_awq_marlin;
+extern const shoal_dialect shoal_dialect_pack_quantized;
+extern const shoal_dialect shoal_dialect_int_quantized;
 extern const shoal_dialect shoal_dialect_lmdeploy;
 extern const shoal_dialect shoal_dialect_torchao;
 extern const shoal_dialect shoal_dialect_torchao_aqt;
 extern const shoal_dialect shoal_dialect_torchao_int4;
 extern const shoal_dialect shoal_dialect_torchao_int4_aqt;
 extern const shoal_dialect shoal_dialect_gguf;
+extern const shoal_dialect shoal_dialect_pack;
 
 /* What dialects share. */
+
+/* Words of zeros in a row of AWQ gemv (shard/dialect_awq_gemv.c). SHOAL_ERR_DATA for a group that
+ * it does not have. */
+SHOAL_MUST_USE shoal_status shoal_awq_zero_words(const shoal_module *module, int64_t group,
+                                                 int64_t *out);
 
 /* Tensor "MODULE.suffix"; NULL when it is not there. */
 const shoal_tensor *shoal_module_tensor(const shoal_module *module, const char *suffix);
@@ -143,12 +160,25 @@ SHOAL_MUST_USE shoal_status shoal_dialect_stage_slot(const shoal_manifest *manif
                                                      shoal_staging *staging, shoal_stage_slot slot,
                                                      uint8_t **out);
 
+/* Does it hold one number, for whatever is asked? */
+static inline bool shoal_tensor_is_single(const shoal_tensor *tensor)
+{
+    return tensor->rank < 2 && (tensor->rank == 0 || tensor->shape[0] == 1);
+}
+
 /* Read scales stored [groups][columns] for a tile, as they are, all finite. */
 SHOAL_MUST_USE shoal_status shoal_dialect_stage_scales(const shoal_manifest *manifest,
                                                        const shoal_weight *weight,
                                                        const shoal_tensor *tensor,
                                                        const shoal_tile *tile,
                                                        shoal_staging *staging, uint8_t **out);
+
+/* Are these [groups][columns] scales, as they are stored from this group and column of the tensor
+ * on, all finite? SHOAL_ERR_DATA names the first that is not. */
+SHOAL_MUST_USE shoal_status shoal_dialect_check_scales(const shoal_tensor *tensor,
+                                                       const uint8_t *stored, int64_t groups,
+                                                       int64_t columns, int64_t first_group,
+                                                       int64_t first_column);
 
 /* Read scales stored [groups][columns] for a rectangle into out->scales, all finite. */
 SHOAL_MUST_USE shoal_status shoal_dialect_read_scales(const shoal_manifest *manifest,
@@ -157,5 +187,24 @@ SHOAL_MUST_USE shoal_status shoal_dialect_read_scales(const shoal_manifest *mani
                                                       const shoal_rect *rect, shoal_canonical *out);
 uint64_t shoal_dialect_scales_bytes(const shoal_weight *weight, const shoal_tensor *tensor,
                                     const shoal_rect *rect);
+
+/* The same for floats stored [columns][groups], with more groups than needed where the tensor is
+ * padded; [columns] is one group, [1] is one number for all. `out` is out->scales or out->mins. */
+SHOAL_MUST_USE shoal_status shoal_dialect_read_row_scales(const shoal_manifest *manifest,
+                                                          const shoal_weight *weight,
+                                                          const shoal_tensor *tensor,
+                                                          const shoal_rect *rect, float *out);
+uint64_t shoal_dialect_row_scales_bytes(const shoal_weight *weight, const shoal_tensor *tensor,
+                                        const shoal_rect *rect);
+
+/* g_idx of an act-order weight (shard/dialect_order.c): is it I32 [k]? Its order, a stable sort by
+ * group; groups that are not full or not there are SHOAL_ERR_DATA. Where it may be unset, a -1 in
+ * it says so, and inputs are in order. */
+SHOAL_MUST_USE shoal_status shoal_dialect_expect_order(const shoal_module *module,
+                                                       const shoal_tensor *g_idx);
+SHOAL_MUST_USE shoal_status shoal_dialect_read_order(const shoal_manifest *manifest,
+                                                     const shoal_weight *weight,
+                                                     const shoal_tensor *g_idx, bool may_be_unset,
+                                                     int32_t *order);
 
 #endif

@@ -18,6 +18,7 @@ static const uint8_t nibble_of_column[8] = {0, 4, 1, 5, 2, 6, 3, 7};
 static bool claims(const shoal_module *module)
 {
     return module->quantization->method == SHOAL_METHOD_AWQ &&
+           module->quantization->layout == SHOAL_LAYOUT_PLAIN &&
            shoal_module_tensor(module, "qweight");
 }
 

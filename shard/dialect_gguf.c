@@ -32,8 +32,9 @@ static shoal_status describe(const shoal_module *module, shoal_weight *weight)
         return shoal_fail(SHOAL_ERR_DATA, "tensor %s has type %s; %s are read", tensor->name,
                           shoal_tensor_type_name(tensor), shoal_gguf_block_list());
     weight->kind = block->kind;
-    weight->dtype = block->dtype;
+    weight->dtype = SHOAL_F16;
     weight->group = block->group;
+    weight->super_group = shoal_gguf_block_has_steps(block) ? block->elements : 0;
     weight->zero_const = block->zero;
     weight->has_mins = block->has_mins;
     weight->bits = block->bits;
@@ -47,6 +48,7 @@ static shoal_status describe_rows(const shoal_module *module, shoal_weight *weig
     weight->kind = SHOAL_WEIGHT_FLOAT;
     weight->dtype = SHOAL_F32;
     weight->group = weight->k;
+    weight->super_group = 0;
     weight->zero_const = 0;
     weight->has_mins = false;
     return SHOAL_OK;
@@ -74,30 +76,33 @@ static uint64_t read_bytes(const shoal_weight *weight, const shoal_rect *rect)
            (uint64_t)s.form->bytes;
 }
 
-/* One block, decoded. */
-typedef struct {
-    uint8_t codes[SHOAL_GGUF_BLOCK_MAX];
-    float scales[SHOAL_GGUF_GROUPS_MAX], mins[SHOAL_GGUF_GROUPS_MAX];
-} decoded;
-
 static shoal_status decode(const shoal_weight *weight, const span *s, const uint8_t *stored,
-                           int64_t row, int64_t block, decoded *out)
+                           int64_t row, int64_t block, shoal_gguf_content *out)
 {
-    s->form->decode(stored, out->codes, out->scales, out->mins);
-    for (int g = 0; g < s->form->elements / s->form->group; g++) {
-        const float min = s->form->has_mins ? out->mins[g] : 0;
-        if (!isfinite(out->scales[g]) || !isfinite(min))
-            return shoal_fail(SHOAL_ERR_DATA, "tensor %s: row %lld, block %lld has a %s that is %s",
-                              weight->parts[0]->name, (long long)row, (long long)block,
-                              isfinite(min) ? "scale" : "minimum",
-                              isnan(out->scales[g]) || isnan(min) ? "NaN" : "infinite");
-    }
-    return SHOAL_OK;
+    s->form->decode(stored, out);
+    const float min = s->form->has_mins ? out->min : 0;
+    if (isfinite(out->scale) && isfinite(min))
+        return SHOAL_OK;
+    return shoal_fail(SHOAL_ERR_DATA, "tensor %s: row %lld, block %lld has a %s that is %s",
+                      weight->parts[0]->name, (long long)row, (long long)block,
+                      isfinite(min) ? "scale" : "minimum",
+                      isnan(out->scale) || isnan(min) ? "NaN" : "infinite");
+}
+
+/* Scale and minimum of group g of a block. */
+static float scale_of(const span *s, const shoal_gguf_content *from, int64_t g)
+{
+    return shoal_gguf_block_has_steps(s->form) ? from->scale * (float)from->steps[g] : from->scale;
+}
+
+static float min_of(const span *s, const shoal_gguf_content *from, int64_t g)
+{
+    return shoal_gguf_block_has_steps(s->form) ? from->min * (float)from->min_steps[g] : from->min;
 }
 
 /* What row `n` of `out` wants of block `block`. */
-static void place(const shoal_rect *rect, const span *s, int64_t block, const decoded *from,
-                  int64_t n, shoal_canonical *out)
+static void place(const shoal_rect *rect, const span *s, int64_t block,
+                  const shoal_gguf_content *from, int64_t n, shoal_canonical *out)
 {
     const int64_t first = block * s->form->elements, group = s->form->group;
     const int64_t begin = shoal_max_i64(first, rect->k_begin);
@@ -105,16 +110,25 @@ static void place(const shoal_rect *rect, const span *s, int64_t block, const de
     memcpy(out->codes + n * out->k + (begin - rect->k_begin), from->codes + (begin - first),
            (size_t)(end - begin));
     for (int64_t g = begin / group; g < shoal_ceil_div(end, group); g++) {
-        const int64_t at = n * out->groups + g - rect->k_begin / group;
-        out->scales[at] = from->scales[g - first / group];
+        const int64_t at = n * out->groups + g - rect->k_begin / group, in = g - first / group;
+        out->scales[at] = scale_of(s, from, in);
         if (out->mins)
-            out->mins[at] = from->mins[g - first / group];
+            out->mins[at] = min_of(s, from, in);
+        if (out->steps)
+            out->steps[at] = from->steps[in];
+        if (out->min_steps)
+            out->min_steps[at] = from->min_steps[in];
     }
+    if (!out->supers)
+        return;
+    out->super_scales[n * out->supers + block - s->begin] = from->scale;
+    if (out->super_mins)
+        out->super_mins[n * out->supers + block - s->begin] = from->min;
 }
 
 /* The same as numbers. */
-static void place_values(const shoal_rect *rect, const span *s, int64_t block, const decoded *from,
-                         int64_t n, shoal_canonical *out)
+static void place_values(const shoal_rect *rect, const span *s, int64_t block,
+                         const shoal_gguf_content *from, int64_t n, shoal_canonical *out)
 {
     float *row = (float *)out->dense + n * out->k;
     const int64_t first = block * s->form->elements;
@@ -122,8 +136,9 @@ static void place_values(const shoal_rect *rect, const span *s, int64_t block, c
          k < shoal_min_i64(first + s->form->elements, rect->k_end); k++) {
         const int64_t g = (k - first) / s->form->group;
         const float code = (float)(from->codes[k - first] - s->form->zero);
+        const float scale = scale_of(s, from, g);
         row[k - rect->k_begin] =
-            s->form->has_mins ? fmaf(code, from->scales[g], from->mins[g]) : code * from->scales[g];
+            s->form->has_mins ? fmaf(code, scale, min_of(s, from, g)) : code * scale;
     }
 }
 
@@ -143,7 +158,7 @@ static shoal_status read_gguf(const shoal_manifest *manifest, const shoal_weight
                                                    (uint64_t)(blocks * bytes), staged);
     for (int64_t n = 0; n < out->n && st == SHOAL_OK; n++)
         for (int64_t b = s.begin; b < s.end && st == SHOAL_OK; b++, at += bytes) {
-            decoded block;
+            shoal_gguf_content block;
             st = decode(weight, &s, at, row + n, b, &block);
             if (st == SHOAL_OK && out->dense)
                 place_values(rect, &s, b, &block, n, out);

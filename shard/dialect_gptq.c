@@ -48,14 +48,7 @@ static shoal_status check_g_idx(const shoal_module *module, const shoal_weight *
         return shoal_fail(SHOAL_ERR_DATA,
                           "tensor %s.g_idx is missing, but the quantization config says desc_act",
                           module->name);
-    if (!g_idx)
-        return SHOAL_OK;
-    SHOAL_TRY(shoal_dialect_expect_dtype(g_idx, SHOAL_I32));
-    if (g_idx->rank != 1 || g_idx->shape[0] != module->k)
-        return shoal_fail(SHOAL_ERR_DATA, "tensor %s has %lld elements; expected [%lld]",
-                          g_idx->name, (long long)(g_idx->rank > 0 ? g_idx->shape[0] : 1),
-                          (long long)module->k);
-    return SHOAL_OK;
+    return g_idx ? shoal_dialect_expect_order(module, g_idx) : SHOAL_OK;
 }
 
 static shoal_status check_shapes(const shoal_module *module, const shoal_weight *weight,
@@ -85,6 +78,11 @@ static shoal_status describe(const shoal_module *module, shoal_weight *weight)
 {
     const shoal_quantization *q = module->quantization;
     const int64_t group = q->group < 0 ? module->k : shoal_min_i64(q->group, module->k);
+    if (q->layout == SHOAL_LAYOUT_MARLIN)
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "tensor %s is stored as gptq does, but the quantization config says "
+                          "marlin",
+                          weight->parts[QWEIGHT]->name);
     SHOAL_TRY(check_shapes(module, weight, shoal_ceil_div(module->k, group)));
     weight->act_order = q->act_order;
     SHOAL_TRY(check_g_idx(module, weight));
@@ -424,48 +422,10 @@ static shoal_status read_stored(const shoal_manifest *manifest, const shoal_weig
     return SHOAL_OK;
 }
 
-/* Counting sort of inputs by group; `begin` [groups + 1] is scratch, all zero. */
-static shoal_status sort_by_group(const shoal_weight *weight, const uint8_t *g_idx, int64_t groups,
-                                  int64_t *begin, int32_t *order)
-{
-    const char *name = weight->parts[G_IDX]->name;
-    for (int64_t k = 0; k < weight->k; k++) {
-        const int32_t group = (int32_t)shoal_load_le32(g_idx + k * SHOAL_WORD_BYTES);
-        if (group < 0 || group >= groups)
-            return shoal_fail(SHOAL_ERR_DATA, "tensor %s: input %lld is in group %d of %lld", name,
-                              (long long)k, (int)group, (long long)groups);
-        begin[group + 1]++;
-    }
-    for (int64_t g = 0; g < groups; g++) {
-        const int64_t right = shoal_min_i64(weight->group, weight->k - g * weight->group);
-        if (begin[g + 1] != right)
-            return shoal_fail(SHOAL_ERR_DATA, "tensor %s: group %lld has %lld inputs, not %lld",
-                              name, (long long)g, (long long)begin[g + 1], (long long)right);
-        begin[g + 1] += begin[g];
-    }
-    for (int64_t k = 0; k < weight->k; k++)
-        order[begin[shoal_load_le32(g_idx + k * SHOAL_WORD_BYTES)]++] = (int32_t)k;
-    return SHOAL_OK;
-}
-
 static shoal_status read_order(const shoal_manifest *manifest, const shoal_weight *weight,
                                int32_t *order)
 {
-    const int64_t groups = shoal_ceil_div(weight->k, weight->group);
-    const uint64_t bytes = (uint64_t)weight->k * SHOAL_WORD_BYTES;
-    void *g_idx = NULL, *begin = NULL;
-    shoal_status st;
-    SHOAL_TRY_GOTO(shoal_alloc(SHOAL_MEM_CHECKPOINT, bytes, &g_idx), done);
-    SHOAL_TRY_GOTO(
-        shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)groups + 1, sizeof(int64_t), &begin),
-        done);
-    SHOAL_TRY_GOTO(
-        shoal_checkpoint_read(manifest->checkpoint, weight->parts[G_IDX], 0, bytes, g_idx), done);
-    st = sort_by_group(weight, g_idx, groups, begin, order);
-done:
-    shoal_free(g_idx);
-    shoal_free(begin);
-    return st;
+    return shoal_dialect_read_order(manifest, weight, weight->parts[G_IDX], false, order);
 }
 
 #define GPTQ_ROW(row_name, row_zeros, row_claims)                                                  \

@@ -6,6 +6,7 @@
 #include "proto/arena.h"
 #include "proto/bytes.h"
 #include "proto/dtype.h"
+#include "shard/quoted.h"
 
 #define HEADER_BYTES      24u /* magic, version and the two counts */
 #define ENTRY_BYTES_MIN   13u /* empty key, type, a value of one byte */
@@ -169,6 +170,14 @@ static shoal_status read_entry(cursor *c, shoal_gguf_entry *e)
     return SHOAL_OK;
 }
 
+/* A text of the file for a sentence. */
+static const char *quoted(const shoal_gguf_text *text, char room[SHOAL_QUOTED_ROOM])
+{
+    char copy[SHOAL_QUOTED_ROOM + 1] = "";
+    memcpy(copy, text->data, text->bytes < sizeof copy ? text->bytes : sizeof copy - 1);
+    return shoal_quoted(copy, room, SHOAL_QUOTED_ROOM);
+}
+
 static int compare_texts(const shoal_gguf_text *a, const shoal_gguf_text *b)
 {
     const uint64_t common = a->bytes < b->bytes ? a->bytes : b->bytes;
@@ -200,6 +209,7 @@ static shoal_status check_count(const cursor *c, uint64_t count, uint64_t most, 
 
 static shoal_status read_entries(shoal_gguf *g, cursor *c, uint64_t count)
 {
+    char room[SHOAL_QUOTED_ROOM];
     void *block;
     SHOAL_TRY(check_count(c, count, SHOAL_GGUF_ENTRIES_MAX, ENTRY_BYTES_MIN, "entries"));
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, count, sizeof *g->entries, &block));
@@ -209,8 +219,8 @@ static shoal_status read_entries(shoal_gguf *g, cursor *c, uint64_t count)
     qsort(g->entries, g->entry_count, sizeof *g->entries, compare_entries);
     for (size_t i = 1; i < g->entry_count; i++)
         if (compare_entries(&g->entries[i - 1], &g->entries[i]) == 0)
-            return shoal_fail(SHOAL_ERR_DATA, "the key %.*s is there twice",
-                              (int)g->entries[i].key.bytes, g->entries[i].key.data);
+            return shoal_fail(SHOAL_ERR_DATA, "the key %s is there twice",
+                              quoted(&g->entries[i].key, room));
     return SHOAL_OK;
 }
 
@@ -218,7 +228,8 @@ static shoal_status read_entries(shoal_gguf *g, cursor *c, uint64_t count)
 
 static shoal_status tensor_fault(const shoal_gguf_tensor *t, const char *what)
 {
-    return shoal_fail(SHOAL_ERR_DATA, "tensor %.*s: %s", (int)t->name.bytes, t->name.data, what);
+    char room[SHOAL_QUOTED_ROOM];
+    return shoal_fail(SHOAL_ERR_DATA, "tensor %s: %s", quoted(&t->name, room), what);
 }
 
 /* Bytes of whole blocks along the innermost dimension, times the others. */

@@ -29,42 +29,39 @@ static void fifth_bits_32(const uint8_t *in, uint8_t *codes)
         codes[j] = (uint8_t)(codes[j] | (word >> j & 1) << 4);
 }
 
-static void decode_q4_0(const uint8_t *block, uint8_t *codes, float *scales, float *mins)
+static void decode_q4_0(const uint8_t *block, shoal_gguf_content *out)
 {
-    (void)mins;
-    *scales = half_at(block);
-    nibbles_32(block + 2, codes);
+    out->scale = half_at(block);
+    nibbles_32(block + 2, out->codes);
 }
 
-static void decode_q4_1(const uint8_t *block, uint8_t *codes, float *scales, float *mins)
+static void decode_q4_1(const uint8_t *block, shoal_gguf_content *out)
 {
-    *scales = half_at(block);
-    *mins = half_at(block + 2);
-    nibbles_32(block + 4, codes);
+    out->scale = half_at(block);
+    out->min = half_at(block + 2);
+    nibbles_32(block + 4, out->codes);
 }
 
-static void decode_q5_0(const uint8_t *block, uint8_t *codes, float *scales, float *mins)
+static void decode_q5_0(const uint8_t *block, shoal_gguf_content *out)
 {
-    (void)mins;
-    *scales = half_at(block);
-    nibbles_32(block + 6, codes);
-    fifth_bits_32(block + 2, codes);
+    out->scale = half_at(block);
+    nibbles_32(block + 6, out->codes);
+    fifth_bits_32(block + 2, out->codes);
 }
 
-static void decode_q5_1(const uint8_t *block, uint8_t *codes, float *scales, float *mins)
+static void decode_q5_1(const uint8_t *block, shoal_gguf_content *out)
 {
-    *scales = half_at(block);
-    *mins = half_at(block + 2);
-    nibbles_32(block + 8, codes);
-    fifth_bits_32(block + 4, codes);
+    out->scale = half_at(block);
+    out->min = half_at(block + 2);
+    nibbles_32(block + 8, out->codes);
+    fifth_bits_32(block + 4, out->codes);
 }
 
-static void decode_q8_0(const uint8_t *block, uint8_t *codes, float *scales, float *mins)
+static void decode_q8_0(const uint8_t *block, shoal_gguf_content *out)
 {
-    (void)mins;
-    *scales = half_at(block);
+    out->scale = half_at(block);
     for (int j = 0; j < 32; j++)
-        codes[j] = block[2 + j] ^ 0x80;
+        out->codes[j] = block[2 + j] ^ 0x80;
 }
 
 /* ---- codes through a table ---- */
@@ -80,24 +77,21 @@ static void table_32(const uint8_t *in, uint8_t *codes)
         codes[j] = iq4_codes[codes[j]];
 }
 
-static void decode_iq4_nl(const uint8_t *block, uint8_t *codes, float *scales, float *mins)
+static void decode_iq4_nl(const uint8_t *block, shoal_gguf_content *out)
 {
-    (void)mins;
-    *scales = half_at(block);
-    table_32(block + 2, codes);
+    out->scale = half_at(block);
+    table_32(block + 2, out->codes);
 }
 
 /* half d | u16 high bits of scales | u8[4] low nibbles of scales | u8[128] codes */
-static void decode_iq4_xs(const uint8_t *block, uint8_t *codes, float *scales, float *mins)
+static void decode_iq4_xs(const uint8_t *block, shoal_gguf_content *out)
 {
-    const float d = half_at(block);
     const unsigned high = shoal_load_le16(block + 2);
-    (void)mins;
+    out->scale = half_at(block);
     for (int g = 0; g < 8; g++) {
         const int low = block[4 + g / 2] >> (g % 2 * 4) & 15;
-        const int scale = (low | (int)(high >> (2 * g) & 3) << 4) - 32;
-        scales[g] = d * (float)scale;
-        table_32(block + 8 + 16 * g, codes + 32 * g);
+        out->steps[g] = (int8_t)((low | (int)(high >> (2 * g) & 3) << 4) - 32);
+        table_32(block + 8 + 16 * g, out->codes + 32 * g);
     }
 }
 
@@ -113,43 +107,45 @@ static void pairs_256(const uint8_t *in, uint8_t *codes)
 }
 
 /* u8[16] scale and minimum of 4 bits each | u8[64] codes | half d | half dmin */
-static void decode_q2_k(const uint8_t *block, uint8_t *codes, float *scales, float *mins)
+static void decode_q2_k(const uint8_t *block, shoal_gguf_content *out)
 {
-    const float d = half_at(block + 80), dmin = half_at(block + 82);
+    out->scale = half_at(block + 80);
+    out->min = -half_at(block + 82);
     for (int g = 0; g < 16; g++) {
-        scales[g] = d * (float)(block[g] & 15);
-        mins[g] = -(dmin * (float)(block[g] >> 4));
+        out->steps[g] = (int8_t)(block[g] & 15);
+        out->min_steps[g] = (int8_t)(block[g] >> 4);
     }
-    pairs_256(block + 16, codes);
+    pairs_256(block + 16, out->codes);
 }
 
 /* u8[32] third bits | u8[64] low bits | u8[12] scales of 6 bits | half d */
-static void decode_q3_k(const uint8_t *block, uint8_t *codes, float *scales, float *mins)
+static void decode_q3_k(const uint8_t *block, shoal_gguf_content *out)
 {
     const uint8_t *packed = block + 96;
-    const float d = half_at(block + 108);
-    (void)mins;
+    out->scale = half_at(block + 108);
     for (int g = 0; g < 16; g++) {
         const int low = g < 8 ? packed[g] & 15 : packed[g - 8] >> 4;
-        const int scale = (low | (packed[8 + g % 4] >> (2 * (g / 4)) & 3) << 4) - 32;
-        scales[g] = d * (float)scale;
+        out->steps[g] = (int8_t)((low | (packed[8 + g % 4] >> (2 * (g / 4)) & 3) << 4) - 32);
     }
-    pairs_256(block + 32, codes);
+    pairs_256(block + 32, out->codes);
     for (int k = 0; k < 256; k++)
-        codes[k] = (uint8_t)(codes[k] | (block[k % 32] >> (k / 32) & 1) << 2);
+        out->codes[k] = (uint8_t)(out->codes[k] | (block[k % 32] >> (k / 32) & 1) << 2);
 }
 
-/* Scales and minimums of 6 bits in 12 bytes. */
-static void scales_of_12(const uint8_t *s, float d, float dmin, float *scales, float *mins)
+/* half d | half dmin | u8[12]: steps of 6 bits. */
+static void steps_of_12(const uint8_t *block, shoal_gguf_content *out)
 {
+    const uint8_t *s = block + 4;
+    out->scale = half_at(block);
+    out->min = -half_at(block + 2);
     for (int g = 0; g < 8; g++) {
         int scale = s[g % 4] & 63, min = s[g % 4 + 4] & 63;
         if (g >= 4) {
             min = s[g + 4] >> 4 | (s[g] >> 6) << 4;
             scale = (s[g + 4] & 15) | (s[g - 4] >> 6) << 4;
         }
-        scales[g] = d * (float)scale;
-        mins[g] = -(dmin * (float)min);
+        out->steps[g] = (int8_t)scale;
+        out->min_steps[g] = (int8_t)min;
     }
 }
 
@@ -164,51 +160,50 @@ static void nibbles_256(const uint8_t *in, uint8_t *codes)
 }
 
 /* half d | half dmin | u8[12] scales | u8[128] codes */
-static void decode_q4_k(const uint8_t *block, uint8_t *codes, float *scales, float *mins)
+static void decode_q4_k(const uint8_t *block, shoal_gguf_content *out)
 {
-    scales_of_12(block + 4, half_at(block), half_at(block + 2), scales, mins);
-    nibbles_256(block + 16, codes);
+    steps_of_12(block, out);
+    nibbles_256(block + 16, out->codes);
 }
 
 /* half d | half dmin | u8[12] scales | u8[32] fifth bits | u8[128] codes */
-static void decode_q5_k(const uint8_t *block, uint8_t *codes, float *scales, float *mins)
+static void decode_q5_k(const uint8_t *block, shoal_gguf_content *out)
 {
-    scales_of_12(block + 4, half_at(block), half_at(block + 2), scales, mins);
-    nibbles_256(block + 48, codes);
+    steps_of_12(block, out);
+    nibbles_256(block + 48, out->codes);
     for (int k = 0; k < 256; k++)
-        codes[k] = (uint8_t)(codes[k] | (block[16 + k % 32] >> (k / 32) & 1) << 4);
+        out->codes[k] = (uint8_t)(out->codes[k] | (block[16 + k % 32] >> (k / 32) & 1) << 4);
 }
 
 /* u8[128] low nibbles | u8[64] high pairs of bits | i8[16] scales | half d */
-static void decode_q6_k(const uint8_t *block, uint8_t *codes, float *scales, float *mins)
+static void decode_q6_k(const uint8_t *block, shoal_gguf_content *out)
 {
-    const float d = half_at(block + 208);
-    (void)mins;
+    out->scale = half_at(block + 208);
     for (int g = 0; g < 16; g++)
-        scales[g] = d * (float)(int8_t)block[192 + g];
+        out->steps[g] = (int8_t)block[192 + g];
     for (int k = 0; k < 256; k++) {
         const int half = k / 128, quarter = k / 32 % 4, l = k % 32;
         const int low = block[64 * half + 32 * (quarter % 2) + l] >> (quarter / 2 * 4) & 15;
         const int high = block[128 + 32 * half + l] >> (2 * quarter) & 3;
-        codes[k] = (uint8_t)(low | high << 4);
+        out->codes[k] = (uint8_t)(low | high << 4);
     }
 }
 
 /* ---- the table ---- */
 
 static const shoal_gguf_block blocks[] = {
-    {2, 32, 18, 32, 4, SHOAL_WEIGHT_INT4, 8, false, SHOAL_F16, decode_q4_0},
-    {3, 32, 20, 32, 4, SHOAL_WEIGHT_INT4, 0, true, SHOAL_F16, decode_q4_1},
-    {6, 32, 22, 32, 5, SHOAL_WEIGHT_INT8, 16, false, SHOAL_F16, decode_q5_0},
-    {7, 32, 24, 32, 5, SHOAL_WEIGHT_INT8, 0, true, SHOAL_F16, decode_q5_1},
-    {8, 32, 34, 32, 8, SHOAL_WEIGHT_INT8, 128, false, SHOAL_F16, decode_q8_0},
-    {10, 256, 84, 16, 2, SHOAL_WEIGHT_INT4, 0, true, SHOAL_F32, decode_q2_k},
-    {11, 256, 110, 16, 3, SHOAL_WEIGHT_INT4, 4, false, SHOAL_F32, decode_q3_k},
-    {12, 256, 144, 32, 4, SHOAL_WEIGHT_INT4, 0, true, SHOAL_F32, decode_q4_k},
-    {13, 256, 176, 32, 5, SHOAL_WEIGHT_INT8, 0, true, SHOAL_F32, decode_q5_k},
-    {14, 256, 210, 16, 6, SHOAL_WEIGHT_INT8, 32, false, SHOAL_F32, decode_q6_k},
-    {20, 32, 18, 32, 4, SHOAL_WEIGHT_INT8, 128, false, SHOAL_F16, decode_iq4_nl},
-    {23, 256, 136, 32, 4, SHOAL_WEIGHT_INT8, 128, false, SHOAL_F32, decode_iq4_xs},
+    {2, 32, 18, 32, 4, SHOAL_WEIGHT_INT4, 8, false, decode_q4_0},
+    {3, 32, 20, 32, 4, SHOAL_WEIGHT_INT4, 0, true, decode_q4_1},
+    {6, 32, 22, 32, 5, SHOAL_WEIGHT_INT8, 16, false, decode_q5_0},
+    {7, 32, 24, 32, 5, SHOAL_WEIGHT_INT8, 0, true, decode_q5_1},
+    {8, 32, 34, 32, 8, SHOAL_WEIGHT_INT8, 128, false, decode_q8_0},
+    {10, 256, 84, 16, 2, SHOAL_WEIGHT_INT4, 0, true, decode_q2_k},
+    {11, 256, 110, 16, 3, SHOAL_WEIGHT_INT4, 4, false, decode_q3_k},
+    {12, 256, 144, 32, 4, SHOAL_WEIGHT_INT4, 0, true, decode_q4_k},
+    {13, 256, 176, 32, 5, SHOAL_WEIGHT_INT8, 0, true, decode_q5_k},
+    {14, 256, 210, 16, 6, SHOAL_WEIGHT_INT8, 32, false, decode_q6_k},
+    {20, 32, 18, 32, 4, SHOAL_WEIGHT_INT8, 128, false, decode_iq4_nl},
+    {23, 256, 136, 32, 4, SHOAL_WEIGHT_INT8, 128, false, decode_iq4_xs},
 };
 
 const shoal_gguf_block *shoal_gguf_block_find(uint32_t type)

@@ -1,10 +1,9 @@
 /* shard/gguf_block.h - what a block of a GGUF tensor holds: codes, scales and minimums.
  *
- * A block is `elements` neighbours of a row in `bytes` bytes. Decoding gives the canonical form
- * (kernels/canonical.h): w = (code - zero) * scale + min, scale and min belonging to every `group`
- * elements. Super-blocks of 256 have one half float each for scales and minimums, multiplied by
- * small integers per group: the products are exact in fp32. Codes through a table (IQ4) are the
- * table's int8 values + 128. Layouts: ggml's block structures; numbers, not code, are taken. */
+ * A block is `elements` neighbours of a row in `bytes` bytes: w = (code - zero) * scale + min. In
+ * blocks of several groups (K-quants, IQ4_XS) scale and min are one half float each times small
+ * integers, the steps of a group: exact in fp32. Codes through a table (IQ4) are the table's int8
+ * values + 128. Layouts: ggml's block structures; numbers, not code, are taken. */
 #ifndef SHOAL_SHARD_GGUF_BLOCK_H
 #define SHOAL_SHARD_GGUF_BLOCK_H
 
@@ -16,6 +15,14 @@
 #define SHOAL_GGUF_BLOCK_MAX  256 /* elements */
 #define SHOAL_GGUF_GROUPS_MAX 16  /* of a block */
 
+/* A block, decoded; steps only where it has several groups, min and min_steps with has_mins. The
+ * minimum of group g is min * min_steps[g], so min is negative where the file subtracts. */
+typedef struct {
+    float scale, min;
+    uint8_t codes[SHOAL_GGUF_BLOCK_MAX];
+    int8_t steps[SHOAL_GGUF_GROUPS_MAX], min_steps[SHOAL_GGUF_GROUPS_MAX];
+} shoal_gguf_content;
+
 typedef struct {
     uint32_t type; /* as in the file (shard/gguf.h) */
     int16_t elements, bytes, group;
@@ -23,11 +30,13 @@ typedef struct {
     shoal_weight_kind kind;
     int16_t zero;
     bool has_mins;
-    shoal_dtype dtype; /* of the scales: what holds them exactly */
-    /* codes [elements], scales and mins [elements / group]; mins are left alone without has_mins.
-     */
-    void (*decode)(const uint8_t *block, uint8_t *codes, float *scales, float *mins);
+    void (*decode)(const uint8_t *block, shoal_gguf_content *out);
 } shoal_gguf_block;
+
+static inline bool shoal_gguf_block_has_steps(const shoal_gguf_block *block)
+{
+    return block->group < block->elements;
+}
 
 /* NULL for types that are not read. */
 const shoal_gguf_block *shoal_gguf_block_find(uint32_t type);

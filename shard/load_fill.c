@@ -55,11 +55,15 @@ static int64_t round_down(int64_t value, int64_t step, int64_t least)
     return shoal_max_i64(value / step * step, least);
 }
 
-static void cut_stored(const shoal_weight *weight, cut *c)
+static void cut_stored(const shoal_weight *weight, const shoal_rect *rect, cut *c)
 {
     const int64_t columns =
         round_down(TILE_BYTES * 8 / weight->bits / TILE_K, SHOAL_PANEL, SHOAL_PANEL);
     c->how = STORED;
+    if (weight->dialect->tile) {
+        weight->dialect->tile(weight, rect, &c->n_step, &c->k_step);
+        return;
+    }
     c->n_step = shoal_min_i64(columns, c->n);
     c->k_step = round_down(TILE_BYTES * 8 / weight->bits / c->n_step, TILE_K, TILE_K);
 }
@@ -80,7 +84,7 @@ static cut cut_task(const shoal_load_task *task)
     }
     const bool plain = !rect->columns && weight->run == 0 && task->linear->pack != &shoal_pack_ref;
     if (plain && weight->dialect->storable && weight->dialect->storable(weight, rect)) {
-        cut_stored(weight, &c);
+        cut_stored(weight, rect, &c);
         return c;
     }
     if (rect->columns) {

@@ -18,7 +18,7 @@
 typedef struct {
     shoal_manifest *manifest;
     const shoal_family_roles *roles;
-    shoal_quantization quantization;
+    shoal_quantization_config *quantization;
     bool *claimed; /* by tensor index */
     bool quantizes, keeps;
     shoal_quantizer quantizer;
@@ -135,19 +135,21 @@ static shoal_status module_of(const builder *b, const shoal_weight *weight, char
                               shoal_module *module)
 {
     const shoal_manifest *manifest = b->manifest;
+    const shoal_quantization *quantization;
     int64_t n = 0;
     if (!shoal_roles_pattern(b->roles, weight))
         return shoal_fail(SHOAL_ERR_DATA, "family %s has no name for %s", manifest->model->family,
                           shoal_role_name(weight->role));
-    if (!shoal_roles_module(b->roles, weight, name, room))
+    if (!shoal_roles_module(b->roles, manifest->part, weight, name, room))
         return shoal_fail(SHOAL_ERR_INTERNAL, "the name of %s is too long",
                           shoal_role_name(weight->role));
     for (shoal_role r = 0; r < SHOAL_ROLE_LAYER_LINEARS; r++)
         if (weight->expert == 0 && shoal_roles_stacked(b->roles, weight->role, r))
             n += blank(manifest->model, weight->layer, 0, r).n;
+    SHOAL_TRY(shoal_quantization_of(b->quantization, name, &quantization));
     *module = (shoal_module){
         .checkpoint = manifest->checkpoint,
-        .quantization = &b->quantization,
+        .quantization = quantization,
         .name = name,
         .n = n ? n : weight->n,
         .k = weight->k,
@@ -303,6 +305,18 @@ static shoal_status add_tied_lm_head(builder *b)
     return SHOAL_OK;
 }
 
+/* Does the checkpoint have the module, in any stored form? */
+static bool has_tensors(const shoal_module *module)
+{
+    const size_t length = strlen(module->name);
+    for (size_t i = 0; i < shoal_checkpoint_count(module->checkpoint); i++) {
+        const char *name = shoal_checkpoint_at(module->checkpoint, i)->name;
+        if (strncmp(name, module->name, length) == 0 && name[length] == '.')
+            return true;
+    }
+    return false;
+}
+
 static shoal_status add_lm_head(builder *b)
 {
     char name[SHOAL_TENSOR_NAME_MAX];
@@ -311,7 +325,7 @@ static shoal_status add_lm_head(builder *b)
         return add_tied_lm_head(b);
     const shoal_weight wanted = blank(b->manifest->model, -1, 0, SHOAL_ROLE_LM_HEAD);
     SHOAL_TRY(module_of(b, &wanted, name, sizeof name, &module));
-    if (!shoal_module_tensor(&module, "weight") && !shoal_module_tensor(&module, "qweight"))
+    if (!has_tensors(&module))
         return shoal_fail(SHOAL_ERR_DATA,
                           "tensor %s.weight is missing and tie_word_embeddings of config.json is "
                           "false",
@@ -368,6 +382,12 @@ static shoal_status add_layer(builder *b, int layer)
     return has_plain_mlp(model, layer) ? SHOAL_OK : add_experts(b, layer);
 }
 
+static bool may_be_left(const builder *b, const char *tensor)
+{
+    return shoal_roles_ignorable(tensor) ||
+           (b->manifest->model->text_part && shoal_roles_beside_text(tensor));
+}
+
 /* Every tensor of the checkpoint is claimed, known to be ignorable, or an error that names it. */
 static shoal_status close_ledger(const builder *b)
 {
@@ -376,7 +396,7 @@ static shoal_status close_ledger(const builder *b)
     size_t lost = 0, at = 0;
     for (size_t i = 0; i < shoal_checkpoint_count(checkpoint); i++) {
         const shoal_tensor *tensor = shoal_checkpoint_at(checkpoint, i);
-        if (b->claimed[i] || shoal_roles_ignorable(tensor->name))
+        if (b->claimed[i] || may_be_left(b, tensor->name))
             continue;
         if (lost++ < NAMES_MAX && at < sizeof names)
             at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", at ? ", " : "",
@@ -399,12 +419,28 @@ static shoal_status build(builder *b)
     SHOAL_TRY(add_lm_head(b));
     SHOAL_TRY(shoal_manifest_list(b->manifest));
     SHOAL_TRY(close_ledger(b));
-    if (b->quantization.method != SHOAL_METHOD_NONE && b->integer_linears == 0)
+    const shoal_method method = shoal_quantization_general(b->quantization)->method;
+    if (method != SHOAL_METHOD_NONE && b->integer_linears == 0)
         return shoal_fail(SHOAL_ERR_DATA,
                           "the quantization config says %s, but no linear of the checkpoint is "
                           "stored that way",
-                          shoal_method_name(b->quantization.method));
+                          shoal_method_name(method));
     return SHOAL_OK;
+}
+
+/* The text part of a larger model is where its embedding is. */
+static void find_part(const builder *b)
+{
+    const shoal_weight embedding = {.role = SHOAL_ROLE_EMBEDDING, .layer = -1};
+    shoal_manifest *manifest = b->manifest;
+    char name[SHOAL_TENSOR_NAME_MAX];
+    for (int i = 1; i < shoal_roles_part_count && manifest->model->text_part; i++) {
+        const shoal_roles_part *part = &shoal_roles_parts[i];
+        const shoal_module module = {.checkpoint = manifest->checkpoint, .name = name};
+        if (shoal_roles_module(b->roles, part, &embedding, name, sizeof name) &&
+            shoal_module_tensor(&module, "weight"))
+            manifest->part = part;
+    }
 }
 
 /* Roles, quantization config and options; what it compiles is freed by forget(). */
@@ -413,12 +449,13 @@ static shoal_status prepare(builder *b, const shoal_manifest_options *options)
     const shoal_model *model = b->manifest->model;
     const uint64_t tensors = shoal_checkpoint_count(b->manifest->checkpoint);
     void *block;
-    b->roles = shoal_checkpoint_gguf(b->manifest->checkpoint) ? shoal_roles_gguf()
+    b->roles = shoal_checkpoint_gguf(b->manifest->checkpoint) ? shoal_roles_gguf_of(model->family)
                                                               : shoal_roles_find(model->family);
     if (!b->roles)
         return shoal_fail(SHOAL_ERR_DATA, "model family '%s' has no table of weight names",
                           model->family);
-    SHOAL_TRY(shoal_quantization_parse(model->quantization_json, &b->quantization));
+    find_part(b);
+    SHOAL_TRY(shoal_quantization_open(model->quantization_json, &b->quantization));
     if (options && options->quantize) {
         SHOAL_TRY(shoal_quantizer_parse(options->quantize, &b->quantizer));
         b->quantizes = true;
@@ -439,6 +476,7 @@ static shoal_status prepare(builder *b, const shoal_manifest_options *options)
 
 static void forget(builder *b)
 {
+    shoal_quantization_close(b->quantization);
     shoal_free(b->claimed);
     if (b->keeps)
         regfree(&b->keep);
@@ -457,6 +495,7 @@ static shoal_status allocate(const shoal_model *model, const shoal_checkpoint *c
     manifest->model = model;
     manifest->checkpoint = checkpoint;
     manifest->arena = arena;
+    manifest->part = &shoal_roles_parts[0];
     SHOAL_TRY_GOTO(shoal_arena_array(arena, (uint64_t)model->layer_count * SHOAL_ROLE_LAYER_ALL,
                                      sizeof(shoal_weight), &block),
                    fail);
@@ -480,7 +519,7 @@ shoal_status shoal_manifest_create(const shoal_model *model, const shoal_checkpo
     SHOAL_TRY(allocate(model, checkpoint, &b.manifest));
     SHOAL_TRY_GOTO(prepare(&b, options), done);
     snprintf(b.manifest->method, sizeof b.manifest->method, "%s",
-             shoal_method_name(b.quantization.method));
+             shoal_method_name(shoal_quantization_general(b.quantization)->method));
     st = build(&b);
 done:
     forget(&b);

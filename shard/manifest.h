@@ -52,7 +52,8 @@ typedef enum {
 /* "q_proj", "input_layernorm", … : the word used in messages and reports. */
 const char *shoal_role_name(shoal_role role);
 
-typedef struct shoal_dialect shoal_dialect; /* shard/dialect.h */
+typedef struct shoal_dialect shoal_dialect;       /* shard/dialect.h */
+typedef struct shoal_roles_part shoal_roles_part; /* shard/roles.h */
 
 #define SHOAL_PARTS_MAX 8
 
@@ -72,6 +73,7 @@ typedef struct {
     shoal_weight_kind kind; /* after quantize-at-load                                         */
     shoal_dtype dtype;      /* elements (float) or scales (integers) as they are stored packed */
     int64_t group;          /* weight group along k; k itself for per channel                 */
+    int64_t super_group;    /* inputs under one scale of the upper level (K-quants); 0: none   */
     bool has_zeros, has_mins;
     int16_t zero_const;
     bool act_order; /* K is walked in the order sorted by g_idx                             */
@@ -95,12 +97,13 @@ typedef struct {
 typedef struct {
     const shoal_model *model;           /* borrowed */
     const shoal_checkpoint *checkpoint; /* borrowed */
+    const shoal_roles_part *part;       /* where in it the model lies */
     shoal_weight *layers;               /* [layer_count][SHOAL_ROLE_LAYER_ALL] */
     shoal_weight globals[SHOAL_ROLE_COUNT - SHOAL_ROLE_LAYER_ALL];
     shoal_expert_set *experts;   /* [layer_count] */
     const shoal_weight **places; /* [place_count]: all of these in the order of a walk */
     size_t place_count;
-    char method[32]; /* "none", "gptq", "awq": what the quantization config says */
+    char method[32]; /* shoal_method_name() of what the quantization config says in general */
     shoal_arena *arena;
 } shoal_manifest;
 

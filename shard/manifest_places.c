@@ -78,6 +78,6 @@ void shoal_weight_name(const shoal_manifest *manifest, const shoal_weight *weigh
                        size_t room)
 {
     const shoal_family_roles *roles = shoal_roles_find(manifest->model->family);
-    if (!roles || !shoal_roles_module(roles, weight, out, room))
+    if (!roles || !shoal_roles_module(roles, manifest->part, weight, out, room))
         snprintf(out, room, "%s", shoal_role_name(weight->role));
 }

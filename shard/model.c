@@ -14,6 +14,7 @@
 #include "shard/model_folder.h"
 #include "shard/model_gguf.h"
 #include "shard/model_layers.h"
+#include "shard/pack_file.h"
 #include "shard/quoted.h"
 #include "shard/rope_config.h"
 
@@ -81,9 +82,8 @@ static shoal_status read_dimensions(const shoal_config *config, const shoal_fami
     SHOAL_TRY(read_count(config, "num_hidden_layers", SHOAL_LAYERS_MAX, 0, &m->layer_count));
     SHOAL_TRY(read_count(config, "vocab_size", SHOAL_VOCAB_MAX, family->vocab, &m->vocab));
     SHOAL_TRY(read_count(config, "num_attention_heads", SHOAL_HEADS_MAX, family->heads, &m->heads));
-    m->context = family->context;
-    SHOAL_TRY(
-        shoal_config_int(config, "max_position_embeddings", 1, SHOAL_CONTEXT_MAX, &m->context));
+    SHOAL_TRY(read_count(config, "max_position_embeddings", SHOAL_CONTEXT_MAX, family->context,
+                         &m->context));
     return read_heads(config, family, m);
 }
 
@@ -222,6 +222,17 @@ static shoal_status enter_text_config(const shoal_config *root, shoal_config *ou
     return SHOAL_OK;
 }
 
+static shoal_status check_head(const shoal_config *config, const shoal_family *family,
+                               const shoal_model *m)
+{
+    if (family->normed_head == 0 || m->vocab != family->normed_head)
+        return SHOAL_OK;
+    return shoal_fail(SHOAL_ERR_DATA,
+                      "%s: a %s model with a vocabulary of %lld norms the rows of its output "
+                      "matrix, which is not computed",
+                      config->where, m->family, (long long)m->vocab);
+}
+
 static shoal_status read_model(const shoal_config *root, shoal_model *m)
 {
     shoal_config config;
@@ -232,6 +243,7 @@ static shoal_status read_model(const shoal_config *root, shoal_model *m)
     SHOAL_TRY(find_family(&config, &family));
     (void)snprintf(m->family, sizeof m->family, "%s", family->roles);
     SHOAL_TRY(read_dimensions(&config, family, m));
+    SHOAL_TRY(check_head(&config, family, m));
     SHOAL_TRY(shoal_arena_array(m->arena, (uint64_t)m->layer_count, sizeof(shoal_layer), &layers));
     m->layers = layers;
     SHOAL_TRY(shoal_model_layers_read(&config, family, m, &sliding));
@@ -242,7 +254,8 @@ static shoal_status read_model(const shoal_config *root, shoal_model *m)
         m->layers[i].rope = sliding[i] ? m->rope_count - 1 : 0;
     SHOAL_TRY(read_scalars(&config, root, family, m));
     SHOAL_TRY(read_tokens(root, m));
-    if (config.object != root->object)
+    m->text_part = config.object != root->object;
+    if (m->text_part)
         SHOAL_TRY(read_tokens(&config, m));
     return read_quantization(root, m);
 }
@@ -379,12 +392,25 @@ static shoal_status open_gguf(const char *path, shoal_model **out)
         st = from_root(root, path, &m);
     if (st == SHOAL_OK)
         st = shoal_gguf_rope_factors(checkpoint, m);
+    if (st == SHOAL_OK)
+        m->norm_weight_offset = 0; /* what writers of these files have added already */
     json_decref(root);
     shoal_checkpoint_close(checkpoint);
     if (st == SHOAL_OK)
         *out = m;
     else
         shoal_model_close(m);
+    return st;
+}
+
+/* The config in a pack file has all that other files said, too. */
+static shoal_status open_pack(const char *path, shoal_model **out)
+{
+    char *text;
+    uint64_t bytes;
+    SHOAL_TRY(shoal_pack_read_text(path, "config.json", limits.bytes, &text, &bytes));
+    const shoal_status st = shoal_model_parse(text, bytes, path, out);
+    shoal_free(text);
     return st;
 }
 
@@ -406,9 +432,15 @@ static shoal_status open_folder(const char *folder, shoal_model **out)
 
 shoal_status shoal_model_open(const char *path, shoal_model **out)
 {
-    char *gguf;
-    SHOAL_TRY(shoal_folder_gguf(path, &gguf));
-    const shoal_status st = gguf ? open_gguf(gguf, out) : open_folder(path, out);
-    shoal_free(gguf);
+    char *file;
+    SHOAL_TRY(shoal_folder_pack(path, &file));
+    if (file) {
+        const shoal_status st = open_pack(file, out);
+        shoal_free(file);
+        return st;
+    }
+    SHOAL_TRY(shoal_folder_gguf(path, &file));
+    const shoal_status st = file ? open_gguf(file, out) : open_folder(path, out);
+    shoal_free(file);
     return st;
 }

@@ -28,7 +28,9 @@ typedef enum {
     SHOAL_ROPE_DEFAULT,
     SHOAL_ROPE_LINEAR,
     SHOAL_ROPE_LLAMA3,
-    SHOAL_ROPE_YARN
+    SHOAL_ROPE_YARN,
+    SHOAL_ROPE_DYNAMIC, /* theta grows with the longest sequence, beyond original_context */
+    SHOAL_ROPE_LONGROPE /* a factor per frequency: short ones up to original_context, else long */
 } shoal_rope_kind;
 
 typedef struct {
@@ -38,8 +40,9 @@ typedef struct {
     double factor;
     double low_freq_factor, high_freq_factor; /* llama3 */
     double beta_fast, beta_slow;              /* yarn */
-    double attention_factor;                  /* yarn: cos and sin are multiplied; else 1 */
-    bool truncate;                            /* yarn: round the correction range (default) */
+    double attention_factor; /* yarn, longrope: cos and sin are multiplied; else 1 */
+    bool truncate;           /* yarn: round the correction range (default) */
+    const float *short_factors, *long_factors; /* longrope: [dim / 2], of the model's arena */
     int64_t original_context;
     const float *factors; /* [dim / 2]: frequencies are divided by these at last; NULL: none */
 } shoal_rope;
@@ -74,7 +77,9 @@ typedef struct {
 
 typedef struct {
     char family[32]; /* "llama", "mistral", "qwen2", … : the row of the role table            */
-    int64_t hidden, vocab, context;
+    int64_t hidden, vocab;
+    int64_t context; /* longest sequence that it was made for                               */
+    int64_t reach;   /* longest that it takes at all: more where a rope is dynamic          */
     int64_t heads, kv_heads, head_dim;
     int64_t layer_count;
     shoal_layer *layers;
@@ -85,6 +90,7 @@ typedef struct {
     float embedding_scale;    /* 1 unless the family multiplies (Gemma)                    */
     float logits_soft_cap;    /* 0: none                                                   */
     bool tied;                /* lm_head is the embedding                                  */
+    bool text_part;           /* of a model of text and images: the rest is left unread     */
     shoal_dtype dtype;        /* the checkpoint's own float type                           */
     int32_t bos, eos[SHOAL_EOS_MAX];
     int eos_count;           /* bos is -1 when there is none */
@@ -102,7 +108,12 @@ void shoal_model_close(shoal_model *model);
 SHOAL_MUST_USE shoal_status shoal_model_parse(const char *text, size_t bytes, const char *name,
                                               shoal_model **out);
 
-/* inv_freq[rope.dim / 2] in fp32, as transformers computes it (fp32 arithmetic where it does). */
-void shoal_rope_frequencies(const shoal_rope *rope, float *inv_freq);
+/* Does a rope of this model depend on how long sequences may become? */
+bool shoal_model_minds_length(const shoal_model *model);
+
+/* inv_freq[rope.dim / 2] in fp32, as transformers computes it (fp32 arithmetic where it does) for
+ * sequences of up to `longest` tokens. That is a promise made before the first token: a sequence
+ * that is still short has the frequencies that it will need. */
+void shoal_rope_frequencies(const shoal_rope *rope, int64_t longest, float *inv_freq);
 
 #endif

@@ -61,7 +61,7 @@ static const shoal_family families[] = {
         .theta = 1e4,
         .activation = "gelu_pytorch_tanh",
         .tied = true,
-        .activation_key = "hidden_activation",
+        .gelu_is_by_tanh = true,
         .bias = SHOAL_BIAS_CONFIG,
         .norms_less_one = true,
         .scaled_embedding = true,
@@ -134,6 +134,13 @@ static const shoal_family families[] = {
         .bias_absent = true,
     },
     {
+        .model_type = "baichuan",
+        .roles = "baichuan", /* its larger form has no such context: it sees distance, not place */
+        .norm_eps = 1e-6,
+        .theta = 1e4,
+        .normed_head = 125696, /* the second version, which says so nowhere else */
+    },
+    {
         .model_type = "mixtral",
         .roles = "mixtral",
         .kv_heads = 8,
@@ -182,5 +189,5 @@ const shoal_family *shoal_family_find(const char *model_type)
 const char *shoal_family_list(void)
 {
     return "llama, mistral, qwen2, qwen3, gemma, gemma2, gemma3, gemma3_text, phi3, internlm2, "
-           "mixtral, qwen2_moe, qwen3_moe";
+           "baichuan, mixtral, qwen2_moe, qwen3_moe";
 }

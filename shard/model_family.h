@@ -43,8 +43,8 @@ typedef struct {
     int64_t vocab, heads; /* 0: the config must say it        */
     int64_t kv_heads;     /* 0: as many as heads              */
     int64_t head_dim;     /* 0: hidden / heads                */
-    int64_t context;
-    int64_t window; /* 0: none */
+    int64_t context;      /* 0: the config must say it        */
+    int64_t window;       /* 0: none */
     double norm_eps, theta;
     double query_scalar;              /* scores are divided by its root; 0: by that of head_dim */
     double attention_cap, logits_cap; /* 0: none                                                */
@@ -53,6 +53,7 @@ typedef struct {
 
     /* What the config is asked. */
     const char *activation_key; /* NULL: hidden_act                                 */
+    bool gelu_is_by_tanh;       /* where configs say gelu, they mean gelu_pytorch_tanh */
     bool soft_caps;             /* attn_logit_softcapping, final_logit_softcapping  */
     bool mlp_bias;
     shoal_window_rule windows;
@@ -66,6 +67,7 @@ typedef struct {
     bool norms_after;      /* attention and MLP are normed once more before they join       */
     bool norms_less_one;   /* norms are stored as w - 1                                     */
     bool scaled_embedding; /* by the root of hidden_size                                    */
+    int64_t normed_head;   /* with a vocabulary of this size, rows of lm_head are normed    */
     shoal_family_experts experts;
 } shoal_family;
 

@@ -12,6 +12,7 @@
 
 #include "proto/arena.h"
 #include "shard/gguf_file.h"
+#include "shard/pack_file.h"
 #include "shard/quoted.h"
 
 #define INDEX_NAME        "model.safetensors.index.json"
@@ -34,7 +35,6 @@ static const char *unread_kind(const char *name)
     static const char *const kinds[][2] = {
         {".ggml", "a GGML file"},
         {".onnx", "an ONNX file"},
-        {".shoal", "a Shoal pack file"},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (ends_in(name, kinds[i][0]))
@@ -101,6 +101,8 @@ typedef struct {
     char only[NAME_MAX + 1], only_torch[NAME_MAX + 1]; /* the first of them */
     shoal_names ggufs;                                 /* whole files, and first parts of several */
     char gguf[NAME_MAX + 1];                           /* the first of them */
+    char pack[NAME_MAX + 1];                           /* the last pack file found */
+    int packs;
     char unread[NAME_MAX + 1];
 } finds;
 
@@ -137,6 +139,9 @@ static shoal_status look_through(const char *folder, finds *f)
             if (f->torch.count == 0)
                 (void)snprintf(f->only_torch, sizeof f->only_torch, "%s", entry->d_name);
             shoal_names_add(&f->torch, entry->d_name);
+        } else if (ends_in(entry->d_name, ".shoal")) {
+            (void)snprintf(f->pack, sizeof f->pack, "%s", entry->d_name);
+            f->packs++;
         } else if (unread_kind(entry->d_name)) {
             (void)snprintf(f->unread, sizeof f->unread, "%s", entry->d_name);
         }
@@ -201,6 +206,25 @@ static shoal_status only_file(const char *folder, char **file)
     return shoal_fail(SHOAL_ERR_NOTFOUND, "%s has no *.safetensors file", folder);
 }
 
+shoal_status shoal_folder_pack(const char *path, char **file)
+{
+    struct stat info;
+    finds f = {0};
+    *file = NULL;
+    if (stat(path, &info) != 0)
+        return not_found(path, errno);
+    if (!S_ISDIR(info.st_mode))
+        return ends_in(path, ".shoal") || shoal_pack_is_file(path)
+                   ? shoal_strdup(SHOAL_MEM_CHECKPOINT, path, file)
+                   : SHOAL_OK;
+    if (shoal_folder_has(path, "config.json"))
+        return SHOAL_OK;
+    SHOAL_TRY(look_through(path, &f));
+    if (f.packs != 1 || f.safetensors.count > 0 || f.ggufs.count > 0)
+        return SHOAL_OK;
+    return shoal_folder_join(path, f.pack, file);
+}
+
 shoal_status shoal_folder_gguf(const char *path, char **file)
 {
     struct stat info;
@@ -243,6 +267,10 @@ shoal_status shoal_folder_weights(const char *path, shoal_weights_kind *kind, ch
     const char *name;
     if (stat(path, &info) != 0)
         return not_found(path, errno);
+    *kind = SHOAL_WEIGHTS_PACK;
+    SHOAL_TRY(shoal_folder_pack(path, file));
+    if (*file)
+        return SHOAL_OK;
     *kind = SHOAL_WEIGHTS_GGUF;
     SHOAL_TRY(shoal_folder_gguf(path, file));
     if (*file)

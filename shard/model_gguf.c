@@ -15,10 +15,12 @@
 /* Architectures and the model_type that computes them. */
 static const struct {
     const char *architecture, *model_type;
+    int64_t odd_layers; /* Gemma: the size whose scores are divided by hidden / heads */
 } families[] = {
-    {"llama", "llama"}, /* Mistral, too */
-    {"qwen2", "qwen2"},
-    {"qwen3", "qwen3"},
+    {"llama", "llama", 0}, /* Mistral, too */
+    {"internlm2", "llama", 0},     {"qwen2", "qwen2", 0}, {"qwen3", "qwen3", 0},
+    {"phi3", "phi3", 0},           {"gemma", "gemma", 0}, {"gemma2", "gemma2", 46},
+    {"gemma3", "gemma3_text", 62},
 };
 enum { FAMILIES = sizeof families / sizeof families[0] };
 
@@ -27,6 +29,7 @@ typedef struct {
     const shoal_gguf *gguf;
     const char *path;
     char architecture[64];
+    int64_t odd_layers;
     json_t *config; /* NULL after a failed allocation */
 } source;
 
@@ -47,6 +50,11 @@ static shoal_status put(const source *s, const char *member, json_t *value)
     if (json_object_set_new(s->config, member, value) == 0)
         return SHOAL_OK;
     return shoal_fail(SHOAL_ERR_TEMPORARY, "no memory for the metadata of %s", s->path);
+}
+
+static bool is_gemma(const source *s)
+{
+    return strncmp(s->architecture, "gemma", strlen("gemma")) == 0;
 }
 
 /* ---- single values ---- */
@@ -151,8 +159,6 @@ static shoal_status refuse_numbers(const source *s)
         {"attention.scale", 0},
         {"attention.clamp_kqv", 0},
         {"attention.max_alibi_bias", 0},
-        {"attn_logit_softcapping", 0},
-        {"final_logit_softcapping", 0},
         {"attention.temperature_length", 0},
         {"rope.scaling.yarn_ext_factor", 1},
     };
@@ -163,6 +169,34 @@ static shoal_status refuse_numbers(const source *s)
             return refuse(s, numbers[i].name, value);
     }
     return SHOAL_OK;
+}
+
+/* Soft caps are Gemma's; what scores are divided by is not in the file: head_dim, but for one size
+ * of each generation. */
+static shoal_status put_gemma(const source *s)
+{
+    static const char *const caps[] = {"attn_logit_softcapping", "final_logit_softcapping"};
+    int64_t layers, hidden, heads, pattern;
+    for (size_t i = 0; i < sizeof caps / sizeof caps[0]; i++) {
+        double cap;
+        SHOAL_TRY(real_of(s, caps[i], 0, &cap));
+        if (cap != 0 && !is_gemma(s))
+            return refuse(s, caps[i], cap);
+        if (cap != 0)
+            SHOAL_TRY(put(s, caps[i], json_real(cap)));
+    }
+    if (!s->odd_layers)
+        return SHOAL_OK;
+    SHOAL_TRY(integer_of(s, "attention.sliding_window_pattern", 0, &pattern));
+    if (pattern)
+        SHOAL_TRY(put(s, "sliding_window_pattern", json_integer(pattern)));
+    SHOAL_TRY(integer_of(s, "block_count", 0, &layers));
+    SHOAL_TRY(integer_of(s, "embedding_length", 0, &hidden));
+    SHOAL_TRY(integer_of(s, "attention.head_count", 0, &heads));
+    if (layers == s->odd_layers && heads > 0)
+        return put(s, "query_pre_attn_scalar", json_real((double)hidden / (double)heads));
+    const json_t *head_dim = json_object_get(s->config, "head_dim");
+    return put(s, "query_pre_attn_scalar", json_real((double)json_integer_value(head_dim)));
 }
 
 static shoal_status refuse_flags(const source *s)
@@ -259,13 +293,14 @@ static shoal_status put_rope(const source *s)
 
 /* ---- windows, tokens, tensors ---- */
 
-/* Mistral is the llama that sees a window; the others' is not used by llama.cpp either. */
+/* Mistral is the llama that sees a window, as Gemma and Phi-3 do; the others' is not used by
+ * llama.cpp either. */
 static shoal_status put_family(const source *s, const char *model_type)
 {
     int64_t window;
     SHOAL_TRY(integer_of(s, "attention.sliding_window", 0, &window));
     const bool mistral = strcmp(model_type, "llama") == 0 && window > 0;
-    if (mistral)
+    if (mistral || (window > 0 && (is_gemma(s) || strcmp(model_type, "phi3") == 0)))
         SHOAL_TRY(put(s, "sliding_window", json_integer(window)));
     return put(s, "model_type", json_string(mistral ? "mistral" : model_type));
 }
@@ -305,7 +340,7 @@ static shoal_status put_what_tensors_say(const source *s)
 
 static shoal_status find_family(source *s, const char **model_type)
 {
-    char quoted[SHOAL_QUOTED_ROOM], known[128] = "";
+    char quoted[SHOAL_QUOTED_ROOM], known[160] = "";
     shoal_gguf_text text = {"", 0};
     SHOAL_TRY(within(s, shoal_gguf_string(s->gguf, "general.architecture", &text)));
     snprintf(s->architecture, sizeof s->architecture, "%.*s",
@@ -313,6 +348,7 @@ static shoal_status find_family(source *s, const char **model_type)
     for (size_t i = 0; i < FAMILIES; i++) {
         if (strcmp(s->architecture, families[i].architecture) == 0) {
             *model_type = families[i].model_type;
+            s->odd_layers = families[i].odd_layers;
             return SHOAL_OK;
         }
         const size_t at = strlen(known);
@@ -332,6 +368,7 @@ static shoal_status fill(source *s)
     SHOAL_TRY(check_value_length(s));
     SHOAL_TRY(put_norm(s));
     SHOAL_TRY(refuse_numbers(s));
+    SHOAL_TRY(put_gemma(s));
     SHOAL_TRY(refuse_flags(s));
     SHOAL_TRY(put_rope(s));
     SHOAL_TRY(put_tokens(s));

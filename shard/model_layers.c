@@ -120,6 +120,8 @@ static shoal_status read_activation(const shoal_config *config, const shoal_fami
     const char *text = family->activation ? family->activation : "silu";
     char quoted[SHOAL_QUOTED_ROOM];
     SHOAL_TRY(shoal_config_text(config, key, &text));
+    if (family->gelu_is_by_tanh && strcmp(text, "gelu") == 0)
+        text = "gelu_pytorch_tanh";
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(text, names[i].name) == 0) {
             *out = names[i].activation;

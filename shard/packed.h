@@ -6,6 +6,7 @@
 #define SHOAL_SHARD_PACKED_H
 
 #include <stdint.h>
+#include <string.h>
 
 #include "proto/bytes.h"
 
@@ -50,6 +51,28 @@ static inline uint32_t shoal_packed_field(const uint8_t *words, int64_t stride, 
     if (shift + bits > 32 && word + 1 < count)
         pair |= (uint64_t)shoal_load_le32(words + (word + 1) * stride) << 32;
     return (uint32_t)(pair >> shift) & ((1u << bits) - 1);
+}
+
+/* Codes [first, first + count) of a row of 4- or 8-bit fields, a byte each, to `out`. In
+ * little-endian words field i of such a row is field i of its bytes. */
+static inline void shoal_packed_row(const uint8_t *row, int64_t first, int64_t count, int bits,
+                                    uint8_t *restrict out)
+{
+    if (bits == 8) {
+        memcpy(out, row + first, (size_t)count);
+        return;
+    }
+    const uint8_t *at = row + first / 2;
+    if (first % 2 && count > 0) {
+        *out++ = *at++ >> 4;
+        count--;
+    }
+    for (int64_t i = 0; i < count / 2; i++) {
+        out[2 * i] = at[i] & 15u;
+        out[2 * i + 1] = at[i] >> 4;
+    }
+    if (count % 2)
+        out[count - 1] = at[count / 2] & 15u;
 }
 
 #endif

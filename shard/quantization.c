@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "proto/arena.h"
 #include "shard/quantization_method.h"
 
 /* One row per name of quant_method; the first row of a method is its name. */
@@ -14,7 +15,9 @@ static const struct {
     shoal_quantization_parse_fn *parse;
 } methods[] = {
     {"gptq", SHOAL_METHOD_GPTQ, shoal_quantization_parse_gptq},
+    {"marlin", SHOAL_METHOD_GPTQ, shoal_quantization_parse_marlin},
     {"awq", SHOAL_METHOD_AWQ, shoal_quantization_parse_awq},
+    {"compressed-tensors", SHOAL_METHOD_COMPRESSED, shoal_quantization_parse_compressed},
     {"torchao", SHOAL_METHOD_TORCHAO, shoal_quantization_parse_torchao},
     {"smooth_quant", SHOAL_METHOD_SMOOTH_QUANT, shoal_quantization_parse_lmdeploy},
 };
@@ -59,7 +62,7 @@ static shoal_status unknown_method(const char *method)
                       names);
 }
 
-static shoal_status parse_root(const json_t *root, shoal_quantization *q)
+static shoal_status parse_root(const json_t *root, shoal_quantization_config *config)
 {
     const char *method;
     if (!json_is_object(root))
@@ -68,24 +71,114 @@ static shoal_status parse_root(const json_t *root, shoal_quantization *q)
     for (size_t i = 0; i < METHODS; i++) {
         if (strcasecmp(method, methods[i].name) != 0)
             continue;
-        q->method = methods[i].method;
-        return methods[i].parse(root, q);
+        config->general.method = methods[i].method;
+        return methods[i].parse(root, config);
     }
     return unknown_method(method);
 }
 
+static shoal_status parse_text(const char *json, shoal_quantization_config *config)
+{
+    json_error_t error;
+    json_t *root = json_loads(json, 0, &error);
+    if (!root)
+        return shoal_fail(SHOAL_ERR_DATA, SHOAL_QUANTIZATION_WHERE ": %s", error.text);
+    const shoal_status st = parse_root(root, config);
+    json_decref(root);
+    return st;
+}
+
+shoal_status shoal_quantization_open(const char *json, shoal_quantization_config **out)
+{
+    shoal_quantization_config *config;
+    void *block;
+    SHOAL_TRY(shoal_alloc(SHOAL_MEM_CHECKPOINT, sizeof *config, &block));
+    config = block;
+    *config = (shoal_quantization_config){.steps = SHOAL_NAME_PATTERN_STEPS};
+    const shoal_status st = json ? parse_text(json, config) : SHOAL_OK;
+    if (st == SHOAL_OK)
+        *out = config;
+    else
+        shoal_quantization_close(config);
+    return st;
+}
+
+void shoal_quantization_close(shoal_quantization_config *config)
+{
+    if (!config)
+        return;
+    for (int i = 0; i < config->count; i++) {
+        shoal_free(config->rules[i].text);
+        shoal_name_pattern_free(config->rules[i].pattern);
+    }
+    shoal_free(config->rules);
+    shoal_free(config);
+}
+
+static shoal_status grow_rules(shoal_quantization_config *config)
+{
+    void *rules = config->rules;
+    const int room = config->room ? 2 * config->room : 16;
+    if (config->count < config->room)
+        return SHOAL_OK;
+    if (config->count == SHOAL_QUANTIZATION_RULES_MAX)
+        return shoal_fail(SHOAL_ERR_DATA,
+                          SHOAL_QUANTIZATION_WHERE ": more than %d rules for single modules",
+                          SHOAL_QUANTIZATION_RULES_MAX);
+    SHOAL_TRY(
+        shoal_realloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)room, sizeof *config->rules, &rules));
+    config->rules = rules;
+    config->room = room;
+    return SHOAL_OK;
+}
+
+shoal_status shoal_quantization_add_rule(shoal_quantization_config *config, shoal_rule_kind kind,
+                                         const char *text, const shoal_quantization *says)
+{
+    shoal_quantization_rule rule = {.kind = kind, .says = *says};
+    SHOAL_TRY(grow_rules(config));
+    if (kind == SHOAL_RULE_PATTERN)
+        SHOAL_TRY(shoal_name_pattern_compile(text, &rule.pattern));
+    if (kind == SHOAL_RULE_EXACT)
+        SHOAL_TRY(shoal_strdup(SHOAL_MEM_CHECKPOINT, text, &rule.text));
+    config->rules[config->count++] = rule;
+    return SHOAL_OK;
+}
+
+const shoal_quantization *shoal_quantization_general(const shoal_quantization_config *config)
+{
+    return &config->general;
+}
+
+static shoal_status is_for(shoal_quantization_config *config, const shoal_quantization_rule *rule,
+                           const char *module, bool *out)
+{
+    *out = rule->kind == SHOAL_RULE_ALL || (rule->text && strcmp(rule->text, module) == 0);
+    if (!rule->pattern)
+        return SHOAL_OK;
+    return shoal_name_pattern_matches(rule->pattern, module, &config->steps, out);
+}
+
+shoal_status shoal_quantization_of(shoal_quantization_config *config, const char *module,
+                                   const shoal_quantization **out)
+{
+    for (int i = 0; i < config->count; i++) {
+        bool found = false;
+        SHOAL_TRY(is_for(config, &config->rules[i], module, &found));
+        if (found) {
+            *out = &config->rules[i].says;
+            return SHOAL_OK;
+        }
+    }
+    *out = &config->general;
+    return SHOAL_OK;
+}
+
 shoal_status shoal_quantization_parse(const char *json, shoal_quantization *out)
 {
-    shoal_quantization q = {.method = SHOAL_METHOD_NONE};
-    if (json) {
-        json_error_t error;
-        json_t *root = json_loads(json, 0, &error);
-        if (!root)
-            return shoal_fail(SHOAL_ERR_DATA, SHOAL_QUANTIZATION_WHERE ": %s", error.text);
-        const shoal_status st = parse_root(root, &q);
-        json_decref(root);
-        SHOAL_TRY(st);
-    }
-    *out = q;
+    shoal_quantization_config *config;
+    SHOAL_TRY(shoal_quantization_open(json, &config));
+    *out = config->general;
+    shoal_quantization_close(config);
     return SHOAL_OK;
 }

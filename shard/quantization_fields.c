@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "shard/quantization_method.h"
+#include "shard/quoted.h"
 
 /* The value of the first of two names that is present and not null. */
 static const json_t *value_of(const json_t *object, const char *name, const char *other,
@@ -59,6 +60,9 @@ shoal_status shoal_quantization_string(const json_t *object, const char *name, c
         return SHOAL_OK;
     if (!json_is_string(value))
         return shoal_fail(SHOAL_ERR_DATA, SHOAL_QUANTIZATION_WHERE ": %s is not a string", found);
+    if (shoal_has_control(json_string_value(value)))
+        return shoal_fail(SHOAL_ERR_DATA, SHOAL_QUANTIZATION_WHERE ": %s holds a control character",
+                          found);
     *out = json_string_value(value);
     return SHOAL_OK;
 }
@@ -75,26 +79,23 @@ shoal_status shoal_quantization_group(const json_t *root, int *out)
     return SHOAL_OK;
 }
 
-/* "dynamic" maps regular expressions to overrides. "-:" leaves modules dense, which their tensors
- * show anyway; an override that changes how codes are stored is refused. */
-shoal_status shoal_quantization_check_dynamic(const json_t *root)
+shoal_status shoal_quantization_add_dynamic(const json_t *root, shoal_quantization_config *config,
+                                            shoal_quantization_override_fn *override)
 {
-    static const char *const storage[] = {"bits", "group_size", "sym", "desc_act"};
+    const json_t *rules = json_object_get(root, "dynamic");
     const char *rule;
     json_t *change;
-    json_object_foreach(json_object_get(root, "dynamic"), rule, change)
+    if (rules && !json_is_null(rules) && !json_is_object(rules))
+        return shoal_fail(SHOAL_ERR_DATA, SHOAL_QUANTIZATION_WHERE ": dynamic is not an object");
+    json_object_foreach((json_t *)rules, rule, change)
     {
-        if (strncmp(rule, "-:", 2) == 0)
-            continue;
-        for (size_t i = 0; i < sizeof storage / sizeof storage[0]; i++) {
-            const json_t *value = json_object_get(change, storage[i]);
-            if (value && !json_equal(value, json_object_get(root, storage[i])))
-                return shoal_fail(SHOAL_ERR_DATA,
-                                  SHOAL_QUANTIZATION_WHERE
-                                  ": the dynamic rule '%s' changes %s for some modules, "
-                                  "which is not read",
-                                  rule, storage[i]);
-        }
+        const bool leaves_out = strncmp(rule, "-:", 2) == 0;
+        const bool prefixed = leaves_out || strncmp(rule, "+:", 2) == 0;
+        shoal_quantization says = leaves_out ? shoal_quantization_dense() : config->general;
+        if (!leaves_out)
+            SHOAL_TRY(override(root, change, &says));
+        SHOAL_TRY(
+            shoal_quantization_add_rule(config, SHOAL_RULE_PATTERN, rule + 2 * prefixed, &says));
     }
     return SHOAL_OK;
 }

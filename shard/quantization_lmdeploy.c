@@ -26,8 +26,9 @@ static shoal_status parse_input_rule(const json_t *root, shoal_input_rule *out)
                       said);
 }
 
-shoal_status shoal_quantization_parse_lmdeploy(const json_t *root, shoal_quantization *q)
+shoal_status shoal_quantization_parse_lmdeploy(const json_t *root, shoal_quantization_config *out)
 {
+    shoal_quantization *q = &out->general;
     const char *dtype = "int8";
     SHOAL_TRY(shoal_quantization_string(root, "quant_dtype", NULL, &dtype));
     if (strcasecmp(dtype, "int8") != 0)

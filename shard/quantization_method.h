@@ -8,14 +8,53 @@
 
 #include <jansson.h>
 
+#include "shard/name_pattern.h"
 #include "shard/quantization.h"
 
-/* Fill `out`, whose method is set and whose other fields are 0, from the config object.
- * SHOAL_ERR_DATA names the key. */
-typedef shoal_status shoal_quantization_parse_fn(const json_t *root, shoal_quantization *out);
+/* Rules in a config at most. */
+#define SHOAL_QUANTIZATION_RULES_MAX 4096
+
+/* Which modules a rule is for. */
+typedef enum {
+    SHOAL_RULE_EXACT,   /* the module of this name */
+    SHOAL_RULE_PATTERN, /* modules whose name this pattern matches */
+    SHOAL_RULE_ALL,
+} shoal_rule_kind;
+
+typedef struct {
+    shoal_rule_kind kind;
+    char *text;                  /* EXACT, else NULL */
+    shoal_name_pattern *pattern; /* PATTERN, else NULL */
+    shoal_quantization says;
+} shoal_quantization_rule;
+
+struct shoal_quantization_config {
+    shoal_quantization general;
+    shoal_quantization_rule *rules; /* the first that is for a module counts; none: general */
+    int count, room;
+    int64_t steps; /* that patterns may still take */
+};
+
+/* Fill out->general, whose method is set and whose other fields are 0, and add rules, from the
+ * config object. SHOAL_ERR_DATA names the key. */
+typedef shoal_status shoal_quantization_parse_fn(const json_t *root,
+                                                 shoal_quantization_config *out);
 
 shoal_quantization_parse_fn shoal_quantization_parse_gptq;
+shoal_quantization_parse_fn shoal_quantization_parse_marlin;
 shoal_quantization_parse_fn shoal_quantization_parse_awq;
+shoal_quantization_parse_fn shoal_quantization_parse_compressed;
+
+/* Add a rule after those that are there; `text` (NULL for ALL) is copied or compiled. */
+SHOAL_MUST_USE shoal_status shoal_quantization_add_rule(shoal_quantization_config *config,
+                                                        shoal_rule_kind kind, const char *text,
+                                                        const shoal_quantization *says);
+
+/* What a rule says of a module that stays dense. */
+static inline shoal_quantization shoal_quantization_dense(void)
+{
+    return (shoal_quantization){.method = SHOAL_METHOD_NONE, .left_out = true};
+}
 shoal_quantization_parse_fn shoal_quantization_parse_lmdeploy;
 shoal_quantization_parse_fn shoal_quantization_parse_torchao;
 
@@ -34,7 +73,15 @@ SHOAL_MUST_USE shoal_status shoal_quantization_string(const json_t *object, cons
 /* group_size: -1 or positive. */
 SHOAL_MUST_USE shoal_status shoal_quantization_group(const json_t *root, int *out);
 
-/* Refuse "dynamic" rules that change how codes are stored. */
-SHOAL_MUST_USE shoal_status shoal_quantization_check_dynamic(const json_t *root);
+/* What "dynamic" (GPTQModel) changes for some modules: `says` is what holds in general, `change`
+ * the object of one rule. */
+typedef shoal_status shoal_quantization_override_fn(const json_t *root, const json_t *change,
+                                                    shoal_quantization *says);
+
+/* A rule for each of "dynamic", in its order: "-:PATTERN" leaves modules dense, "+:PATTERN" or
+ * PATTERN overrides. */
+SHOAL_MUST_USE shoal_status
+shoal_quantization_add_dynamic(const json_t *root, shoal_quantization_config *config,
+                               shoal_quantization_override_fn *override);
 
 #endif

@@ -2,8 +2,9 @@
  * tensors, so only how a CPU packed int4 weights may have to be told. */
 #include "shard/quantization_method.h"
 
-shoal_status shoal_quantization_parse_torchao(const json_t *root, shoal_quantization *q)
+shoal_status shoal_quantization_parse_torchao(const json_t *root, shoal_quantization_config *out)
 {
+    shoal_quantization *q = &out->general;
     const char *order = NULL;
     q->group = -1;
     SHOAL_TRY(shoal_quantization_string(root, "int4_cpu_layout", NULL, &order));

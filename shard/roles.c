@@ -42,6 +42,14 @@
         [SHOAL_ROLE_UP] = LAYER "mlp.gate_up_proj", OUTPUTS, INPUT_NORMS, MLP_NORM, OUTSIDE        \
     }
 
+/* Baichuan stacks q, k and v only. */
+#define BAICHUAN                                                                                   \
+    {                                                                                              \
+        [SHOAL_ROLE_Q] = LAYER "self_attn.W_pack", [SHOAL_ROLE_K] = LAYER "self_attn.W_pack",      \
+        [SHOAL_ROLE_V] = LAYER "self_attn.W_pack", GATE_UP, OUTPUTS, INPUT_NORMS, MLP_NORM,        \
+        OUTSIDE                                                                                    \
+    }
+
 /* InternLM2 has names of its own. */
 #define INTERNLM2                                                                                  \
     {                                                                                              \
@@ -88,6 +96,7 @@ static const shoal_family_roles families[] = {
     {.family = "gemma2", .module = GEMMA_LIKE},
     {.family = "gemma3_text", .module = GEMMA_LIKE},
     {.family = "phi3", .module = PHI3},
+    {.family = "baichuan", .module = BAICHUAN},
     {.family = "internlm2", .module = INTERNLM2, .by_kv_head = true},
     {.family = "mixtral", .module = MIXTRAL, .expert = MIXTRAL_EXPERTS},
     {.family = "qwen2_moe", .module = QWEN_MOE, .expert = QWEN_EXPERTS, .shared = QWEN_SHARED},
@@ -96,28 +105,42 @@ static const shoal_family_roles families[] = {
 
 #define BLOCK "blk.%d."
 
-static const shoal_family_roles gguf = {
-    .family = "gguf",
-    .module = {[SHOAL_ROLE_Q] = BLOCK "attn_q",
-               [SHOAL_ROLE_K] = BLOCK "attn_k",
-               [SHOAL_ROLE_V] = BLOCK "attn_v",
-               [SHOAL_ROLE_O] = BLOCK "attn_output",
-               [SHOAL_ROLE_GATE] = BLOCK "ffn_gate",
-               [SHOAL_ROLE_UP] = BLOCK "ffn_up",
-               [SHOAL_ROLE_DOWN] = BLOCK "ffn_down",
-               [SHOAL_ROLE_INPUT_NORM] = BLOCK "attn_norm",
-               [SHOAL_ROLE_MLP_NORM] = BLOCK "ffn_norm",
-               [SHOAL_ROLE_Q_NORM] = BLOCK "attn_q_norm",
-               [SHOAL_ROLE_K_NORM] = BLOCK "attn_k_norm",
-               [SHOAL_ROLE_AFTER_ATTENTION_NORM] = BLOCK "post_attention_norm",
-               [SHOAL_ROLE_AFTER_MLP_NORM] = BLOCK "post_ffw_norm",
-               [SHOAL_ROLE_EMBEDDING] = "token_embd",
-               [SHOAL_ROLE_FINAL_NORM] = "output_norm",
-               [SHOAL_ROLE_LM_HEAD] = "output"}};
+#define GGUF_LINEARS                                                                               \
+    [SHOAL_ROLE_O] = BLOCK "attn_output", [SHOAL_ROLE_DOWN] = BLOCK "ffn_down",                    \
+    [SHOAL_ROLE_EMBEDDING] = "token_embd", [SHOAL_ROLE_LM_HEAD] = "output"
+#define GGUF_NORMS                                                                                 \
+    [SHOAL_ROLE_INPUT_NORM] = BLOCK "attn_norm", [SHOAL_ROLE_MLP_NORM] = BLOCK "ffn_norm",         \
+    [SHOAL_ROLE_Q_NORM] = BLOCK "attn_q_norm", [SHOAL_ROLE_K_NORM] = BLOCK "attn_k_norm",          \
+    [SHOAL_ROLE_AFTER_ATTENTION_NORM] = BLOCK "post_attention_norm",                               \
+    [SHOAL_ROLE_AFTER_MLP_NORM] = BLOCK "post_ffw_norm", [SHOAL_ROLE_FINAL_NORM] = "output_norm"
+
+static const shoal_family_roles gguf = {.family = "gguf",
+                                        .module = {[SHOAL_ROLE_Q] = BLOCK "attn_q",
+                                                   [SHOAL_ROLE_K] = BLOCK "attn_k",
+                                                   [SHOAL_ROLE_V] = BLOCK "attn_v",
+                                                   [SHOAL_ROLE_GATE] = BLOCK "ffn_gate",
+                                                   [SHOAL_ROLE_UP] = BLOCK "ffn_up",
+                                                   GGUF_LINEARS,
+                                                   GGUF_NORMS}};
+
+/* ffn_up holds gate and up. */
+static const shoal_family_roles gguf_stacked = {.family = "gguf",
+                                                .module = {[SHOAL_ROLE_Q] = BLOCK "attn_qkv",
+                                                           [SHOAL_ROLE_K] = BLOCK "attn_qkv",
+                                                           [SHOAL_ROLE_V] = BLOCK "attn_qkv",
+                                                           [SHOAL_ROLE_GATE] = BLOCK "ffn_up",
+                                                           [SHOAL_ROLE_UP] = BLOCK "ffn_up",
+                                                           GGUF_LINEARS,
+                                                           GGUF_NORMS}};
 
 const shoal_family_roles *shoal_roles_gguf(void)
 {
     return &gguf;
+}
+
+const shoal_family_roles *shoal_roles_gguf_of(const char *family)
+{
+    return strcmp(family, "phi3") == 0 ? &gguf_stacked : &gguf;
 }
 
 const shoal_family_roles *shoal_roles_find(const char *family)
@@ -128,6 +151,25 @@ const shoal_family_roles *shoal_roles_find(const char *family)
     return NULL;
 }
 
+const shoal_roles_part shoal_roles_parts[] = {
+    {"model.", ""},
+    {"language_model.model.", "language_model."},
+    {"model.language_model.", ""},
+};
+const int shoal_roles_part_count = sizeof shoal_roles_parts / sizeof shoal_roles_parts[0];
+
+static bool begins_with(const char *text, const char *head)
+{
+    return strncmp(text, head, strlen(head)) == 0;
+}
+
+bool shoal_roles_beside_text(const char *tensor)
+{
+    return begins_with(tensor, "vision_tower.") || begins_with(tensor, "multi_modal_projector.") ||
+           begins_with(tensor, "model.vision_tower.") ||
+           begins_with(tensor, "model.multi_modal_projector.");
+}
+
 const char *shoal_roles_pattern(const shoal_family_roles *roles, const shoal_weight *weight)
 {
     if (weight->expert == 0)
@@ -136,14 +178,21 @@ const char *shoal_roles_pattern(const shoal_family_roles *roles, const shoal_wei
     return weight->expert == SHOAL_EXPERT_SHARED ? roles->shared[part] : roles->expert[part];
 }
 
-bool shoal_roles_module(const shoal_family_roles *roles, const shoal_weight *weight, char *out,
-                        size_t room)
+bool shoal_roles_module(const shoal_family_roles *roles, const shoal_roles_part *part,
+                        const shoal_weight *weight, char *out, size_t room)
 {
+    static const char model[] = "model.";
     const int numbers[] = {weight->layer, weight->expert - 1};
     const char *from = shoal_roles_pattern(roles, weight);
-    size_t at = 0;
     if (!from)
         return false;
+    const bool inside = begins_with(from, model);
+    const char *head = inside ? part->inside : part->outside;
+    size_t at = strlen(head);
+    if (at >= room)
+        return false;
+    memcpy(out, head, at);
+    from += inside ? strlen(model) : 0;
     for (int i = 0;; i++) {
         const char *mark = i < 2 ? strstr(from, "%d") : NULL;
         const int length =

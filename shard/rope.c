@@ -11,12 +11,33 @@
 
 #define PI 3.14159265358979323846
 
-/* theta^(-2i/dim) */
-static float plain(const shoal_rope *rope, int64_t i)
+/* theta^(2i/dim) */
+static float power(const shoal_rope *rope, double theta, int64_t i)
 {
     const float exponent = (float)(2 * i) / (float)rope->dim;
-    const float power = (float)shoal_power_double((double)(float)rope->theta, (double)exponent);
-    return 1.0f / power;
+    return (float)shoal_power_double((double)(float)theta, (double)exponent);
+}
+
+static float plain(const shoal_rope *rope, int64_t i)
+{
+    return 1.0f / power(rope, rope->theta, i);
+}
+
+/* The theta that stretches the slowest wave to the longest sequence. */
+static double dynamic_theta(const shoal_rope *rope, int64_t longest)
+{
+    const double context = (double)rope->original_context, dim = (double)rope->dim;
+    if (longest <= rope->original_context)
+        return rope->theta;
+    const double stretch = rope->factor * (double)longest / context - (rope->factor - 1);
+    return rope->theta * shoal_power_double(stretch, dim / (dim - 2));
+}
+
+static float longrope(const shoal_rope *rope, int64_t longest, int64_t i)
+{
+    const float *factors =
+        longest > rope->original_context ? rope->long_factors : rope->short_factors;
+    return 1.0f / (factors[i] * power(rope, rope->theta, i));
 }
 
 /* Long waves are slowed down by the factor, short ones kept, those between blended. */
@@ -67,9 +88,8 @@ static void yarn_ramp(const shoal_rope *rope, float *begin, float *length)
 
 static float yarn(const shoal_rope *rope, int64_t i, float begin, float length)
 {
-    const float exponent = (float)(2 * i) / (float)rope->dim;
-    const float power = (float)shoal_power_double((double)(float)rope->theta, (double)exponent);
-    const float fast = 1.0f / power, slow = 1.0f / ((float)rope->factor * power);
+    const float p = power(rope, rope->theta, i);
+    const float fast = 1.0f / p, slow = 1.0f / ((float)rope->factor * p);
     float ramp = ((float)i - begin) / length;
     if (ramp < 0)
         ramp = 0;
@@ -80,8 +100,18 @@ static float yarn(const shoal_rope *rope, int64_t i, float begin, float length)
     return from_slow + from_fast;
 }
 
-void shoal_rope_frequencies(const shoal_rope *rope, float *inv_freq)
+bool shoal_model_minds_length(const shoal_model *model)
 {
+    for (int i = 0; i < model->rope_count; i++)
+        if (model->ropes[i].kind == SHOAL_ROPE_DYNAMIC ||
+            model->ropes[i].kind == SHOAL_ROPE_LONGROPE)
+            return true;
+    return false;
+}
+
+void shoal_rope_frequencies(const shoal_rope *rope, int64_t longest, float *inv_freq)
+{
+    const double stretched = rope->kind == SHOAL_ROPE_DYNAMIC ? dynamic_theta(rope, longest) : 0;
     float begin = 0, length = 1;
     if (rope->kind == SHOAL_ROPE_YARN)
         yarn_ramp(rope, &begin, &length);
@@ -91,6 +121,8 @@ void shoal_rope_frequencies(const shoal_rope *rope, float *inv_freq)
         case SHOAL_ROPE_LINEAR: inv_freq[i] = plain(rope, i) / (float)rope->factor; break;
         case SHOAL_ROPE_LLAMA3: inv_freq[i] = llama3(rope, plain(rope, i)); break;
         case SHOAL_ROPE_YARN: inv_freq[i] = yarn(rope, i, begin, length); break;
+        case SHOAL_ROPE_DYNAMIC: inv_freq[i] = 1.0f / power(rope, stretched, i); break;
+        case SHOAL_ROPE_LONGROPE: inv_freq[i] = longrope(rope, longest, i); break;
         }
         if (rope->factors)
             inv_freq[i] /= rope->factors[i];

@@ -1,6 +1,7 @@
 #include "shard/rope_config.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <string.h>
 
 #include "shard/power.h"
@@ -11,6 +12,9 @@
 #define THETA_MAX  1e15
 #define FACTOR_MIN 1e-3
 #define FACTOR_MAX 1e6
+
+/* A dynamic rope is stretched so far at most. */
+#define DYNAMIC_MAX 64
 
 static const char *const layer_types[SHOAL_ROPES_MAX] = {"full_attention", "sliding_attention"};
 
@@ -26,10 +30,10 @@ static const struct {
     const char *name;
     shoal_rope_kind kind;
 } kinds[] = {
-    {"default", SHOAL_ROPE_DEFAULT},
-    {"linear", SHOAL_ROPE_LINEAR},
-    {"llama3", SHOAL_ROPE_LLAMA3},
-    {"yarn", SHOAL_ROPE_YARN},
+    {"default", SHOAL_ROPE_DEFAULT}, {"linear", SHOAL_ROPE_LINEAR},
+    {"llama3", SHOAL_ROPE_LLAMA3},   {"yarn", SHOAL_ROPE_YARN},
+    {"dynamic", SHOAL_ROPE_DYNAMIC}, {"longrope", SHOAL_ROPE_LONGROPE},
+    {"su", SHOAL_ROPE_LONGROPE}, /* its first name */
 };
 
 static shoal_status read_kind(const rope_source *s, shoal_rope *rope)
@@ -41,11 +45,13 @@ static shoal_status read_kind(const rope_source *s, shoal_rope *rope)
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (strcmp(name, kinds[i].name) == 0) {
             rope->kind = kinds[i].kind;
+            if (rope->kind == SHOAL_ROPE_YARN && shoal_config_has(&s->own, "long_factor"))
+                rope->kind = SHOAL_ROPE_LONGROPE; /* so the first Phi-3 called it */
             return SHOAL_OK;
         }
     return shoal_fail(SHOAL_ERR_DATA,
-                      "%s: the rope type '%s' is not supported; default, linear, llama3 and yarn "
-                      "are",
+                      "%s: the rope type '%s' is not supported; default, linear, llama3, yarn, "
+                      "dynamic and longrope are",
                       s->own.where, shoal_quoted(name, quoted, sizeof quoted));
 }
 
@@ -149,6 +155,69 @@ static shoal_status read_yarn(const rope_source *s, shoal_rope *rope)
     return read_attention_factor(s, rope);
 }
 
+/* Up to its own context a model with a dynamic rope is as it was trained; beyond, theta depends on
+ * how far --max-model-len goes. */
+static shoal_status read_dynamic(const rope_source *s, shoal_rope *rope)
+{
+    rope->original_context = s->model->context;
+    if (rope->dim < 4)
+        return shoal_fail(SHOAL_ERR_DATA, "%s: a dynamic rope needs 4 dimensions; it has %lld",
+                          s->own.where, (long long)rope->dim);
+    SHOAL_TRY(shoal_config_require(&s->own, "factor"));
+    return shoal_config_real(&s->own, "factor", 1, DYNAMIC_MAX, &rope->factor);
+}
+
+static shoal_status read_factors(const rope_source *s, const char *key, int64_t count,
+                                 const float **out)
+{
+    const json_t *list = NULL;
+    void *factors;
+    SHOAL_TRY(shoal_config_require(&s->own, key));
+    SHOAL_TRY(shoal_config_array(&s->own, key, &list));
+    if (json_array_size(list) != (size_t)count)
+        return shoal_fail(SHOAL_ERR_DATA, "%s: %s%s has %zu numbers for %lld frequencies",
+                          s->own.where, s->own.inside, key, json_array_size(list),
+                          (long long)count);
+    SHOAL_TRY(shoal_arena_array(s->model->arena, (uint64_t)count, sizeof(float), &factors));
+    for (int64_t i = 0; i < count; i++) {
+        const json_t *entry = json_array_get(list, (size_t)i);
+        const double value = json_number_value(entry);
+        if (!json_is_number(entry) || !(value >= FACTOR_MIN && value <= FACTOR_MAX))
+            return shoal_fail(SHOAL_ERR_DATA,
+                              "%s: %s%s holds no number of %g to %g at position "
+                              "%lld",
+                              s->own.where, s->own.inside, key, FACTOR_MIN, FACTOR_MAX,
+                              (long long)i);
+        ((float *)factors)[i] = (float)value;
+    }
+    *out = factors;
+    return SHOAL_OK;
+}
+
+/* What makes up for the longer sums of scores; arXiv 2402.13753. */
+static double longrope_magnitude(const shoal_rope *rope)
+{
+    const double log_context = shoal_log_double((double)rope->original_context);
+    if (rope->factor <= 1 || log_context <= 0)
+        return 1;
+    return sqrt(1 + shoal_log_double(rope->factor) / log_context);
+}
+
+static shoal_status read_longrope(const rope_source *s, shoal_rope *rope)
+{
+    double given = 0;
+    SHOAL_TRY(read_original_context(s, rope));
+    rope->factor = (double)s->model->context / (double)rope->original_context;
+    SHOAL_TRY(shoal_config_real(&s->own, "factor", FACTOR_MIN, FACTOR_MAX, &rope->factor));
+    SHOAL_TRY(read_factors(s, "short_factor", rope->dim / 2, &rope->short_factors));
+    SHOAL_TRY(read_factors(s, "long_factor", rope->dim / 2, &rope->long_factors));
+    rope->attention_factor = longrope_magnitude(rope);
+    SHOAL_TRY(shoal_config_real(&s->own, "attention_factor", 1e-3, 1e3, &given));
+    if (given > 0)
+        rope->attention_factor = given;
+    return SHOAL_OK;
+}
+
 /* A plain rope over all of head_dim. */
 static shoal_rope plain_rope(const shoal_model *model, double theta)
 {
@@ -179,6 +248,10 @@ static shoal_status read_rope(const rope_source *s, shoal_rope *out)
         SHOAL_TRY(read_llama3(s, &rope));
     else if (rope.kind == SHOAL_ROPE_YARN)
         SHOAL_TRY(read_yarn(s, &rope));
+    else if (rope.kind == SHOAL_ROPE_DYNAMIC)
+        SHOAL_TRY(read_dynamic(s, &rope));
+    else if (rope.kind == SHOAL_ROPE_LONGROPE)
+        SHOAL_TRY(read_longrope(s, &rope));
     *out = rope;
     return SHOAL_OK;
 }
@@ -230,8 +303,18 @@ static shoal_status read_local(const rope_source *s, shoal_model *model)
     return SHOAL_OK;
 }
 
-shoal_status shoal_rope_config_read(const shoal_config *config, const shoal_family *family,
-                                    bool has_windows, shoal_model *model)
+/* Without a dynamic rope a model takes what it was made for. */
+static void set_reach(shoal_model *model)
+{
+    double reach = (double)model->context;
+    for (int i = 0; i < model->rope_count; i++)
+        if (model->ropes[i].kind == SHOAL_ROPE_DYNAMIC)
+            reach = (double)model->context * model->ropes[i].factor;
+    model->reach = reach < SHOAL_CONTEXT_MAX ? (int64_t)reach : SHOAL_CONTEXT_MAX;
+}
+
+static shoal_status read_ropes(const shoal_config *config, const shoal_family *family,
+                               bool has_windows, shoal_model *model)
 {
     const json_t *object = NULL;
     rope_source s = {.model_config = config, .model = model, .theta = family->theta};
@@ -247,5 +330,13 @@ shoal_status shoal_rope_config_read(const shoal_config *config, const shoal_fami
     model->rope_count = 1;
     if (family->windows == SHOAL_WINDOWS_PATTERN && has_windows)
         return read_local(&s, model);
+    return SHOAL_OK;
+}
+
+shoal_status shoal_rope_config_read(const shoal_config *config, const shoal_family *family,
+                                    bool has_windows, shoal_model *model)
+{
+    SHOAL_TRY(read_ropes(config, family, has_windows, model));
+    set_reach(model);
     return SHOAL_OK;
 }

@@ -9,9 +9,9 @@
 #include "shard/model.h"
 #include "shard/model_family.h"
 
-/* Needs model->head_dim and model->context; fills model->ropes and rope_count. With two ropes the
- * first belongs to layers that see everything, the second to those with a window; whether both are
- * needed is `has_windows`. */
+/* Needs model->head_dim and model->context; fills model->ropes, rope_count and reach. With two
+ * ropes the first belongs to layers that see everything, the second to those with a window; whether
+ * both are needed is `has_windows`. */
 SHOAL_MUST_USE shoal_status shoal_rope_config_read(const shoal_config *config,
                                                    const shoal_family *family, bool has_windows,
                                                    shoal_model *model);

@@ -26,7 +26,7 @@ struct shoal_st_writer {
     uint64_t expected, written; /* data bytes that are appended */
     uint64_t data;              /* where they begin in the file */
     uint64_t count;
-    uint64_t *ends;           /* [count] of each tensor among the data      */
+    shoal_st_extent *extents; /* [count] of each tensor among the data      */
     _Atomic uint64_t *filled; /* [count] bytes that were put into each      */
     _Atomic bool puts;
     char *buffer;
@@ -84,7 +84,7 @@ static json_t *describe(const shoal_tensor_decl *decl, uint64_t begin, uint64_t 
 
 /* *text is freed with free(): jansson allocates it with malloc. */
 static shoal_status build_header(const shoal_tensor_decl *decls, uint64_t count,
-                                 const json_t *metadata, uint64_t *ends, char **text)
+                                 const json_t *metadata, shoal_st_extent *extents, char **text)
 {
     shoal_status st = SHOAL_OK;
     uint64_t at = 0;
@@ -100,7 +100,8 @@ static shoal_status build_header(const shoal_tensor_decl *decls, uint64_t count,
             goto done;
         }
         json_object_set_new(all, decls[i].name, describe(&decls[i], at, end));
-        at = ends[i] = end;
+        extents[i] = (shoal_st_extent){at, bytes};
+        at = end;
     }
     *text = all && json_object_size(all) == count + (metadata ? 1 : 0)
                 ? json_dumps(all, JSON_COMPACT)
@@ -114,14 +115,20 @@ done:
     return st;
 }
 
+static uint64_t data_bytes(const shoal_st_writer *w)
+{
+    const shoal_st_extent *last = w->count > 0 ? &w->extents[w->count - 1] : NULL;
+    return last ? last->offset + last->bytes : 0;
+}
+
 static shoal_status write_header(shoal_st_writer *w, const shoal_tensor_decl *decls,
                                  const json_t *metadata)
 {
     shoal_status st = SHOAL_OK;
     static const char spaces[HEADER_ALIGN] = "        ";
     char *text, length[8];
-    SHOAL_TRY(build_header(decls, w->count, metadata, w->ends, &text));
-    w->expected = w->count > 0 ? w->ends[w->count - 1] : 0;
+    SHOAL_TRY(build_header(decls, w->count, metadata, w->extents, &text));
+    w->expected = data_bytes(w);
     const uint64_t bytes = strlen(text);
     const uint64_t padded = (bytes + HEADER_ALIGN - 1) / HEADER_ALIGN * HEADER_ALIGN;
     w->data = sizeof length + padded;
@@ -157,7 +164,7 @@ static void release(shoal_st_writer *w)
     if (w->fd >= 0)
         (void)close(w->fd);
     shoal_free(w->buffer);
-    shoal_free(w->ends);
+    shoal_free(w->extents);
     shoal_free((void *)w->filled);
     shoal_free(w);
 }
@@ -176,8 +183,8 @@ static shoal_status allocate(shoal_st_writer *w, uint64_t count)
     void *block;
     SHOAL_TRY(shoal_alloc(SHOAL_MEM_CHECKPOINT, BUFFER_BYTES, &block));
     w->buffer = block;
-    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, count, sizeof *w->ends, &block));
-    w->ends = block;
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, count, sizeof *w->extents, &block));
+    w->extents = block;
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, count, sizeof *w->filled, &block));
     w->filled = block;
     w->count = count;
@@ -204,6 +211,39 @@ fail:
     return st;
 }
 
+static shoal_status write_raw(shoal_st_writer *w, const void *head, uint64_t head_bytes,
+                              const shoal_st_extent *extents)
+{
+    memcpy(w->extents, extents, w->count * sizeof *extents);
+    w->data = head_bytes;
+    w->expected = data_bytes(w);
+    w->puts = true;
+    SHOAL_TRY(write_all(w, head, head_bytes));
+    if (ftruncate(w->fd, (off_t)(w->data + w->expected)) != 0)
+        return io_failed(w, "extending");
+    return SHOAL_OK;
+}
+
+shoal_status shoal_st_writer_create_raw(const char *path, const void *head, uint64_t head_bytes,
+                                        const shoal_st_extent *extents, uint64_t count,
+                                        shoal_st_writer **out)
+{
+    shoal_status st = SHOAL_OK;
+    void *block;
+    SHOAL_TRY(shoal_alloc(SHOAL_MEM_OTHER, sizeof(shoal_st_writer), &block));
+    shoal_st_writer *w = block;
+    w->fd = -1;
+    SHOAL_TRY_GOTO(allocate(w, count), fail);
+    SHOAL_TRY_GOTO(open_temporary(w, path), fail);
+    SHOAL_TRY_GOTO(write_raw(w, head, head_bytes, extents), fail);
+    *out = w;
+    return SHOAL_OK;
+
+fail:
+    shoal_st_writer_abandon(w);
+    return st;
+}
+
 shoal_status shoal_st_writer_create(const char *path, const shoal_tensor_decl *decls,
                                     uint64_t count, shoal_st_writer **out)
 {
@@ -214,9 +254,9 @@ shoal_status shoal_st_writer_put(shoal_st_writer *w, uint64_t index, uint64_t of
                                  const void *data, uint64_t bytes)
 {
     const char *from = data;
-    const uint64_t begin = index > 0 && index < w->count ? w->ends[index - 1] : 0;
-    if (index >= w->count || !shoal_range_inside(offset, bytes, w->ends[index] - begin))
+    if (index >= w->count || !shoal_range_inside(offset, bytes, w->extents[index].bytes))
         return shoal_fail(SHOAL_ERR_INTERNAL, "%s: more data than declared", w->path);
+    const uint64_t begin = w->extents[index].offset;
     w->puts = true;
     for (uint64_t at = 0; at < bytes;) {
         const ssize_t n =
@@ -261,7 +301,7 @@ static void sync_folder(const char *path)
 static shoal_status check_filled(const shoal_st_writer *w)
 {
     for (uint64_t i = 0; i < w->count; i++) {
-        const uint64_t expected = w->ends[i] - (i > 0 ? w->ends[i - 1] : 0);
+        const uint64_t expected = w->extents[i].bytes;
         if (w->filled[i] != expected)
             return shoal_fail(SHOAL_ERR_INTERNAL, "%s: %llu of %llu bytes of tensor %llu came",
                               w->path, (unsigned long long)w->filled[i],

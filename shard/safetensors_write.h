@@ -37,6 +37,18 @@ SHOAL_MUST_USE shoal_status shoal_st_writer_create_with(const char *path,
                                                         const struct json_t *metadata,
                                                         shoal_st_writer **out);
 
+/* Where the bytes of a tensor lie, from where all data begin. */
+typedef struct {
+    uint64_t offset, bytes;
+} shoal_st_extent;
+
+/* A file of another format: `head` as it is, then tensors by put, in ascending order; what lies
+ * between them is zero. */
+SHOAL_MUST_USE shoal_status shoal_st_writer_create_raw(const char *path, const void *head,
+                                                       uint64_t head_bytes,
+                                                       const shoal_st_extent *extents,
+                                                       uint64_t count, shoal_st_writer **out);
+
 /* Bytes [offset, offset + bytes) of tensor `index`. Every byte is put exactly once. */
 SHOAL_MUST_USE shoal_status shoal_st_writer_put(shoal_st_writer *writer, uint64_t index,
                                                 uint64_t offset, const void *data, uint64_t bytes);

@@ -264,6 +264,7 @@ bool shoal_slice_spec_of(const shoal_slicing *slicing, int rank, const shoal_wei
         .has_zeros = weight->has_zeros,
         .zero_const = weight->zero_const,
         .has_mins = weight->has_mins,
+        .super_group = weight->super_group,
         .act = act_form(weight, slicing->activations),
         .act_group = act_group(slicing, weight, unit),
         .unit = unit,

@@ -99,7 +99,25 @@ static shoal_canonical part_of(const shoal_canonical *block, int64_t first, int6
         part.zeros = block->zeros + groups;
     if (block->mins)
         part.mins = block->mins + groups;
+    if (block->supers) {
+        const size_t supers = (size_t)(first * block->supers);
+        part.super_scales = block->super_scales + supers;
+        part.steps = block->steps + groups;
+        part.super_mins = block->super_mins ? block->super_mins + supers : NULL;
+        part.min_steps = block->min_steps ? block->min_steps + groups : NULL;
+    }
     return part;
+}
+
+static void copy_supers(const shoal_canonical *from, size_t a, shoal_canonical *to, size_t b)
+{
+    const size_t groups = (size_t)from->groups, supers = (size_t)from->supers;
+    memcpy(to->super_scales + b * supers, from->super_scales + a * supers, supers * sizeof(float));
+    memcpy(to->steps + b * groups, from->steps + a * groups, groups);
+    if (!from->min_steps)
+        return;
+    memcpy(to->super_mins + b * supers, from->super_mins + a * supers, supers * sizeof(float));
+    memcpy(to->min_steps + b * groups, from->min_steps + a * groups, groups);
 }
 
 static void copy_column(const shoal_canonical *from, int64_t i, shoal_canonical *to, int64_t j)
@@ -117,6 +135,8 @@ static void copy_column(const shoal_canonical *from, int64_t i, shoal_canonical 
         memcpy(to->zeros + b * groups, from->zeros + a * groups, groups * sizeof(int16_t));
     if (from->mins)
         memcpy(to->mins + b * groups, from->mins + a * groups, groups * sizeof(float));
+    if (from->supers)
+        copy_supers(from, a, to, b);
 }
 
 /* Read a strip aside and keep the columns that a permuted slice wants of it. */
@@ -174,12 +194,18 @@ shoal_status shoal_weight_order(const shoal_manifest *manifest, const shoal_weig
     return weight->dialect->order(manifest, weight, order);
 }
 
+/* Must all of a vector be read? Where its elements are picked, and where a digest covers it. */
+static bool is_whole(const shoal_tensor *tensor, const int32_t *columns)
+{
+    return columns || tensor->digests;
+}
+
 uint64_t shoal_vector_read_bytes(const shoal_tensor *tensor, int64_t begin, int64_t end,
                                  const int32_t *columns)
 {
     if (end <= begin)
         return 0;
-    const int64_t count = columns ? tensor->shape[0] : end - begin;
+    const int64_t count = is_whole(tensor, columns) ? tensor->shape[0] : end - begin;
     return (uint64_t)count * shoal_dtype_bytes(tensor->dtype);
 }
 
@@ -198,7 +224,7 @@ shoal_status shoal_vector_read(const shoal_manifest *manifest, const shoal_tenso
 {
     const uint64_t size = shoal_dtype_bytes(tensor->dtype);
     const uint64_t bytes = shoal_vector_read_bytes(tensor, begin, end, columns);
-    const int64_t first = columns ? 0 : begin;
+    const int64_t first = is_whole(tensor, columns) ? 0 : begin;
     shoal_status st;
     void *stored;
     if (end <= begin)
@@ -208,7 +234,7 @@ shoal_status shoal_vector_read(const shoal_manifest *manifest, const shoal_tenso
                                                 (int64_t)(bytes / size), 0, size, stored),
                    done);
     for (int64_t i = 0; i < end - begin; i++) {
-        const int64_t at = columns ? columns[i] : i;
+        const int64_t at = columns ? columns[i] : begin - first + i;
         if (columns && (at < 0 || at >= tensor->shape[0])) {
             st = shoal_fail(SHOAL_ERR_INTERNAL, "tensor %s: element %lld", tensor->name,
                             (long long)at);

@@ -14,6 +14,7 @@ static const shoal_writer *const table[] = {
     &shoal_writer_marlin,        &shoal_writer_torchao_int8,
     &shoal_writer_torchao_tiled, &shoal_writer_torchao_cpu,
     &shoal_writer_lmdeploy,      &shoal_writer_hf,
+    &shoal_writer_pack,          &shoal_writer_gguf,
 };
 
 #define ROWS (sizeof table / sizeof table[0])

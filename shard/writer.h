@@ -50,10 +50,13 @@ typedef struct {
 typedef struct shoal_writer shoal_writer;
 
 /* What --to asks for. */
-typedef struct {
+typedef struct shoal_target {
     const shoal_writer *writer;
     char argument[32]; /* "bf16" of "hf:bf16", else "" */
     bool allow_requantize;
+    /* Where row `row` of a weight goes, for targets that have another order; NULL: where it is. */
+    int64_t (*row)(const struct shoal_target *target, const shoal_weight *weight, int64_t row);
+    int64_t head_dim; /* of the model, for `row` */
 } shoal_target;
 
 typedef struct {
@@ -88,7 +91,9 @@ struct shoal_writer {
     const char *arguments;   /* allowed ones, separated by spaces; NULL: takes none               */
     const char *config_file; /* holds the quantization config once more; NULL: none             */
     bool unread;             /* no dialect here reads it: what was written is not opened again  */
+    bool any_zeros;          /* does not ask whether zero points are the middle: a look less    */
     bool writes_floats;      /* float linears are its own, too ("hf")                             */
+    bool packs_floats;       /* ... and pack is asked for them, too                              */
 
     /* The form that holds `module`, which has integers unless `writes_floats`. SHOAL_ERR_DATA with
      * the sentence of shoal_writer_refuse when there is none; where new codes would do,
@@ -125,6 +130,8 @@ extern const shoal_writer shoal_writer_gptq;
 extern const shoal_writer shoal_writer_gptq_v2;
 extern const shoal_writer shoal_writer_awq;
 extern const shoal_writer shoal_writer_hf;
+extern const shoal_writer shoal_writer_pack;
+extern const shoal_writer shoal_writer_gguf;
 extern const shoal_writer shoal_writer_compressed;
 extern const shoal_writer shoal_writer_marlin;
 extern const shoal_writer shoal_writer_torchao_int8;

@@ -114,5 +114,9 @@ static shoal_status config(const shoal_target *target, const shoal_written_modul
     return st;
 }
 
-const shoal_writer shoal_writer_awq = {
-    .name = "awq", .form = form_of, .parts = parts_of, .pack = pack, .config = config};
+const shoal_writer shoal_writer_awq = {.name = "awq",
+                                       .any_zeros = true,
+                                       .form = form_of,
+                                       .parts = parts_of,
+                                       .pack = pack,
+                                       .config = config};

@@ -213,5 +213,4 @@ const shoal_writer shoal_writer_compressed = {.name = "compressed-tensors",
                                               .form = form_of,
                                               .parts = parts_of,
                                               .pack = pack,
-                                              .config = config,
-                                              .unread = true};
+                                              .config = config};

@@ -126,5 +126,4 @@ const shoal_writer shoal_writer_marlin = {.name = "marlin",
                                           .form = form_of,
                                           .parts = parts_of,
                                           .pack = pack,
-                                          .config = config,
-                                          .unread = true};
+                                          .config = config};

@@ -160,7 +160,7 @@ static shoal_status prepare_own(const job *j)
         SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, (uint64_t)b->model->ropes[i].dim / 2,
                                     sizeof(float), &block));
         a->inv_freq[i] = block;
-        shoal_rope_frequencies(&b->model->ropes[i], a->inv_freq[i]);
+        shoal_rope_frequencies(&b->model->ropes[i], b->context, a->inv_freq[i]);
     }
     SHOAL_TRY(open_backend(j));
     if (!j->settings->profile)

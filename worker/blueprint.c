@@ -77,9 +77,9 @@ static shoal_status choose_sizes(const shoal_worker_settings *settings, shoal_bl
     SHOAL_TRY(name_arithmetic(settings, b->arithmetic, sizeof b->arithmetic));
     b->kv = settings->kv >= 0 ? (shoal_kv_type)settings->kv : f32 ? SHOAL_KV_F32 : SHOAL_KV_F16;
     b->context = settings->context ? settings->context : b->model->context;
-    if (b->context > b->model->context)
+    if (b->context > b->model->reach)
         return shoal_fail(SHOAL_ERR_USAGE, "--max-model-len %lld is more than the model's %lld",
-                          (long long)b->context, (long long)b->model->context);
+                          (long long)b->context, (long long)b->model->reach);
     const int64_t all = b->context * settings->max_sequences;
     const int64_t wanted = settings->kv_tokens
                                ? settings->kv_tokens
@@ -183,6 +183,7 @@ shoal_status shoal_blueprint_open(const shoal_worker_settings *settings, const c
     SHOAL_TRY_GOTO(open_parts(settings, folder, b), close);
     SHOAL_TRY_GOTO(choose_sizes(settings, b), close);
     SHOAL_TRY_GOTO(shoal_slices_shape(b->manifest, &shape), close);
+    shape.whole_experts = settings->expert_parallel;
     SHOAL_TRY_GOTO(shoal_plan_make(&shape, ranks, settings->capacity, &b->plan), close);
     b->slicing = (shoal_slicing){b->manifest, &b->plan, settings->activations};
     for (int rank = 0; rank < ranks; rank++)
@@ -256,6 +257,10 @@ static void add_model(shoal_xxh128_stream *s, const shoal_model *m)
         shoal_xxh128_add_i64(s, r->truncate);
         for (int64_t k = 0; r->factors && k < r->dim / 2; k++)
             add_real(s, (double)r->factors[k]);
+        for (int64_t k = 0; r->kind == SHOAL_ROPE_LONGROPE && k < r->dim / 2; k++) {
+            add_real(s, (double)r->short_factors[k]);
+            add_real(s, (double)r->long_factors[k]);
+        }
     }
     for (int64_t i = 0; i < m->layer_count; i++) {
         const shoal_layer *l = &m->layers[i];
@@ -298,6 +303,8 @@ static void add_tensor(shoal_xxh128_stream *s, const shoal_tensor *t)
 {
     add_text(s, t->name);
     shoal_xxh128_add_i64(s, (int64_t)t->dtype);
+    shoal_xxh128_add_i64(s, t->block_type); /* with it the two levels of a weight */
+    shoal_xxh128_add_i64(s, t->pairs);
     shoal_xxh128_add_i64(s, t->file);
     shoal_xxh128_add_i64(s, (int64_t)t->offset);
     shoal_xxh128_add_i64(s, (int64_t)t->bytes);

@@ -35,6 +35,7 @@ typedef struct {
     int64_t deal_rows;      /* rows of a step from which ranks deal them; 0: as measured      */
     uint64_t memory;        /* bytes per rank; 0: no limit */
     const double *capacity; /* [ranks] or NULL */
+    bool expert_parallel;   /* whole experts are dealt to ranks, not units of all */
     bool push;              /* rank 0 reads for all */
     bool probe;             /* check every linear after load */
     bool profile;           /* keep books: shoal_worker_profile */

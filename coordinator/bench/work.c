@@ -41,8 +41,8 @@ static shoal_status add_linear(const shoal_blueprint *b, int rank, const shoal_w
     SHOAL_TRY(shoal_linear_measure(&spec, &size));
     const double share = share_of_tokens(b->model, weight);
     const double operations = share * 2.0 * (double)spec.n * (double)spec.k;
-    const uint64_t bytes =
-        size.codes_bytes + size.scales_bytes + size.zeros_bytes + size.mins_bytes;
+    const uint64_t bytes = size.codes_bytes + size.scales_bytes + size.zeros_bytes +
+                           size.mins_bytes + size.steps_bytes + size.min_steps_bytes;
     work->weight_bytes += share * (double)bytes;
     if (weight->layer < 0) {
         work->head_operations += operations;

@@ -58,6 +58,8 @@ static json_t *kernels_json(const shoal_inspection *i)
 
 static const char *format_of(const shoal_inspection *i)
 {
+    if (shoal_checkpoint_pack(i->checkpoint))
+        return "shoal-pack";
     return shoal_checkpoint_gguf(i->checkpoint) ? "gguf" : "safetensors";
 }
 
@@ -191,20 +193,34 @@ destroy:
     return st;
 }
 
+/* "MLP 768", or "8 of 128 experts of 768" of the last layer, which has them if any has. */
+static void mlp_text(const shoal_model *m, char *out, size_t room)
+{
+    const shoal_layer *layer = &m->layers[m->layer_count - 1];
+    if (layer->mlp == SHOAL_MLP_DENSE)
+        (void)snprintf(out, room, "MLP %lld", (long long)layer->intermediate);
+    else
+        (void)snprintf(out, room, "%lld of %lld experts of %lld%s",
+                       (long long)layer->experts_per_token, (long long)layer->experts,
+                       (long long)layer->intermediate,
+                       layer->shared_intermediate ? " and a shared one" : "");
+}
+
 static shoal_status head_lines(const shoal_inspection *i)
 {
-    char bytes[32];
+    char bytes[32], mlp[96];
     const shoal_model *m = i->model;
     shoal_format_bytes(shoal_checkpoint_bytes(i->checkpoint), bytes, sizeof bytes);
     SHOAL_TRY(shoal_report_text("%s: %s, %s, %zu tensors in %d file%s, %s\n", i->path, m->family,
                                 format_of(i), shoal_checkpoint_count(i->checkpoint),
                                 shoal_checkpoint_files(i->checkpoint),
                                 shoal_checkpoint_files(i->checkpoint) == 1 ? "" : "s", bytes));
+    mlp_text(m, mlp, sizeof mlp);
     return shoal_report_text(
-        "%lld layers, hidden %lld, MLP %lld, %lld heads of %lld with %lld of keys and values, "
+        "%lld layers, hidden %lld, %s, %lld heads of %lld with %lld of keys and values, "
         "vocabulary %lld%s, context %lld\n",
-        (long long)m->layer_count, (long long)m->hidden, (long long)m->layers[0].intermediate,
-        (long long)m->heads, (long long)m->head_dim, (long long)m->kv_heads, (long long)m->vocab,
+        (long long)m->layer_count, (long long)m->hidden, mlp, (long long)m->heads,
+        (long long)m->head_dim, (long long)m->kv_heads, (long long)m->vocab,
         m->tied ? " (tied)" : "", (long long)m->context);
 }
 

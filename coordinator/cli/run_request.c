@@ -56,6 +56,7 @@ shoal_status shoal_settings_from(const shoal_options *o, int ranks, double *capa
     s.context = shoal_option_int(o, SHOAL_OPT_MAX_MODEL_LEN);
     s.memory = (uint64_t)shoal_option_int(o, SHOAL_OPT_MEMORY);
     s.push = shoal_option_int(o, SHOAL_OPT_LOAD) == 1;
+    s.expert_parallel = shoal_option_bool(o, SHOAL_OPT_EXPERT_PARALLEL);
     s.probe = shoal_option_bool(o, SHOAL_OPT_PROBE);
     if (listed) {
         SHOAL_TRY(parse_capacity(listed, ranks, capacity));
@@ -104,6 +105,14 @@ void shoal_run_request_size(shoal_run_request *request, int64_t tokens, int64_t 
     s->max_sequences = sequences;
     if (s->memory && !s->context)
         s->context = shoal_round_up(tokens, SHOAL_PAGE);
+}
+
+void shoal_run_request_longest(shoal_run_request *request, const shoal_model *model,
+                               int64_t longest)
+{
+    shoal_worker_settings *s = &request->engine.settings;
+    if (!s->context && longest <= model->reach && shoal_model_minds_length(model))
+        s->context = longest;
 }
 
 shoal_status shoal_run_request_close(shoal_engine *engine, shoal_status st)

@@ -8,6 +8,7 @@
 #include "coordinator/cli/options.h"
 #include "coordinator/cli/report.h"
 #include "coordinator/engine.h"
+#include "shard/model.h"
 #include "shard/slices.h"
 
 typedef struct {
@@ -28,6 +29,11 @@ SHOAL_MUST_USE shoal_status shoal_run_request_from(const shoal_options *options,
 /* Pool and length for one-shot verbs: `tokens` of KV for all sequences together. Never changes
  * the length the model is set up for, unless memory is limited. */
 void shoal_run_request_size(shoal_run_request *request, int64_t tokens, int64_t sequences);
+
+/* Where the length decides about bits (shoal_model_minds_length) it is that of the longest sequence
+ * of the run, unless --max-model-len gave one. */
+void shoal_run_request_longest(shoal_run_request *request, const shoal_model *model,
+                               int64_t longest);
 
 /* Close the engine after work that ended with `st`: the first failure of the two, sentence and all.
  */

@@ -1,9 +1,10 @@
 #include <string.h>
 
 #include "coordinator/cli/report.h"
+#include "coordinator/cli/threads_wanted.h"
 #include "coordinator/cli/verbs.h"
-#include "kernels/topology.h"
 #include "shard/convert.h"
+#include "shard/pack_write.h"
 
 /* What is heard while a conversion runs. */
 typedef struct {
@@ -28,17 +29,6 @@ static void hear(void *context, const char *name, const shoal_loss *loss)
             h->losses, json_pack("{s:s, s:f}", "name", name, "max_abs_error", loss->max_abs_error));
 }
 
-static int threads_of(const shoal_options *options)
-{
-    shoal_topology topology;
-    int threads = (int)shoal_option_int(options, SHOAL_OPT_THREADS);
-    if (threads == 0 && shoal_topology_read(&topology) == SHOAL_OK) {
-        threads = shoal_topology_threads(&topology, 1);
-        shoal_topology_free(&topology);
-    }
-    return threads > 0 ? threads : 1;
-}
-
 static shoal_status request_from(const shoal_options *o, shoal_convert_request *out)
 {
     const char *to = shoal_option_text(o, SHOAL_OPT_TO);
@@ -52,7 +42,7 @@ static shoal_status request_from(const shoal_options *o, shoal_convert_request *
         .quantize = shoal_option_text(o, SHOAL_OPT_QUANTIZE),
         .keep = shoal_option_text(o, SHOAL_OPT_KEEP),
         .file_bytes = (uint64_t)shoal_option_int(o, SHOAL_OPT_MAX_SHARD_SIZE),
-        .threads = threads_of(o),
+        .threads = shoal_threads_wanted(o),
         .backup = shoal_option_bool(o, SHOAL_OPT_BACKUP),
     };
     SHOAL_TRY(shoal_target_parse(to, &out->target));
@@ -90,11 +80,34 @@ static shoal_status report_text(const hearing *h, const shoal_convert_request *r
                              r->loss.max_abs_error);
 }
 
+/* A pack file is a conversion, too. */
+static shoal_status pack(const shoal_options *options, const shoal_convert_request *request)
+{
+    hearing h = {0};
+    shoal_pack_result result;
+    const shoal_pack_request packing = {request->source, request->destination, request->quantize,
+                                        request->keep, request->threads};
+    shoal_progress_begin(&h.progress, "pack");
+    const shoal_status st = shoal_pack_write(&packing, show, &h, &result);
+    shoal_progress_end(&h.progress);
+    SHOAL_TRY(st);
+    if (shoal_option_bool(options, SHOAL_OPT_JSON))
+        return shoal_report_json(
+            json_pack("{s:I, s:I, s:b, s:f, s:I, s:i}", "consumed", (json_int_t)result.consumed,
+                      "written", (json_int_t)result.tensors, "lossless", 1, "max_abs_error", 0.0,
+                      "bytes", (json_int_t)result.bytes, "files", 1));
+    return shoal_report_text("%s: %llu tensors read, %llu written\nlossless\n",
+                             request->destination, (unsigned long long)result.consumed,
+                             (unsigned long long)result.tensors);
+}
+
 shoal_status shoal_verb_convert(const shoal_options *options)
 {
     shoal_convert_request request;
     shoal_convert_result result;
     SHOAL_TRY(request_from(options, &request));
+    if (request.target.writer == &shoal_writer_pack)
+        return pack(options, &request);
     hearing h = {.losses = json_array()};
     const shoal_convert_listener listener = {show, hear, &h};
     shoal_progress_begin(&h.progress, "convert");

@@ -203,6 +203,7 @@ static shoal_status print_text(const evaluation *e)
 static void size_request(const evaluation *e, shoal_run_request *request)
 {
     int64_t at_once = e->run_count < WINDOWS_AT_ONCE ? e->run_count : WINDOWS_AT_ONCE;
+    shoal_run_request_longest(request, e->model, e->window);
     shoal_run_request_size(request, at_once * e->window, at_once);
     if (e->runs[0].want == SHOAL_WANT_NLL && request->engine.settings.prefill_chunk < 2)
         request->engine.settings.prefill_chunk = 2; /* a prediction takes two rows */

@@ -71,7 +71,7 @@ static shoal_status plan_run(generation *g)
     void *array;
     const shoal_options *o = g->options;
     const int64_t prompt = (int64_t)g->prompt.count;
-    int64_t context = g->model->context, most = shoal_option_int(o, SHOAL_OPT_MAX_TOKENS);
+    int64_t context = g->model->reach, most = shoal_option_int(o, SHOAL_OPT_MAX_TOKENS);
     if (shoal_option_given(o, SHOAL_OPT_MAX_MODEL_LEN))
         context = shoal_option_int(o, SHOAL_OPT_MAX_MODEL_LEN);
     if (prompt >= context)
@@ -213,8 +213,10 @@ static shoal_status run(generation *g)
     shoal_run_request request;
     shoal_engine *engine;
     SHOAL_TRY(shoal_run_request_from(g->options, &request));
-    if (g->run.prompt)
+    if (g->run.prompt) {
+        shoal_run_request_longest(&request, g->model, shoal_run_tokens(&g->run));
         shoal_run_request_size(&request, shoal_run_tokens(&g->run), 1);
+    }
     shoal_status st = shoal_engine_open(&request.engine, &engine);
     shoal_progress_end(&request.progress);
     if (st != SHOAL_OK)

@@ -39,7 +39,12 @@ const shoal_verb shoal_verb_table[SHOAL_VERB_COUNT] = {
                              "Exactly one of --text, --ids, --messages and --jsonl. MODEL may also "
                              "be a tokenizer.json.",
                              "tokenize models/tiny --text \"Hello\" --json", shoal_verb_tokenize},
-    [SHOAL_VERB_PACK] = {"pack", "MODEL OUT", 0, 0, "write a pack file", "", NULL, NULL},
+    [SHOAL_VERB_PACK] = {"pack", "MODEL OUT.shoal", 2, 2,
+                         "write one file that any number of workers load fast",
+                         "A pack file holds the weights in runs that no division among workers "
+                         "cuts, each with a checksum, and the tokenizer; it is a MODEL for every "
+                         "verb. --quantize makes integers of dense weights on the way.",
+                         "pack models/tiny models/tiny.shoal", shoal_verb_pack},
     [SHOAL_VERB_CONVERT] = {"convert", "SRC DST", 2, 2, "write a model in another stored form",
                             "Reads any form that is read, writes what the target's own programs "
                             "load, and says of every weight whether it is exact. DST appears when "

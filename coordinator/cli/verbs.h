@@ -25,6 +25,7 @@ extern const shoal_verb shoal_verb_table[SHOAL_VERB_COUNT];
 int shoal_cli_main(int argc, char *const *argv);
 
 shoal_status shoal_verb_plan(const shoal_options *options);
+shoal_status shoal_verb_pack(const shoal_options *options);
 shoal_status shoal_verb_convert(const shoal_options *options);
 shoal_status shoal_verb_inspect(const shoal_options *options);
 shoal_status shoal_verb_generate(const shoal_options *options);

@@ -168,6 +168,7 @@ static shoal_status send_load(shoal_cluster *c)
                  .memory = s->memory,
                  .capacity = s->capacity,
                  .capacity_count = s->capacity ? (size_t)c->base.ranks : 0,
+                 .expert_parallel = s->expert_parallel,
                  .push = s->push,
                  .probe = s->probe},
     };

@@ -127,6 +127,7 @@ static shoal_status await_load(worker_program *p)
         .kv_tokens = l->kv_tokens,
         .memory = l->memory,
         .capacity = l->capacity_count ? l->capacity : NULL,
+        .expert_parallel = l->expert_parallel,
         .push = l->push,
         .probe = l->probe,
     };

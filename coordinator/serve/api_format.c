@@ -123,13 +123,25 @@ static bool read_structured(const shoal_fields *fields, form *out)
 /* ---- its grammar ----------------------------------------------------------------------------- */
 
 /* What a grammar cannot be made of is the client's to change. */
-static bool refuse_grammar(const form *f, shoal_status st, shoal_api_error *error)
+static bool refuse(const char *name, const char *code, shoal_status st, shoal_api_error *error)
 {
     if (st != SHOAL_ERR_DATA)
         return shoal_api_refuse_status(error, st);
-    return shoal_api_refuse(error, 400,
-                            f->kind == SCHEMA ? "invalid_json_schema" : SHOAL_CODE_VALUE, f->name,
-                            "'%s': %s.", f->name, shoal_error_text());
+    return shoal_api_refuse(error, 400, code, name, "'%s': %s.", name, shoal_error_text());
+}
+
+static bool refuse_grammar(const form *f, shoal_status st, shoal_api_error *error)
+{
+    return refuse(f->name, SHOAL_CODE_VALUE, st, error);
+}
+
+bool shoal_api_compile_schema(const json_t *schema, const char *name, shoal_grammar **out,
+                              shoal_api_error *error)
+{
+    if (json_dumpb(schema, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY) > SHOAL_GRAMMAR_SCHEMA_MAX)
+        return shoal_field_refuse(error, SHOAL_CODE_VALUE, name, "is too large a schema");
+    const shoal_status st = shoal_grammar_from_schema(schema, out);
+    return st == SHOAL_OK || refuse(name, "invalid_json_schema", st, error);
 }
 
 /* The schema itself, or its JSON text: a reference the caller gives back; NULL when refused. */
@@ -151,15 +163,9 @@ static json_t *open_schema(const form *f, shoal_api_error *error)
 static bool compile_schema(const form *f, shoal_grammar **out, shoal_api_error *error)
 {
     json_t *schema = open_schema(f, error);
-    if (!schema)
-        return false;
-    if (json_dumpb(schema, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY) > SHOAL_GRAMMAR_SCHEMA_MAX) {
-        json_decref(schema);
-        return shoal_field_refuse(error, SHOAL_CODE_VALUE, f->name, "is too large a schema");
-    }
-    const shoal_status st = shoal_grammar_from_schema(schema, out);
+    const bool compiled = schema && shoal_api_compile_schema(schema, f->name, out, error);
     json_decref(schema);
-    return st == SHOAL_OK || refuse_grammar(f, st, error);
+    return compiled;
 }
 
 static bool compile_regex(const form *f, shoal_grammar **out, shoal_api_error *error)

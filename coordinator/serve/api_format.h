@@ -10,6 +10,10 @@
 bool shoal_api_read_format(const shoal_api_context *context, const shoal_fields *fields,
                            shoal_api_request *out);
 
+/* The grammar of a schema that the field `name` holds; the caller releases it. */
+bool shoal_api_compile_schema(const json_t *schema, const char *name, shoal_grammar **out,
+                              shoal_api_error *error);
+
 /* Bind the answers of a request that has no form yet to a grammar, which is shared. `name`: the
  * field that wants it so. */
 bool shoal_api_bind(const shoal_api_context *context, const char *name, shoal_grammar *grammar,

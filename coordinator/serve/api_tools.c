@@ -6,23 +6,61 @@
 #include "coordinator/serve/api_format.h"
 #include "coordinator/serve/call_schema.h"
 #include "coordinator/text/json_fields.h"
+#include "coordinator/text/speech_formats.h"
 
 /* "tools[127].function." */
 #define INSIDE_MAX 48
 
 /* ---- what is offered ---- */
 
+/* Arguments are an object; a schema that leaves that open is taken to say so. */
+static bool check_parameters(const shoal_fields *function, const json_t *parameters)
+{
+    char field[SHOAL_FIELD_NAME_MAX];
+    const char *type = json_string_value(json_object_get(parameters, "type"));
+    if (!type || strcmp(type, "object") == 0)
+        return true;
+    return shoal_field_refuse(function->error, SHOAL_CODE_VALUE,
+                              shoal_field_name(function, "parameters", field),
+                              "must be the schema of an object");
+}
+
+static bool check_type(const shoal_fields *tool)
+{
+    char field[SHOAL_FIELD_NAME_MAX];
+    json_t *type;
+    if (!shoal_field_value(tool, "type", JSON_STRING, &type))
+        return false;
+    if (!type || strcmp(json_string_value(type), "function") == 0)
+        return true;
+    return shoal_field_refuse(tool->error, SHOAL_CODE_UNSUPPORTED,
+                              shoal_field_name(tool, "type", field), "must be function");
+}
+
+/* What a call could not say. */
+static bool check_name(const shoal_fields *function, const json_t *name)
+{
+    char field[SHOAL_FIELD_NAME_MAX];
+    const size_t bytes = json_string_length(name);
+    if (bytes >= 1 && bytes <= SHOAL_CALL_NAME_MAX)
+        return true;
+    shoal_field_name(function, "name", field);
+    return shoal_api_refuse(function->error, 400, SHOAL_CODE_VALUE, field,
+                            "'%s' must have between 1 and %d bytes.", field, SHOAL_CALL_NAME_MAX);
+}
+
 static bool read_function(const shoal_fields *tool, size_t index, json_t **function)
 {
     char inside[INSIDE_MAX];
-    json_t *name, *ignored;
-    if (!shoal_field_required(tool, "function", JSON_OBJECT, function))
+    json_t *name, *ignored, *parameters;
+    if (!check_type(tool) || !shoal_field_required(tool, "function", JSON_OBJECT, function))
         return false;
     snprintf(inside, sizeof inside, "tools[%zu].function.", index);
     const shoal_fields inner = {*function, inside, tool->error};
-    return shoal_field_required(&inner, "name", JSON_STRING, &name) &&
+    return shoal_field_required(&inner, "name", JSON_STRING, &name) && check_name(&inner, name) &&
            shoal_field_value(&inner, "description", JSON_STRING, &ignored) &&
-           shoal_field_value(&inner, "parameters", JSON_OBJECT, &ignored);
+           shoal_field_value(&inner, "parameters", JSON_OBJECT, &parameters) &&
+           check_parameters(&inner, parameters);
 }
 
 static bool read_list(const shoal_fields *fields, json_t **list)
@@ -113,15 +151,6 @@ bool shoal_api_read_tools(const shoal_fields *fields, shoal_api_tools *out)
 
 /* ---- the answer ---- */
 
-/* What cannot be enforced is the client's to change. */
-static bool refuse_schema(shoal_status st, shoal_api_error *error)
-{
-    if (st != SHOAL_ERR_DATA)
-        return shoal_api_refuse_status(error, st);
-    return shoal_api_refuse(error, 400, "invalid_json_schema", "tools", "'tools': %s.",
-                            shoal_error_text());
-}
-
 /* The answer is nothing but calls. */
 static bool require_calls(const shoal_api_context *context, const shoal_api_tools *tools,
                           shoal_api_request *out, shoal_api_error *error)
@@ -132,10 +161,10 @@ static bool require_calls(const shoal_api_context *context, const shoal_api_tool
                          : shoal_calls_schema(tools->list, tools->parallel);
     if (!schema)
         return shoal_api_refuse_status(error, SHOAL_ERR_TEMPORARY);
-    const shoal_status st = shoal_grammar_from_schema(schema, &grammar);
+    const bool compiled = shoal_api_compile_schema(schema, "tools", &grammar, error);
     json_decref(schema);
-    if (st != SHOAL_OK)
-        return refuse_schema(st, error);
+    if (!compiled)
+        return false;
     const bool bound = shoal_api_bind(context, "tool_choice", grammar, out, error);
     shoal_grammar_release(grammar);
     return bound;
@@ -162,7 +191,7 @@ bool shoal_api_bind_tools(const shoal_api_context *context, const shoal_api_tool
         out->speech = (shoal_speech_rules){.calls = &shoal_calls_forced};
         return require_calls(context, tools, out, error) && keep_name(tools->function, out, error);
     case SHOAL_TOOLS_AUTO:
-        if (!tools->list)
+        if (!tools->list || out->masks) /* a form leaves no room for calls */
             return true;
         out->speech.calls = known;
         out->speech.single = !tools->parallel;

@@ -187,8 +187,8 @@ shoal_status shoal_added_set_split(const shoal_added_set *set, const char *text,
         at = m.end; /* the search goes on behind the bare token, even one that does not count */
         if ((plain && t->special) || (t->single_word && !stands_alone(text, bytes, m)))
             continue;
-        if (t->lstrip)
-            m.begin = spaces_before(text, m.begin, done);
+        if (t->lstrip) /* what the token before has swallowed is its own */
+            m.begin = m.begin < done ? done : spaces_before(text, m.begin, done);
         if (t->rstrip) /* up to `done` it is known to be white space */
             m.end = spaces_behind(text, m.end > done ? m.end : done, bytes);
         SHOAL_TRY(push(out, (shoal_span){done, m.begin}, -1));

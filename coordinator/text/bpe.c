@@ -180,6 +180,14 @@ static bool add_bytes(work *w, const char *text, size_t bytes)
     return true;
 }
 
+static shoal_status refuse_unknown(const char *text, size_t bytes)
+{
+    char shown[SHOAL_UTF8_SHOW];
+    return shoal_fail(SHOAL_ERR_DATA,
+                      "there is no token for \"%s\", and the unknown one is not in the vocabulary",
+                      shoal_utf8_show(text, bytes, shown));
+}
+
 /* An unknown token is held back until a known one follows, so that neighbours can fuse. */
 static shoal_status first_symbols(work *w, const char *word, size_t bytes)
 {
@@ -205,6 +213,8 @@ static shoal_status first_symbols(work *w, const char *word, size_t bytes)
             if (held && !o->fuse_unk)
                 add_symbol(w, o->unk);
             held = true;
+        } else if (o->unk == SHOAL_BPE_UNK_MISSING) {
+            return refuse_unknown(text, length);
         }
     }
     if (held)
@@ -320,7 +330,7 @@ static void fill_tables(shoal_bpe *bpe)
     for (unsigned b = 0; b < 256; b++) {
         char text[8];
         snprintf(text, sizeof text, "<0x%02X>", b);
-        bpe->byte_token[b] = shoal_vocab_find(vocab, text, 6, SHOAL_TOKEN_MODEL);
+        bpe->byte_token[b] = shoal_vocab_find(vocab, text, 6, SHOAL_TOKEN_MODEL | SHOAL_TOKEN_BYTE);
     }
 }
 

@@ -14,11 +14,15 @@
 #define SHOAL_BPE_MERGES_MAX (4u << 20)
 #define SHOAL_BPE_AFFIX_MAX  256u /* bytes of the sub-word prefix or word suffix */
 
+/* The unknown token is none, or one that the vocabulary lacks. */
+enum { SHOAL_BPE_UNK_NONE = -1, SHOAL_BPE_UNK_MISSING = -2 };
+
 typedef struct {
     bool ignore_merges; /* a word that is a token is that token                     */
     bool byte_fallback;
     bool fuse_unk;      /* neighbouring unknown characters give one unknown token   */
-    int32_t unk;        /* -1: none                                                 */
+    int32_t unk;        /* an id; NONE: such characters give nothing; MISSING: a text that
+                           has some is SHOAL_ERR_DATA                               */
     const char *prefix; /* in front of each character but a word's first; copied    */
     size_t prefix_bytes;
     const char *suffix; /* behind a word's last character; copied                   */

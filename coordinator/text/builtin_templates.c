@@ -56,11 +56,15 @@ static const char llama3[] = "{{ '<|begin_of_text|>' }}"
                              "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}"
                              "{% endif %}";
 
-static const char chatml[] =
-    "{% for message in messages %}"
-    "{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+#define CHATML                                                                                     \
+    "{% for message in messages %}"                                                                \
+    "{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"                \
+    "{% endfor %}"                                                                                 \
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+
+static const char chatml[] = CHATML;
+
+static const char internlm2[] = "{{ '<s>' }}" CHATML;
 
 static const char phi3[] = "{% for message in messages %}"
                            "{{ '<|' + message.role + '|>\n' + message.content + '<|end|>\n' }}"
@@ -80,6 +84,7 @@ static const struct {
     {"qwen3moe", 0, 0, chatml},        {"gemma", 0, 0, gemma},
     {"gemma2", 0, 0, gemma},           {"gemma3", 0, 0, gemma},
     {"gemma3_text", 0, 0, gemma},      {"phi3", 0, 0, phi3},
+    {"internlm2", 0, 0, internlm2},
 };
 
 const char *shoal_builtin_template(const char *family, int64_t vocab)

@@ -14,6 +14,7 @@
 #include "proto/arena.h"
 #include "shard/gguf_file.h"
 #include "shard/model_folder.h"
+#include "shard/pack_file.h"
 
 #define CONFIG_FILE_MAX   (16u << 20)
 #define TEMPLATE_FILE_MAX (1u << 20)
@@ -210,6 +211,8 @@ shoal_status shoal_chat_template_open(const char *model, shoal_chat_template **o
 {
     struct stat info;
     char *gguf = NULL;
+    if (shoal_pack_is_file(model))
+        return open_from_folder(model, out);
     if (stat(model, &info) == 0 && S_ISREG(info.st_mode))
         return open_from_file(model, out);
     SHOAL_TRY(shoal_folder_gguf(model, &gguf));

@@ -134,14 +134,16 @@ static size_t repeats_last(const char *text, size_t bytes, const shoal_strbuf *w
     return bytes - end;
 }
 
-/* Append what the step makes of a token that is not joined with others. */
+/* Append what the step makes of a token that is not joined with others, at most `most` bytes where
+ * it multiplies. */
 static shoal_status rewrite(const shoal_decode_step *step, shoal_matcher *matcher, bool first,
-                            const char *text, size_t bytes, shoal_strbuf *out)
+                            const char *text, size_t bytes, size_t most, shoal_strbuf *out)
 {
     static const shoal_strbuf nothing = {0};
     if (step->kind == SHOAL_DECODE_REPLACE)
         return shoal_pattern_replace(step->pattern, matcher, text, bytes,
-                                     first && step->drop_in_first ? &nothing : &step->text, out);
+                                     first && step->drop_in_first ? &nothing : &step->text, most,
+                                     out);
     if (step->kind == SHOAL_DECODE_STRIP) {
         const size_t begin = repeats_first(text, bytes, &step->text, step->start);
         bytes -= begin + repeats_last(text + begin, bytes - begin, &step->text, step->stop);
@@ -236,7 +238,8 @@ static shoal_status take_token(shoal_decode_walk *w, int at, const char *text, s
     shoal_decode_memory *m = &w->memory[at];
     const bool first = !m->begun;
     m->begun = true;
-    SHOAL_TRY(rewrite(&w->decoder->steps[at], w->matcher, first, text, bytes, &m->out));
+    SHOAL_TRY(rewrite(&w->decoder->steps[at], w->matcher, first, text, bytes,
+                      shoal_grown_max(w->taken), &m->out));
     return feed(w, at + 1, m->out.data, m->out.bytes);
 }
 
@@ -259,6 +262,7 @@ static shoal_status take_replace(shoal_decode_walk *w, int at, const char *text,
             break;
         SHOAL_TRY(shoal_strbuf_append(&m->out, m->held.data + done, match.begin - done));
         SHOAL_TRY(shoal_strbuf_append(&m->out, step->text.data, step->text.bytes));
+        SHOAL_TRY(shoal_check_grown(m->out.bytes, shoal_grown_max(w->taken)));
         done = match.end;
     }
     size_t rest = m->held.bytes - done, keep = rest < literal->bytes ? rest : literal->bytes - 1;
@@ -312,8 +316,8 @@ static shoal_status release_word(shoal_decode_walk *w, int at, const char *space
     if (!m->begun)
         return SHOAL_OK;
     m->begun = false;
-    SHOAL_TRY(
-        shoal_pattern_replace(step->pattern, NULL, m->held.data, m->held.bytes, &become, &m->out));
+    SHOAL_TRY(shoal_pattern_replace(step->pattern, NULL, m->held.data, m->held.bytes, &become,
+                                    SIZE_MAX, &m->out));
     m->held.bytes = 0;
     return feed(w, at + 1, m->out.data, m->out.bytes);
 }
@@ -431,8 +435,13 @@ static const struct {
 /* A token, or a portion of joined text, enters a step. */
 static shoal_status feed(shoal_decode_walk *w, int at, const char *text, size_t bytes)
 {
-    if (at == w->decoder->count)
+    const size_t most = shoal_grown_max(w->taken);
+    SHOAL_TRY(shoal_check_grown(bytes, most));
+    if (at == w->decoder->count) {
+        w->given += bytes;
+        SHOAL_TRY(shoal_check_grown(w->given, most));
         return shoal_strbuf_append(w->out, text, bytes);
+    }
     w->memory[at].out.bytes = 0;
     return kinds[w->decoder->steps[at].kind].take(w, at, text, bytes);
 }
@@ -455,6 +464,7 @@ static shoal_status prepare(shoal_decode_walk *w)
 shoal_status shoal_decode_push(shoal_decode_walk *walk, const char *piece, size_t bytes)
 {
     SHOAL_TRY(prepare(walk));
+    walk->taken += bytes;
     return feed(walk, 0, piece, bytes);
 }
 
@@ -469,6 +479,7 @@ shoal_status shoal_decode_finish(shoal_decode_walk *walk)
         m->begun = false;
         m->cut = 0;
     }
+    walk->taken = walk->given = 0;
     return SHOAL_OK;
 }
 
@@ -485,7 +496,8 @@ void shoal_decode_walk_free(shoal_decode_walk *walk)
 
 /* The step's part in it; what joined text loses at its ends does not concern the middle. */
 static shoal_status piece_step(const shoal_decode_step *step, shoal_matcher *matcher,
-                               const char *text, size_t bytes, bool *raw, shoal_strbuf *out)
+                               const char *text, size_t bytes, size_t most, bool *raw,
+                               shoal_strbuf *out)
 {
     const bool sentencepiece = step->kind == SHOAL_DECODE_SENTENCEPIECE;
     const int byte =
@@ -501,10 +513,10 @@ static shoal_status piece_step(const shoal_decode_step *step, shoal_matcher *mat
         return shoal_byte_level_decode(text, bytes, out);
     if (step->kind == SHOAL_DECODE_WORD_END)
         return shoal_pattern_replace(step->pattern, matcher, text, bytes,
-                                     &(shoal_strbuf){(char[]){' '}, 1, 1}, out);
+                                     &(shoal_strbuf){(char[]){' '}, 1, 1}, SIZE_MAX, out);
     if (step->joined && step->kind != SHOAL_DECODE_REPLACE)
         return shoal_strbuf_append(out, text, bytes);
-    return rewrite(step, matcher, false, text, bytes, out);
+    return rewrite(step, matcher, false, text, bytes, most, out);
 }
 
 shoal_status shoal_decoder_piece(const shoal_decoder *decoder, const char *piece, size_t bytes,
@@ -519,7 +531,8 @@ shoal_status shoal_decoder_piece(const shoal_decoder *decoder, const char *piece
     SHOAL_TRY_GOTO(shoal_strbuf_append(&text, piece, bytes), done);
     for (int i = 0; i < decoder->count && !raw; i++) {
         next.bytes = 0;
-        SHOAL_TRY_GOTO(piece_step(&decoder->steps[i], matcher, text.data, text.bytes, &raw, &next),
+        SHOAL_TRY_GOTO(piece_step(&decoder->steps[i], matcher, text.data, text.bytes,
+                                  shoal_grown_max(bytes), &raw, &next),
                        done);
         const shoal_strbuf swap = text;
         text = next;

@@ -71,6 +71,7 @@ typedef struct {
     shoal_matcher *matcher; /* owned; only where a pattern needs it */
     bool whole; /* nothing need come out before the end: a broken run of <0xNN> is known to be */
     bool ready; /* the blocks below are there */
+    size_t taken, given; /* bytes of pieces that entered, and of text that came out */
     shoal_decode_memory memory[SHOAL_DECODER_STEPS_MAX];
     shoal_strbuf *out; /* where text goes */
 } shoal_decode_walk;

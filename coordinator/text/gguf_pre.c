@@ -1,6 +1,5 @@
 #include "coordinator/text/gguf_pre.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "coordinator/text/tokenizer_parts.h"
@@ -15,6 +14,7 @@
 #define WORDS    SUFFIXES "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
 #define SIGNS    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" LINES
 #define LLAMA3   WORDS "\\p{N}{1,3}" SIGNS
+#define MINICPM5 WORDS "\\p{N}+" SIGNS
 #define QWEN35                                                                                     \
     SUFFIXES "|" BEFORE "[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|" LINES
 #define QWEN2       WORDS "\\p{N}" SIGNS
@@ -26,6 +26,17 @@
 #define SIGNS_SLASH "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" LINES
 #define TEKKEN      CASED("") "\\p{N}" SIGNS_SLASH
 #define GPT4O       CASED(SUFFIXES "?") "\\p{N}{1,3}" SIGNS_SLASH
+
+/* Words up to punctuation; the parentheses and the bar are characters of the class. */
+#define BLOOM " ?[^(\\s|.,!?\\x{2026}\\x{3002}\\x{FF0C}\\x{3001}\\x{964}\\x{6D4}\\x{60C})]+"
+#define BAILING                                                                                    \
+    "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|" \
+    "\\s*[\\r\\n]" SPACES
+#define SEED_CODER WORDS "\\p{N}| ?[^\\s\\p{L}\\p{N}\\r\\n]+|" LINES
+#define EXAONE_MOE                                                                                 \
+    SUFFIXES "|" BEFORE                                                                            \
+             "(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|"       \
+             "\\s*[\\r\\n]" SPACES
 
 #define DEEPSEEK_CODER_CJK "[\\x{4E00}-\\x{9FA5}\\x{0800}-\\x{4E00}\\x{AC00}-\\x{D7FF}]+"
 /* Cased letters, as an older Unicode knew them. */
@@ -55,26 +66,65 @@
     "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|"                                       \
     "[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|" LINES
 
+/* Rows of one form stand together. */
 static const shoal_gguf_pre rows[] = {
     {"gpt-2", false, false, false, {GPT2}},
     {"phi-2", false, false, false, {GPT2}},
+    {"a.x-4.0", false, false, false, {GPT2}},
+    {"exaone4", false, false, false, {GPT2}},
+    {"gigachat", false, false, false, {GPT2}},
+    {"granite-docling", false, false, false, {GPT2}},
+    {"jais", false, false, false, {GPT2}},
+    {"mellum", false, false, false, {GPT2}},
+    {"trillion", false, false, false, {GPT2}},
     {"mpt", true, false, false, {GPT2}},
     {"olmo", true, false, false, {GPT2}},
     {"llama-bpe", false, true, true, {LLAMA3}},
     {"llama3", false, true, true, {LLAMA3}},
     {"llama-v3", false, true, true, {LLAMA3}},
+    {"falcon3", false, true, true, {LLAMA3}},
+    {"falcon-h1", false, true, true, {LLAMA3}},
+    {"lfm2", false, true, true, {LLAMA3}},
+    {"midm-2.0", false, true, true, {LLAMA3}},
+    {"pixtral", false, true, true, {LLAMA3}},
     {"smaug-bpe", false, false, true, {LLAMA3}},
     {"dbrx", false, false, false, {LLAMA3}},
+    {"chatglm-bpe", false, false, false, {LLAMA3}},
+    {"glm4", false, true, false, {LLAMA3}},
+    {"glm5", false, true, false, {LLAMA3}},
+    {"minicpm5", false, true, false, {"\\p{N}{1,3}", MINICPM5}},
     {"qwen2", true, false, false, {QWEN2}},
+    {"megrez", true, false, false, {QWEN2}},
     {"deepseek-r1-qwen", true, false, true, {QWEN2}},
+    {"grok-2", false, false, false, {QWEN2}},
+    {"hunyuan", false, false, false, {QWEN2}},
+    {"kormo", false, false, false, {QWEN2}},
+    {"solar-open", false, false, false, {QWEN2}},
+    {"stablelm2", false, false, false, {QWEN2}},
     {"qwen35", true, false, false, {QWEN35}},
     {"falcon", false, false, false, {"[\\p{P}$+<=>^~|`]+", GPT2, "[0-9][0-9][0-9]"}},
     {"starcoder", false, false, false, {DIGIT, GPT2}},
+    {"codeshell", false, false, false, {DIGIT, GPT2}},
+    {"exaone", false, false, false, {DIGIT, GPT2}},
+    {"mellum2", false, false, false, {DIGIT, GPT2}},
+    {"minerva-7b", false, false, false, {DIGIT, GPT2}},
     {"refact", false, false, false, {DIGIT, GPT2}},
     {"smollm", false, false, false, {DIGIT, GPT2}},
     {"command-r", true, false, true, {DIGIT, GPT2}},
     {"tekken", false, true, true, {TEKKEN}},
     {"gpt-4o", false, false, false, {GPT4O}},
+    {"kanana2", false, false, false, {GPT4O}},
+    {"llama4", false, false, false, {GPT4O}},
+    {"minimax-m2", false, false, false, {GPT4O}},
+    {"bloom", false, false, false, {BLOOM}},
+    {"gpt3-finnish", false, false, false, {BLOOM}},
+    {"poro-chat", false, false, false, {BLOOM}},
+    {"viking", false, false, false, {BLOOM, DIGIT}},
+    {"bailingmoe", false, false, false, {BAILING}},
+    {"bailingmoe2", false, false, false, {BAILING}},
+    {"llada-moe", false, false, false, {BAILING}},
+    {"seed-coder", false, false, false, {SEED_CODER}},
+    {"exaone-moe", false, false, false, {EXAONE_MOE}},
     {"deepseek-llm",
      false,
      false,
@@ -87,6 +137,8 @@ static const shoal_gguf_pre rows[] = {
      true,
      {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", DEEPSEEK_CODER_CJK, DIGIT}},
     {"deepseek-v3", false, false, true, {"\\p{N}{1,3}", DEEPSEEK3_CJK, DEEPSEEK3_WORDS}},
+    {"hunyuan-dense", false, false, false, {"\\p{N}{1,3}", DEEPSEEK3_CJK, DEEPSEEK3_WORDS}},
+    {"joyai-llm", false, false, false, {"\\p{N}{1,3}", DEEPSEEK3_CJK, DEEPSEEK3_WORDS}},
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
@@ -94,19 +146,16 @@ enum { ROWS = sizeof rows / sizeof rows[0] };
 
 static shoal_status unknown(const char *name, size_t bytes)
 {
-    char shown[SHOAL_UTF8_SHOW], known[512] = "";
-    size_t used = 0;
-    for (size_t i = 0; i < ROWS && used < sizeof known; i++)
-        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "",
-                                 rows[i].name);
+    char shown[SHOAL_UTF8_SHOW];
     if (bytes == 0)
         return shoal_fail(SHOAL_ERR_DATA,
                           "tokenizer.ggml.pre is missing: the file does not say how texts are cut; "
                           "use the model's tokenizer.json");
-    return shoal_fail(SHOAL_ERR_DATA,
-                      "tokenizer.ggml.pre \"%s\" is unknown; known are %s; use the model's "
-                      "tokenizer.json",
-                      shoal_utf8_show(name, bytes, shown), known);
+    return shoal_fail(
+        SHOAL_ERR_DATA,
+        "tokenizer.ggml.pre \"%s\" is none of the %d known ways to cut texts; use the "
+        "model's tokenizer.json",
+        shoal_utf8_show(name, bytes, shown), ROWS);
 }
 
 shoal_status shoal_gguf_pre_find(const char *name, size_t bytes, const shoal_gguf_pre **out)

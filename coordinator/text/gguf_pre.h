@@ -21,7 +21,7 @@ typedef struct {
     const char *cuts[SHOAL_GGUF_PRE_CUTS_MAX]; /* patterns whose matches are words       */
 } shoal_gguf_pre;
 
-/* SHOAL_ERR_DATA lists the known names when this one is not among them. */
+/* SHOAL_ERR_DATA names one that is missing or not in the table. */
 SHOAL_MUST_USE shoal_status shoal_gguf_pre_find(const char *name, size_t bytes,
                                                 const shoal_gguf_pre **out);
 

@@ -21,7 +21,7 @@ enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER_DEFINED, TYPE_UNUS
 typedef struct {
     const shoal_gguf *gguf;
     shoal_tokenizer *t;
-    int64_t unk;             /* -1: none                         */
+    int64_t unk, bos, eos;   /* -1: none                         */
     bool adds_bos, adds_eos; /* unless the file says otherwise */
 } reader;
 
@@ -130,17 +130,16 @@ static shoal_status add_merge(shoal_bpe *bpe, const shoal_gguf_text *merge, uint
     return shoal_bpe_add_merge(bpe, merge->data, left, space + 1, merge->bytes - left - 1);
 }
 
-static shoal_status read_merges(reader *r, const shoal_gguf_pre *pre)
+static shoal_status read_merges(reader *r, const shoal_bpe_options *options)
 {
     const shoal_gguf_entry *merges;
-    const shoal_bpe_options options = {.ignore_merges = pre->ignore_merges, .unk = -1};
     shoal_bpe *bpe;
     uint64_t at = 0;
     SHOAL_TRY(shoal_gguf_strings(r->gguf, KEY("merges"), &merges));
     if (!merges || merges->count > SHOAL_BPE_MERGES_MAX)
         return shoal_fail(SHOAL_ERR_DATA, KEY("merges") ": %llu merges (limit %u)",
                           merges ? (unsigned long long)merges->count : 0, SHOAL_BPE_MERGES_MAX);
-    SHOAL_TRY(shoal_bpe_create(r->t->vocab, &options, merges->count, &bpe));
+    SHOAL_TRY(shoal_bpe_create(r->t->vocab, options, merges->count, &bpe));
     r->t->model = shoal_bpe_model(bpe);
     for (uint64_t i = 0; i < merges->count; i++) {
         const shoal_gguf_text merge = shoal_gguf_next_string(merges, &at);
@@ -157,7 +156,7 @@ static shoal_status read_gpt2(reader *r)
     SHOAL_TRY(shoal_gguf_pre_find(name.data, name.bytes, &pre));
     r->adds_bos = pre->adds_bos;
     SHOAL_TRY(shoal_gguf_pre_apply(pre, r->t));
-    return read_merges(r, pre);
+    return read_merges(r, &(shoal_bpe_options){.ignore_merges = pre->ignore_merges, .unk = -1});
 }
 
 /* ---- SentencePiece BPE: "llama" ---- */
@@ -247,16 +246,40 @@ static shoal_status read_llama(reader *r)
     return add_space_decoder(r->t, prefix);
 }
 
+/* ---- byte-pair encoding of characters: "gemma4" ---- */
+
+static shoal_status add_space_mark(shoal_tokenizer *t)
+{
+    shoal_normal_step step = {.kind = SHOAL_NORMAL_REPLACE};
+    SHOAL_TRY(shoal_pattern_compile_literal(" ", 1, &step.pattern));
+    const shoal_status st = shoal_strbuf_append(&step.text, SHOAL_SENTENCEPIECE_SPACE, 3);
+    if (st != SHOAL_OK) {
+        shoal_pattern_free(step.pattern);
+        return st;
+    }
+    return shoal_normalizer_add(&t->normalizer, &step);
+}
+
+/* Spaces are U+2581 and no word is cut; what has no token becomes bytes. */
+static shoal_status read_gemma4(reader *r)
+{
+    const bool known = shoal_vocab_kind(r->t->vocab, r->unk);
+    const shoal_bpe_options options = {
+        .byte_fallback = true, .fuse_unk = true, .unk = known ? (int32_t)r->unk : -1};
+    r->adds_bos = true;
+    SHOAL_TRY(add_space_mark(r->t));
+    SHOAL_TRY(read_merges(r, &options));
+    return add_space_decoder(r->t, false);
+}
+
 /* ---- what is around a text ---- */
 
 static shoal_status put_around(const reader *r, const char *flag, bool fallback, const char *key,
-                               shoal_ids *out)
+                               int64_t id, shoal_ids *out)
 {
     bool wanted = fallback;
-    int64_t id = -1;
     size_t bytes;
     SHOAL_TRY(shoal_gguf_bool(r->gguf, flag, &wanted));
-    SHOAL_TRY(shoal_gguf_integer(r->gguf, key, &id));
     if (!wanted)
         return SHOAL_OK;
     if (!shoal_vocab_piece(r->t->vocab, id, &bytes))
@@ -266,36 +289,51 @@ static shoal_status put_around(const reader *r, const char *flag, bool fallback,
 
 /* ---- the file ---- */
 
-static const struct {
+/* Kinds of models, with the ids that are meant where the file names none. */
+typedef struct {
     const char *name;
     shoal_status (*read)(reader *r);
-} models[] = {
-    {"gpt2", read_gpt2},
-    {"llama", read_llama},
+    int64_t unk, bos, eos;
+} model_row;
+
+static const model_row models[] = {
+    {"gpt2", read_gpt2, -1, -1, -1},
+    {"llama", read_llama, 0, 1, 2},
+    {"gemma4", read_gemma4, -1, -1, -1},
 };
 
-static shoal_status read_model(reader *r)
+static shoal_status find_model(const shoal_gguf *gguf, const model_row **out)
 {
     shoal_gguf_text name = {"", 0};
-    SHOAL_TRY(shoal_gguf_string(r->gguf, KEY("model"), &name));
+    char shown[SHOAL_UTF8_SHOW];
+    SHOAL_TRY(shoal_gguf_string(gguf, KEY("model"), &name));
     if (name.bytes == 0)
         return shoal_fail(SHOAL_ERR_DATA, "there is no vocabulary (" KEY("model") ") in the file");
-    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++)
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
         if (name.bytes == strlen(models[i].name) &&
-            memcmp(name.data, models[i].name, name.bytes) == 0)
-            return models[i].read(r);
-    return shoal_fail(SHOAL_ERR_DATA, KEY("model") " \"%.*s\" is unsupported; gpt2 and llama are",
-                      name.bytes < 64 ? (int)name.bytes : 64, name.data);
+            memcmp(name.data, models[i].name, name.bytes) == 0) {
+            *out = &models[i];
+            return SHOAL_OK;
+        }
+    }
+    return shoal_fail(SHOAL_ERR_DATA,
+                      KEY("model") " \"%s\" is unsupported; gpt2, llama and gemma4 are",
+                      shoal_utf8_show(name.data, name.bytes, shown));
 }
 
 shoal_status shoal_tokenizer_from_gguf(const shoal_gguf *gguf, shoal_tokenizer *t)
 {
-    reader r = {.gguf = gguf, .t = t, .unk = -1};
+    const model_row *model = NULL;
+    SHOAL_TRY(find_model(gguf, &model));
+    reader r = {.gguf = gguf, .t = t, .unk = model->unk, .bos = model->bos, .eos = model->eos};
     SHOAL_TRY(shoal_gguf_integer(gguf, KEY("unknown_token_id"), &r.unk));
+    SHOAL_TRY(shoal_gguf_integer(gguf, KEY("bos_token_id"), &r.bos));
+    SHOAL_TRY(shoal_gguf_integer(gguf, KEY("eos_token_id"), &r.eos));
     SHOAL_TRY(read_tokens(&r));
-    SHOAL_TRY(read_model(&r));
-    SHOAL_TRY(put_around(&r, KEY("add_bos_token"), r.adds_bos, KEY("bos_token_id"), &t->before));
-    return put_around(&r, KEY("add_eos_token"), r.adds_eos, KEY("eos_token_id"), &t->after);
+    SHOAL_TRY(model->read(&r));
+    SHOAL_TRY(
+        put_around(&r, KEY("add_bos_token"), r.adds_bos, KEY("bos_token_id"), r.bos, &t->before));
+    return put_around(&r, KEY("add_eos_token"), r.adds_eos, KEY("eos_token_id"), r.eos, &t->after);
 }
 
 shoal_status shoal_tokenizer_read_gguf(const void *data, size_t bytes, shoal_tokenizer *tokenizer)

@@ -25,6 +25,23 @@ shoal_status shoal_grow(void **block, size_t size, size_t used, size_t more, siz
     return SHOAL_OK;
 }
 
+#define GROWN_BASE  (1u << 20)
+#define GROWN_TIMES 64u
+
+size_t shoal_grown_max(size_t bytes)
+{
+    return bytes < (SIZE_MAX - GROWN_BASE) / GROWN_TIMES ? GROWN_BASE + GROWN_TIMES * bytes
+                                                         : SIZE_MAX;
+}
+
+shoal_status shoal_check_grown(size_t bytes, size_t most)
+{
+    if (bytes > most)
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "the tokenizer makes a text longer than it may become (%zu bytes)", most);
+    return SHOAL_OK;
+}
+
 shoal_status shoal_strbuf_reserve(shoal_strbuf *buf, size_t more)
 {
     void *block = buf->data;

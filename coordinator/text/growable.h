@@ -35,6 +35,11 @@ typedef struct {
 SHOAL_MUST_USE shoal_status shoal_grow(void **block, size_t size, size_t used, size_t more,
                                        size_t *capacity);
 
+/* How long a text of so many bytes may become in the steps of a tokenizer. Honest steps stay far
+ * below; steps of a hostile file that multiply a text are stopped there, by shoal_check_grown. */
+size_t shoal_grown_max(size_t bytes);
+SHOAL_MUST_USE shoal_status shoal_check_grown(size_t bytes, size_t most);
+
 /* Make room for `more` further bytes. */
 SHOAL_MUST_USE shoal_status shoal_strbuf_reserve(shoal_strbuf *buf, size_t more);
 SHOAL_MUST_USE shoal_status shoal_strbuf_append(shoal_strbuf *buf, const char *text, size_t bytes);

@@ -140,17 +140,15 @@ static shoal_status read_merges(const shoal_model_source *source, shoal_bpe *bpe
 
 /* ---- BPE ---- */
 
-static shoal_status read_unknown(const json_t *model, const shoal_tokenizer *t, int32_t *id)
+/* The id of unk_token; -1 where the file names none or one that is no token (*named tells). */
+static shoal_status read_unknown(const json_t *model, const shoal_tokenizer *t, int32_t *id,
+                                 bool *named)
 {
     const char *unk;
     size_t bytes;
-    char shown[SHOAL_UTF8_SHOW];
     SHOAL_TRY(shoal_json_text(model, WHERE, "unk_token", &unk, &bytes));
-    const int32_t found = unk ? shoal_vocab_find(t->vocab, unk, bytes, SHOAL_TOKEN_MODEL) : -1;
-    if (unk && found < 0)
-        return shoal_fail(SHOAL_ERR_DATA, WHERE ": unk_token \"%s\" is not in the vocabulary",
-                          shoal_utf8_show(unk, bytes, shown));
-    *id = found;
+    *named = unk != NULL;
+    *id = unk ? shoal_vocab_find(t->vocab, unk, bytes, SHOAL_TOKEN_MODEL) : -1;
     return SHOAL_OK;
 }
 
@@ -158,12 +156,15 @@ static shoal_status read_bpe_options(const json_t *model, const shoal_tokenizer 
                                      shoal_bpe_options *o)
 {
     const json_t *dropout = shoal_json_member(model, "dropout");
+    bool named = false;
     if (dropout && (!json_is_number(dropout) || json_number_value(dropout) != 0.0))
         return shoal_fail(SHOAL_ERR_DATA, WHERE ": dropout is unsupported");
     SHOAL_TRY(shoal_json_bool(model, WHERE, "ignore_merges", false, &o->ignore_merges));
     SHOAL_TRY(shoal_json_bool(model, WHERE, "byte_fallback", false, &o->byte_fallback));
     SHOAL_TRY(shoal_json_bool(model, WHERE, "fuse_unk", false, &o->fuse_unk));
-    SHOAL_TRY(read_unknown(model, t, &o->unk));
+    SHOAL_TRY(read_unknown(model, t, &o->unk, &named));
+    if (o->unk < 0)
+        o->unk = named ? SHOAL_BPE_UNK_MISSING : SHOAL_BPE_UNK_NONE;
     SHOAL_TRY(
         shoal_json_text(model, WHERE, "continuing_subword_prefix", &o->prefix, &o->prefix_bytes));
     return shoal_json_text(model, WHERE, "end_of_word_suffix", &o->suffix, &o->suffix_bytes);
@@ -189,15 +190,49 @@ static shoal_status read_bpe(const json_t *model, const shoal_model_source *sour
 
 /* ---- Unigram ---- */
 
-/* ["piece", score]; the place in the list is the id. */
-static shoal_status read_scored(const json_t *row, size_t id, shoal_vocab *vocab, double *score)
+/* A number, as the parser of the rest of the file reads numbers. */
+static bool read_number(shoal_json_stream *s, double *out)
 {
-    const json_t *piece = json_array_get(row, 0), *number = json_array_get(row, 1);
-    if (json_array_size(row) != 2 || !json_is_string(piece) || !json_is_number(number))
-        return shoal_fail(SHOAL_ERR_DATA, WHERE ": vocab[%zu] is not [piece, score]", id);
-    *score = json_number_value(number);
-    return shoal_vocab_add(vocab, (int64_t)id, json_string_value(piece), json_string_length(piece),
-                           SHOAL_TOKEN_MODEL);
+    (void)shoal_json_stream_peek(s);
+    const size_t begin = s->at;
+    while (s->at < s->bytes && memchr("+-.0123456789Ee", s->text[s->at], 15))
+        s->at++;
+    json_t *number = json_loadb(s->text + begin, s->at - begin, JSON_DECODE_ANY, NULL);
+    const bool good = json_is_number(number);
+    *out = json_number_value(number);
+    json_decref(number);
+    return good;
+}
+
+/* ["piece", score]; the place in the list is the id. */
+static shoal_status read_scored(shoal_json_stream *s, size_t id, shoal_strbuf *room,
+                                shoal_vocab *vocab, double *score)
+{
+    const char *piece;
+    size_t bytes;
+    if (!shoal_json_stream_take(s, '[') || !shoal_json_stream_string(s, room, &piece, &bytes) ||
+        !shoal_json_stream_take(s, ',') || !read_number(s, score) ||
+        !shoal_json_stream_take(s, ']'))
+        return s->status == SHOAL_OK
+                   ? shoal_fail(SHOAL_ERR_DATA, WHERE ": vocab[%zu] is not [piece, score]", id)
+                   : s->status;
+    return shoal_vocab_add(vocab, (int64_t)id, piece, bytes, SHOAL_TOKEN_MODEL);
+}
+
+static shoal_status read_scored_list(const shoal_model_source *source, shoal_vocab *vocab,
+                                     double *scores)
+{
+    shoal_status st = SHOAL_OK;
+    shoal_strbuf room = {0};
+    shoal_json_list list = {.close = ']', .first = true};
+    shoal_json_stream s = stream_of(source, source->vocab.span);
+    for (size_t i = 0; st == SHOAL_OK && shoal_json_stream_next(&s, &list); i++)
+        st = i < source->vocab.count ? read_scored(&s, i, &room, vocab, &scores[i])
+                                     : malformed(&s, "vocab");
+    if (st == SHOAL_OK && list.fault)
+        st = malformed(&s, "vocab");
+    shoal_strbuf_free(&room);
+    return st;
 }
 
 static shoal_status read_unigram_unknown(const json_t *model, size_t count, int32_t *unk)
@@ -215,20 +250,17 @@ static shoal_status read_unigram_unknown(const json_t *model, size_t count, int3
 static shoal_status read_unigram(const json_t *model, const shoal_model_source *source,
                                  shoal_tokenizer *t)
 {
-    (void)source;
-    shoal_status st = SHOAL_OK;
+    const size_t count = source->vocab.count;
     shoal_unigram_options options = {.fuse_unk = true};
-    json_t *list;
     void *scores;
-    SHOAL_TRY(shoal_json_array(model, WHERE, "vocab", &list));
-    const size_t count = json_array_size(list);
+    if (!source->vocab.span.end || source->text[source->vocab.span.begin] != '[')
+        return shoal_fail(SHOAL_ERR_DATA, WHERE ": \"vocab\" must be an array");
     SHOAL_TRY(check_count(count));
     SHOAL_TRY(shoal_json_bool(model, WHERE, "byte_fallback", false, &options.byte_fallback));
     SHOAL_TRY(read_unigram_unknown(model, count, &options.unk));
     SHOAL_TRY(shoal_vocab_create(count, &t->vocab));
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_TEXT, count, sizeof(double), &scores));
-    for (size_t i = 0; st == SHOAL_OK && i < count; i++)
-        st = read_scored(json_array_get(list, i), i, t->vocab, (double *)scores + i);
+    shoal_status st = read_scored_list(source, t->vocab, scores);
     if (st == SHOAL_OK)
         st = shoal_unigram_create(t->vocab, scores, &options, &t->model);
     shoal_free(scores);
@@ -240,11 +272,10 @@ static shoal_status read_unigram(const json_t *model, const shoal_model_source *
 static shoal_status read_word_level(const json_t *model, const shoal_model_source *source,
                                     shoal_tokenizer *t)
 {
-    const char *unk;
-    size_t bytes;
+    int32_t id = -1;
+    bool named = false;
     SHOAL_TRY(read_vocab(source, t));
-    SHOAL_TRY(shoal_json_text(model, WHERE, "unk_token", &unk, &bytes));
-    const int32_t id = unk ? shoal_vocab_find(t->vocab, unk, bytes, SHOAL_TOKEN_MODEL) : -1;
+    SHOAL_TRY(read_unknown(model, t, &id, &named));
     return shoal_word_level_create(t->vocab, id, &t->model);
 }
 
@@ -253,13 +284,17 @@ static shoal_status read_word_piece(const json_t *model, const shoal_model_sourc
 {
     shoal_word_piece_options o = {0};
     json_int_t chars = 100;
+    bool named = false;
     SHOAL_TRY(read_vocab(source, t));
-    SHOAL_TRY(read_unknown(model, t, &o.unk));
+    SHOAL_TRY(read_unknown(model, t, &o.unk, &named));
     if (o.unk < 0)
-        return shoal_fail(SHOAL_ERR_DATA, WHERE ": WordPiece without unk_token");
+        return shoal_fail(SHOAL_ERR_DATA, WHERE ": WordPiece without an unk_token that is a token");
     if (shoal_json_member(model, "max_input_chars_per_word"))
         SHOAL_TRY(shoal_json_integer(model, WHERE, "max_input_chars_per_word", &chars));
-    o.word_chars = chars < 0 ? SIZE_MAX : (size_t)chars;
+    if (chars < 0)
+        return shoal_fail(SHOAL_ERR_DATA, WHERE ": \"max_input_chars_per_word\" is %lld",
+                          (long long)chars);
+    o.word_chars = (size_t)chars;
     SHOAL_TRY(
         shoal_json_text(model, WHERE, "continuing_subword_prefix", &o.prefix, &o.prefix_bytes));
     return shoal_word_piece_create(t->vocab, &o, &t->model);

@@ -105,18 +105,21 @@ static shoal_status map_grapheme(const shoal_charsmap *map, const char *text, si
 }
 
 static shoal_status map_graphemes(const shoal_charsmap *map, const char *text, size_t bytes,
-                                  shoal_strbuf *out)
+                                  size_t most, shoal_strbuf *out)
 {
     for (size_t at = 0; at < bytes;) {
         const size_t end = shoal_unicode_grapheme(text, bytes, at);
         SHOAL_TRY(map_grapheme(map, text + at, end - at, out));
+        SHOAL_TRY(shoal_check_grown(out->bytes, most));
         at = end;
     }
     return SHOAL_OK;
 }
 
+/* `most`: how long the text may become; steps that multiply its length by little check it behind
+ * them. */
 static shoal_status run_step(const shoal_normal_step *step, shoal_matcher *matcher,
-                             const char *text, size_t bytes, shoal_strbuf *out)
+                             const char *text, size_t bytes, size_t most, shoal_strbuf *out)
 {
     switch (step->kind) {
     case SHOAL_NORMAL_FORM: return shoal_unicode_normalize(step->form, text, bytes, out);
@@ -124,22 +127,14 @@ static shoal_status run_step(const shoal_normal_step *step, shoal_matcher *match
     case SHOAL_NORMAL_STRIP: return strip(step, text, bytes, out);
     case SHOAL_NORMAL_PREPEND: return prepend(step, text, bytes, out);
     case SHOAL_NORMAL_REPLACE:
-        return shoal_pattern_replace(step->pattern, matcher, text, bytes, &step->text, out);
+        return shoal_pattern_replace(step->pattern, matcher, text, bytes, &step->text, most, out);
     case SHOAL_NORMAL_SENTENCEPIECE:
-        return shoal_sentencepiece_normalize(step->sentencepiece, text, bytes, out);
-    case SHOAL_NORMAL_CHARSMAP_GRAPHEMES: return map_graphemes(step->charsmap, text, bytes, out);
+        return shoal_sentencepiece_normalize(step->sentencepiece, text, bytes, most, out);
+    case SHOAL_NORMAL_CHARSMAP_GRAPHEMES:
+        return map_graphemes(step->charsmap, text, bytes, most, out);
     case SHOAL_NORMAL_BYTE_ALPHABET: return shoal_byte_level_encode(text, bytes, out);
     }
     return shoal_fail(SHOAL_ERR_INTERNAL, "normalizer step %d does not exist", (int)step->kind);
-}
-
-/* Steps that lengthen the text multiply; the limit stops them. */
-static shoal_status check_length(const shoal_strbuf *text)
-{
-    if (text->bytes > SHOAL_NORMALIZER_TEXT_MAX)
-        return shoal_fail(SHOAL_ERR_DATA, "a text grows to %zu bytes when normalized (limit %u)",
-                          text->bytes, SHOAL_NORMALIZER_TEXT_MAX);
-    return SHOAL_OK;
 }
 
 shoal_status shoal_normalizer_run(const shoal_normalizer *normalizer, shoal_matcher *matcher,
@@ -147,15 +142,16 @@ shoal_status shoal_normalizer_run(const shoal_normalizer *normalizer, shoal_matc
 {
     shoal_status st = SHOAL_OK;
     shoal_strbuf next = {0};
+    const size_t most = shoal_grown_max(bytes);
     out->bytes = 0;
     SHOAL_TRY(shoal_strbuf_reserve(out, 1)); /* an address also for no bytes */
     SHOAL_TRY(shoal_strbuf_append(out, text, bytes));
     for (int i = 0; i < normalizer->count; i++) {
         next.bytes = 0;
         SHOAL_TRY_GOTO(shoal_strbuf_reserve(&next, 1), done);
-        SHOAL_TRY_GOTO(run_step(&normalizer->steps[i], matcher, out->data, out->bytes, &next),
+        SHOAL_TRY_GOTO(run_step(&normalizer->steps[i], matcher, out->data, out->bytes, most, &next),
                        done);
-        SHOAL_TRY_GOTO(check_length(&next), done);
+        SHOAL_TRY_GOTO(shoal_check_grown(next.bytes, most), done);
         const shoal_strbuf swap = *out;
         *out = next;
         next = swap;

@@ -16,7 +16,6 @@
 #include "coordinator/text/unicode.h"
 
 #define SHOAL_NORMALIZER_STEPS_MAX 64
-#define SHOAL_NORMALIZER_TEXT_MAX  (1u << 30) /* bytes a text may have grown to */
 
 typedef enum {
     SHOAL_NORMAL_FORM,               /* the normal form `form`                                   */

@@ -233,8 +233,9 @@ shoal_status shoal_matches_next(shoal_matches *m, bool *found, shoal_span *match
 
 shoal_status shoal_pattern_replace(const shoal_pattern *pattern, shoal_matcher *matcher,
                                    const char *text, size_t bytes, const shoal_strbuf *replacement,
-                                   shoal_strbuf *out)
+                                   size_t most, shoal_strbuf *out)
 {
+    const size_t before = out->bytes;
     shoal_matches matches = {pattern, matcher, text, bytes, 0, 0, false};
     size_t done = 0;
     while (bytes) { /* nothing matches in an empty text, not even the empty match */
@@ -245,6 +246,7 @@ shoal_status shoal_pattern_replace(const shoal_pattern *pattern, shoal_matcher *
             break;
         SHOAL_TRY(shoal_strbuf_append(out, text + done, m.begin - done));
         SHOAL_TRY(shoal_strbuf_append(out, replacement->data, replacement->bytes));
+        SHOAL_TRY(shoal_check_grown(out->bytes - before, most));
         done = m.end;
     }
     return shoal_strbuf_append(out, text + done, bytes - done);

@@ -51,11 +51,12 @@ typedef struct {
 SHOAL_MUST_USE shoal_status shoal_matches_next(shoal_matches *matches, bool *found,
                                                shoal_span *match);
 
-/* Append the text with `replacement` in place of each match. */
+/* Append the text with `replacement` in place of each match; SHOAL_ERR_DATA when that is more than
+ * `most` bytes. */
 SHOAL_MUST_USE shoal_status shoal_pattern_replace(const shoal_pattern *pattern,
                                                   shoal_matcher *matcher, const char *text,
                                                   size_t bytes, const shoal_strbuf *replacement,
-                                                  shoal_strbuf *out);
+                                                  size_t most, shoal_strbuf *out);
 
 /* Append the PCRE2 form of an Oniguruma pattern (valid UTF-8). */
 SHOAL_MUST_USE shoal_status shoal_pattern_translate(const char *regex, size_t bytes,

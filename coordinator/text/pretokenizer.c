@@ -151,7 +151,8 @@ static shoal_status rewrite_word(const shoal_pretoken_step *step, shoal_matcher 
     if (step->kind == SHOAL_PRETOKEN_BYTE_ALPHABET)
         return shoal_byte_level_encode(word, bytes, out);
     if (step->kind == SHOAL_PRETOKEN_REPLACE)
-        return shoal_pattern_replace(step->pattern, matcher, word, bytes, &step->text, out);
+        return shoal_pattern_replace(step->pattern, matcher, word, bytes, &step->text, SIZE_MAX,
+                                     out);
     if ((first || !step->first_only) && !begins_with(word, bytes, &step->text))
         SHOAL_TRY(shoal_strbuf_append(out, step->text.data, step->text.bytes));
     return shoal_strbuf_append(out, word, bytes);
@@ -192,6 +193,7 @@ shoal_status shoal_pretokenizer_run(const shoal_pretokenizer *pre, shoal_matcher
             SHOAL_TRY(cut(step, matcher, words));
         else
             SHOAL_TRY(rewrite(step, matcher, words));
+        SHOAL_TRY(shoal_check_grown(words->text.bytes, shoal_grown_max(bytes)));
     }
     return SHOAL_OK;
 }

@@ -63,7 +63,7 @@ typedef struct {
 void shoal_words_free(shoal_words *words);
 
 /* Replace the contents of *words by the words of a stretch of text (valid UTF-8); `begins_text`:
- * it is the beginning of the whole text. */
+ * it is the beginning of the whole text. SHOAL_ERR_DATA when the words grow beyond the limit. */
 SHOAL_MUST_USE shoal_status shoal_pretokenizer_run(const shoal_pretokenizer *pre,
                                                    shoal_matcher *matcher, const char *text,
                                                    size_t bytes, bool begins_text,

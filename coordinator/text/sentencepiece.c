@@ -1,6 +1,5 @@
 #include "coordinator/text/sentencepiece.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -22,7 +21,7 @@ typedef Shoal__Sentencepiece__Normalizer normalizer_message;
 
 /* A byte of the file becomes at most some ten of memory in an honest model; an empty piece takes
  * two bytes and a hundred of memory. */
-#define MEMORY_PER_BYTE 32u
+#define MEMORY_PER_BYTE 16u
 #define MEMORY_BASE     (64u << 10)
 
 static void *allocate(void *left, size_t bytes)
@@ -47,6 +46,56 @@ static void free_message(model_message *message)
     shoal__sentencepiece__model__free_unpacked(message, &allocator);
 }
 
+/* A number of seven bits a byte, the low ones first; false where there is none. */
+static bool take_varint(const uint8_t *data, size_t bytes, size_t *at, uint64_t *out)
+{
+    *out = 0;
+    for (unsigned shift = 0; shift < 64 && *at < bytes; shift += 7) {
+        const uint8_t b = data[(*at)++];
+        *out |= (uint64_t)(b & 0x7F) << shift;
+        if (b < 0x80)
+            return true;
+    }
+    return false;
+}
+
+/* How many pieces the message has, before memory is taken for them; as far as it is one. */
+static size_t count_pieces(const uint8_t *data, size_t bytes)
+{
+    enum { VARINT, EIGHT_BYTES, DELIMITED, FOUR_BYTES = 5 };
+    size_t at = 0, count = 0;
+    uint64_t tag, length;
+    while (take_varint(data, bytes, &at, &tag)) {
+        switch (tag & 7) {
+        case VARINT:
+            if (!take_varint(data, bytes, &at, &length))
+                return count;
+            length = 0;
+            break;
+        case EIGHT_BYTES: length = 8; break;
+        case FOUR_BYTES: length = 4; break;
+        case DELIMITED:
+            if (!take_varint(data, bytes, &at, &length))
+                return count;
+            count += tag >> 3 == 1;
+            break;
+        default: return count;
+        }
+        if (length > bytes - at)
+            return count;
+        at += (size_t)length;
+    }
+    return count;
+}
+
+static shoal_status check_pieces(size_t count)
+{
+    if (count == 0 || count > SHOAL_VOCAB_MAX)
+        return shoal_fail(SHOAL_ERR_DATA, "a model of %zu pieces (limit 1 to %u)", count,
+                          SHOAL_VOCAB_MAX);
+    return SHOAL_OK;
+}
+
 static shoal_status unpack(const void *model, size_t bytes, model_message **out)
 {
     size_t budget = MEMORY_PER_BYTE * bytes + MEMORY_BASE;
@@ -54,6 +103,9 @@ static shoal_status unpack(const void *model, size_t bytes, model_message **out)
     if (bytes > SHOAL_SENTENCEPIECE_FILE_MAX)
         return shoal_fail(SHOAL_ERR_DATA, "a model of %zu bytes (limit %u)", bytes,
                           SHOAL_SENTENCEPIECE_FILE_MAX);
+    const size_t pieces = count_pieces(model, bytes);
+    if (pieces > SHOAL_VOCAB_MAX)
+        return check_pieces(pieces);
     *out = shoal__sentencepiece__model__unpack(&allocator, bytes, model);
     if (!*out)
         return shoal_fail(SHOAL_ERR_DATA, "not a SentencePiece model: no such protobuf message");
@@ -93,9 +145,7 @@ static shoal_status check_piece(const piece_message *piece, size_t id)
 /* The vocabulary, and the id of the one unknown piece. */
 static shoal_status read_pieces(const model_message *m, shoal_tokenizer *t, int32_t *unk)
 {
-    if (m->n_pieces == 0 || m->n_pieces > SHOAL_VOCAB_MAX)
-        return shoal_fail(SHOAL_ERR_DATA, "a model of %zu pieces (limit 1 to %u)", m->n_pieces,
-                          SHOAL_VOCAB_MAX);
+    SHOAL_TRY(check_pieces(m->n_pieces));
     SHOAL_TRY(shoal_vocab_create(m->n_pieces, &t->vocab));
     *unk = -1;
     for (size_t id = 0; id < m->n_pieces; id++) {
@@ -118,20 +168,16 @@ static shoal_status read_pieces(const model_message *m, shoal_tokenizer *t, int3
 
 /* ---- the model ---- */
 
-/* Scores by id. A user-defined piece of a unigram model has one above what its parts can reach,
- * computed as the reference library does: it takes the highest score of a model, which is never
- * below the smallest positive float, for each byte. */
+/* Scores by id. A user-defined piece of a unigram model has one above what its parts reach in an
+ * honest model, where scores are logarithms: a tenth for each byte but the first, as in the
+ * reference library. */
 static void fill_scores(const model_message *m, bool unigram, double *scores)
 {
-    float highest = FLT_MIN;
-    for (size_t id = 0; id < m->n_pieces; id++)
-        if (m->pieces[id]->type == SHOAL__SENTENCEPIECE__PIECE__TYPE__NORMAL)
-            highest = fmaxf(highest, m->pieces[id]->score);
     for (size_t id = 0; id < m->n_pieces; id++) {
         const piece_message *piece = m->pieces[id];
         scores[id] = piece->score;
         if (unigram && piece->type == SHOAL__SENTENCEPIECE__PIECE__TYPE__USER_DEFINED)
-            scores[id] = (double)((float)piece->piece.len * highest) - 0.1;
+            scores[id] = (double)(float)(0.1 * ((double)piece->piece.len - 1));
     }
 }
 

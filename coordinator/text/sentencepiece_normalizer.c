@@ -57,8 +57,9 @@ static size_t leading_spaces(const shoal_sentencepiece_normalizer *n, const char
 }
 
 static shoal_status append_text(const shoal_sentencepiece_normalizer *n, const char *text,
-                                size_t bytes, shoal_strbuf *out)
+                                size_t bytes, size_t most, shoal_strbuf *out)
 {
+    const size_t before = out->bytes;
     bool behind_space = n->remove_extra;
     for (size_t at = 0; at < bytes;) {
         const char *part;
@@ -69,6 +70,7 @@ static shoal_status append_text(const shoal_sentencepiece_normalizer *n, const c
         if (part_bytes == 0)
             continue; /* the part before it still decides */
         SHOAL_TRY(append_part(n, part, part_bytes, out));
+        SHOAL_TRY(shoal_check_grown(out->bytes - before, most));
         behind_space = n->remove_extra && part[part_bytes - 1] == ' ';
     }
     return SHOAL_OK;
@@ -85,7 +87,8 @@ static void drop_trailing_spaces(const shoal_sentencepiece_normalizer *n, size_t
 }
 
 shoal_status shoal_sentencepiece_normalize(const shoal_sentencepiece_normalizer *n,
-                                           const char *text, size_t bytes, shoal_strbuf *out)
+                                           const char *text, size_t bytes, size_t most,
+                                           shoal_strbuf *out)
 {
     const size_t begin = out->bytes;
     const size_t skip = n->remove_extra ? leading_spaces(n, text, bytes) : 0;
@@ -93,7 +96,7 @@ shoal_status shoal_sentencepiece_normalize(const shoal_sentencepiece_normalizer 
         return SHOAL_OK;
     if (n->dummy_prefix && !n->as_suffix)
         SHOAL_TRY(append_part(n, " ", 1, out));
-    SHOAL_TRY(append_text(n, text + skip, bytes - skip, out));
+    SHOAL_TRY(append_text(n, text + skip, bytes - skip, most, out));
     if (n->remove_extra)
         drop_trailing_spaces(n, begin, out);
     if (n->dummy_prefix && n->as_suffix)

@@ -28,9 +28,10 @@ typedef struct {
 /* Free the parts and the block. NULL is allowed. */
 void shoal_sentencepiece_normalizer_destroy(shoal_sentencepiece_normalizer *normalizer);
 
-/* Append the normalized text (valid UTF-8 in, valid UTF-8 out). */
+/* Append the normalized text (valid UTF-8 in, valid UTF-8 out). SHOAL_ERR_DATA when it has more
+ * than `most` bytes. */
 SHOAL_MUST_USE shoal_status
 shoal_sentencepiece_normalize(const shoal_sentencepiece_normalizer *normalizer, const char *text,
-                              size_t bytes, shoal_strbuf *out);
+                              size_t bytes, size_t most, shoal_strbuf *out);
 
 #endif

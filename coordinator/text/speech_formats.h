@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #define SHOAL_CALL_SKIPS_MAX 4
+#define SHOAL_CALL_NAME_MAX  256 /* bytes of a function's name, and of what stands around it */
 
 typedef enum {
     SHOAL_CALLS_OBJECTS,   /* {"name": f, "arguments": {...}} */

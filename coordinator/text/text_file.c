@@ -2,9 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "proto/arena.h"
+#include "shard/pack_file.h"
 
 static shoal_status read_all(int fd, const char *path, size_t bytes, char *data)
 {
@@ -38,8 +42,46 @@ static shoal_status read_open_file(int fd, const char *path, size_t most, shoal_
     return SHOAL_OK;
 }
 
+/* The pack file that `path` names a text of ("model.shoal/tokenizer.json"), into `pack`. */
+static bool is_in_pack(const char *path, char *pack, size_t room)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash || (size_t)(slash - path) >= room)
+        return false;
+    memcpy(pack, path, (size_t)(slash - path));
+    pack[slash - path] = '\0';
+    return shoal_pack_is_file(pack);
+}
+
+static shoal_status read_packed(const char *pack, const char *name, size_t most, shoal_strbuf *out)
+{
+    char *text;
+    uint64_t bytes;
+    SHOAL_TRY(shoal_pack_read_text(pack, name, most, &text, &bytes));
+    const shoal_status st = shoal_strbuf_append(out, text, (size_t)bytes);
+    shoal_free(text);
+    return st;
+}
+
+bool shoal_text_file_exists(const char *path)
+{
+    struct stat info;
+    char pack[PATH_MAX];
+    char *text;
+    uint64_t bytes;
+    if (!is_in_pack(path, pack, sizeof pack))
+        return stat(path, &info) == 0;
+    if (shoal_pack_read_text(pack, strrchr(path, '/') + 1, UINT64_MAX, &text, &bytes) != SHOAL_OK)
+        return false;
+    shoal_free(text);
+    return true;
+}
+
 shoal_status shoal_text_file_read(const char *path, size_t most, shoal_strbuf *out)
 {
+    char pack[PATH_MAX];
+    if (is_in_pack(path, pack, sizeof pack))
+        return read_packed(pack, strrchr(path, '/') + 1, most, out);
     /* A pipe in a model folder must not hold us up. */
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)

@@ -12,6 +12,7 @@
 #include "proto/arena.h"
 #include "shard/gguf_file.h"
 #include "shard/model_folder.h"
+#include "shard/pack_file.h"
 
 #define PATH_BYTES 4096
 
@@ -117,14 +118,13 @@ static shoal_status open_folder_gguf(const char *folder, const char *json, shoal
 static shoal_status open_folder(const char *folder, shoal_tokenizer **out)
 {
     char json[PATH_BYTES], model[PATH_BYTES];
-    struct stat info;
     const int length = snprintf(json, sizeof json, "%s/tokenizer.json", folder);
     if (length < 0 || (size_t)length >= sizeof json)
         return shoal_fail(SHOAL_ERR_DATA, "a path of more than %zu bytes", sizeof json);
     (void)snprintf(model, sizeof model, "%s/tokenizer.model", folder);
-    if (stat(json, &info) == 0)
+    if (shoal_text_file_exists(json))
         return open_file(json, out);
-    if (stat(model, &info) == 0)
+    if (shoal_text_file_exists(model))
         return open_model_of(folder, model, out);
     return open_folder_gguf(folder, json, out);
 }
@@ -132,7 +132,7 @@ static shoal_status open_folder(const char *folder, shoal_tokenizer **out)
 shoal_status shoal_tokenizer_open(const char *path, shoal_tokenizer **out)
 {
     struct stat info;
-    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
+    if ((stat(path, &info) == 0 && S_ISDIR(info.st_mode)) || shoal_pack_is_file(path))
         return open_folder(path, out);
     return open_file(path, out);
 }

@@ -130,7 +130,7 @@ static bool find_large(shoal_json_stream *s, bool in_model, shoal_strbuf *room,
         if (!shoal_json_stream_string(s, room, &key, &bytes) || !shoal_json_stream_take(s, ':'))
             return false;
         if (in_model && same(key, bytes, "vocab"))
-            passed = note_large(s, "{", &source->vocab);
+            passed = note_large(s, "{[", &source->vocab);
         else if (in_model && same(key, bytes, "merges"))
             passed = note_large(s, "[", &source->merges);
         else if (!in_model && same(key, bytes, "model") && shoal_json_stream_peek(s) == '{')
@@ -163,15 +163,45 @@ static shoal_status without_large(const shoal_model_source *source, size_t bytes
     return shoal_strbuf_append(out, source->text + done, bytes - done);
 }
 
+/* A tree takes some hundred bytes for each value, an empty list only two in the file. Values are
+ * counted by what stands before them. */
+static size_t count_values(const char *json, size_t bytes)
+{
+    size_t values = 0;
+    bool inside = false; /* a string */
+    for (size_t i = 0; i < bytes; i++) {
+        if (json[i] == '\\' && inside)
+            i++;
+        else if (json[i] == '"')
+            inside = !inside;
+        else if (!inside && json[i] != '\0' && strchr("[{,", json[i]))
+            values++;
+    }
+    return values;
+}
+
+static shoal_status check_values(const char *json, size_t bytes)
+{
+    const size_t values = count_values(json, bytes);
+    if (values > SHOAL_TOKENIZER_VALUES_MAX)
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "the file has %zu values beside vocabulary and merges (limit %u)", values,
+                          SHOAL_TOKENIZER_VALUES_MAX);
+    return SHOAL_OK;
+}
+
 static json_t *parse(const char *json, size_t bytes, json_error_t *error)
 {
     return json_loadb(json, bytes, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, error);
 }
 
-/* What is wrong, and where in the file. */
-static shoal_status no_json(const char *json, size_t bytes)
+/* What is wrong, and where in the file; `at` is where it was noticed, for a file too large for a
+ * tree. */
+static shoal_status no_json(const char *json, size_t bytes, size_t at)
 {
     json_error_t error;
+    if (count_values(json, bytes) > SHOAL_TOKENIZER_VALUES_MAX)
+        return shoal_fail(SHOAL_ERR_DATA, "no JSON at byte %zu", at);
     json_t *root = parse(json, bytes, &error);
     if (!root)
         return shoal_fail(SHOAL_ERR_DATA, "line %d, column %d: %s", error.line, error.column,
@@ -193,13 +223,15 @@ shoal_status shoal_tokenizer_read_json(const char *json, size_t bytes, shoal_tok
     small.bytes = 0;
     if (!found) {
         shoal_strbuf_free(&small);
-        return s.status == SHOAL_OK ? no_json(json, bytes) : s.status;
+        return s.status == SHOAL_OK ? no_json(json, bytes, s.at) : s.status;
     }
     shoal_status st = without_large(&source, bytes, &small);
+    if (st == SHOAL_OK)
+        st = check_values(small.data, small.bytes);
     json_t *root = st == SHOAL_OK ? parse(small.data, small.bytes, &error) : NULL;
     shoal_strbuf_free(&small);
     if (st == SHOAL_OK)
-        st = root ? read_root(root, &source, t) : no_json(json, bytes);
+        st = root ? read_root(root, &source, t) : no_json(json, bytes, s.at);
     json_decref(root);
     return st;
 }

@@ -106,12 +106,23 @@ static bool give_arguments(shoal_call_reader *r, showing *in)
 
 /* ---- an object: {"name": ..., "arguments": ...} ---- */
 
+static bool is_text(const char *text, size_t bytes, const char *wanted)
+{
+    return text && strlen(wanted) == bytes && memcmp(text, wanted, bytes) == 0;
+}
+
 static bool key_is(const shoal_call_reader *r, const showing *in, const char *a, const char *b)
 {
     const char *key = in->text + r->key.begin + 1;
     const size_t bytes = r->key.end - r->key.begin - 2;
-    return (strlen(a) == bytes && memcmp(key, a, bytes) == 0) ||
-           (strlen(b) == bytes && memcmp(key, b, bytes) == 0);
+    json_t *plain = NULL;
+    if (memchr(key, '\\', bytes))
+        plain = unquote(in, r->key);
+    const char *text = plain ? json_string_value(plain) : key;
+    const size_t length = plain ? json_string_length(plain) : bytes;
+    const bool same = is_text(text, length, a) || is_text(text, length, b);
+    json_decref(plain);
+    return same;
 }
 
 static bool has_arguments(const shoal_call_reader *r)

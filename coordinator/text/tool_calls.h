@@ -14,7 +14,6 @@
 #include "coordinator/text/speech_formats.h"
 #include "coordinator/text/speech_pieces.h"
 
-#define SHOAL_CALL_NAME_MAX 256        /* bytes of a name, and of what stands around it */
 #define SHOAL_CALL_TEXT_MAX (1u << 20) /* bytes of one call */
 
 typedef enum {

@@ -14,7 +14,7 @@
 
 #define SHOAL_VOCAB_MAX        (4u << 20)  /* tokens                                  */
 #define SHOAL_VOCAB_HOLES_MAX  (64u << 10) /* unused ids below the highest            */
-#define SHOAL_VOCAB_TOKEN_MAX  (64u << 10) /* bytes of a token                        */
+#define SHOAL_VOCAB_TOKEN_MAX  (4u << 10)  /* bytes of a token: what a text's byte may cost   */
 #define SHOAL_VOCAB_STRING_MAX (1u << 30)  /* bytes of all tokens together            */
 
 /* What a token is; a token may be several of these. */

@@ -1,17 +1,16 @@
 #include "coordinator/text/word_piece.h"
 
-#include <stdbool.h>
-#include <string.h>
-
+#include "coordinator/text/piece_trie.h"
 #include "coordinator/text/utf8.h"
 #include "proto/arena.h"
 
 typedef struct {
     shoal_token_model base; /* first: the two are converted into one another */
     int32_t unk;
-    size_t word_chars, longest; /* longest: bytes of the longest token */
-    size_t prefix_bytes;
-    char prefix[SHOAL_WORD_PIECE_PREFIX_MAX];
+    size_t word_chars;
+    shoal_piece_trie *trie;
+    uint32_t behind; /* the trie's node of the prefix, if `continues` */
+    bool continues;  /* some piece begins with the prefix             */
 } word_piece;
 
 static size_t count_chars(const char *word, size_t bytes)
@@ -22,88 +21,80 @@ static size_t count_chars(const char *word, size_t bytes)
     return chars;
 }
 
-/* The longest token that the rest of a word begins with, *end behind it; -1 if there is none.
- * `text` holds the prefix, if the rest has one, and the rest. */
-static int32_t longest_piece(const word_piece *m, const char *text, size_t bytes, size_t prefix,
-                             size_t *end)
+/* The longest piece of at least one character that goes on from the trie's `node` along the text;
+ * *length is its part of the text. -1 if there is none. */
+static int32_t longest_piece(const word_piece *m, uint32_t node, const char *text, size_t bytes,
+                             size_t *length)
 {
-    size_t at = bytes;
-    if (at > m->longest) {
-        at = m->longest;
-        while (at > prefix && ((unsigned char)text[at] & 0xC0) == 0x80)
-            at--; /* back to the beginning of a character */
+    int32_t best = -1;
+    for (size_t i = 0; i < bytes; i++) {
+        if (!shoal_piece_trie_step(m->trie, (unsigned char)text[i], &node))
+            break;
+        const int32_t id = shoal_piece_trie_id(m->trie, node);
+        if (id >= 0) {
+            best = id;
+            *length = i + 1;
+        }
     }
-    while (at > prefix) {
-        const int32_t id = shoal_vocab_find(m->base.vocab, text, at, SHOAL_TOKEN_MODEL);
-        *end = at;
-        if (id >= 0)
-            return id;
-        (void)shoal_utf8_previous(text, &at);
-    }
-    return -1;
+    return best;
 }
 
-/* The prefix in front of the word makes room: a piece's own prefix is written over what is done. */
 static shoal_status encode(const shoal_token_model *model, shoal_token_scratch *scratch,
                            const char *word, size_t bytes, shoal_ids *out)
 {
+    (void)scratch;
     const word_piece *m = (const word_piece *)(const void *)model;
     const size_t before = out->count;
-    shoal_strbuf *text = &scratch->text;
-    if (count_chars(word, bytes) > m->word_chars)
-        return shoal_ids_push(out, m->unk);
-    text->bytes = 0;
-    SHOAL_TRY(shoal_strbuf_append(text, m->prefix, m->prefix_bytes));
-    SHOAL_TRY(shoal_strbuf_append(text, word, bytes));
-    for (size_t at = m->prefix_bytes; at < text->bytes;) {
-        const size_t prefix = at > m->prefix_bytes ? m->prefix_bytes : 0;
-        char *rest = text->data + at - prefix;
-        size_t end;
-        memcpy(rest, m->prefix, prefix);
-        const int32_t id = longest_piece(m, rest, text->bytes - at + prefix, prefix, &end);
-        if (id < 0) {
-            out->count = before;
-            return shoal_ids_push(out, m->unk);
-        }
-        SHOAL_TRY(shoal_ids_push(out, id));
-        at += end - prefix;
+    bool known = count_chars(word, bytes) <= m->word_chars;
+    for (size_t at = 0, length = 0; known && at < bytes; at += length) {
+        const bool looks = at == 0 || m->continues;
+        const int32_t id =
+            looks ? longest_piece(m, at ? m->behind : 0, word + at, bytes - at, &length) : -1;
+        known = id >= 0;
+        if (known)
+            SHOAL_TRY(shoal_ids_push(out, id));
     }
-    return SHOAL_OK;
+    if (known)
+        return SHOAL_OK;
+    out->count = before;
+    return shoal_ids_push(out, m->unk);
 }
 
 static void destroy(shoal_token_model *model)
 {
-    shoal_free(model);
+    word_piece *m = (word_piece *)(void *)model;
+    shoal_piece_trie_destroy(m->trie);
+    shoal_free(m);
 }
 
 static const shoal_token_model_kind word_piece_kind = {"WordPiece", encode, destroy};
+
+/* Find the node that the prefix leads to. */
+static void follow_prefix(word_piece *m, const char *prefix, size_t bytes)
+{
+    m->continues = true;
+    for (size_t i = 0; m->continues && i < bytes; i++)
+        m->continues = shoal_piece_trie_step(m->trie, (unsigned char)prefix[i], &m->behind);
+}
 
 shoal_status shoal_word_piece_create(const shoal_vocab *vocab,
                                      const shoal_word_piece_options *options,
                                      shoal_token_model **out)
 {
+    shoal_piece_trie *trie;
     void *block;
-    if (options->prefix_bytes > SHOAL_WORD_PIECE_PREFIX_MAX ||
-        options->word_chars > SHOAL_WORD_PIECE_CHARS_MAX)
-        return shoal_fail(
-            SHOAL_ERR_DATA,
-            "WordPiece with a prefix of %zu bytes and words of %zu characters (limits "
-            "%u and %u)",
-            options->prefix_bytes, options->word_chars, SHOAL_WORD_PIECE_PREFIX_MAX,
-            SHOAL_WORD_PIECE_CHARS_MAX);
-    SHOAL_TRY(shoal_alloc(SHOAL_MEM_TEXT, sizeof(word_piece), &block));
+    SHOAL_TRY(shoal_piece_trie_of(vocab, SHOAL_TOKEN_MODEL, &trie));
+    const shoal_status st = shoal_alloc(SHOAL_MEM_TEXT, sizeof(word_piece), &block);
+    if (st != SHOAL_OK) {
+        shoal_piece_trie_destroy(trie);
+        return st;
+    }
     word_piece *m = block;
     *m = (word_piece){.base = {&word_piece_kind, vocab},
                       .unk = options->unk,
                       .word_chars = options->word_chars,
-                      .prefix_bytes = options->prefix_bytes};
-    if (options->prefix_bytes)
-        memcpy(m->prefix, options->prefix, options->prefix_bytes);
-    for (size_t id = 0; id < shoal_vocab_size(vocab); id++) {
-        size_t bytes;
-        if (shoal_vocab_piece(vocab, (int64_t)id, &bytes) && bytes > m->longest)
-            m->longest = bytes;
-    }
+                      .trie = trie};
+    follow_prefix(m, options->prefix, options->prefix_bytes);
     *out = &m->base;
     return SHOAL_OK;
 }

@@ -5,18 +5,14 @@
 
 #include "coordinator/text/token_model.h"
 
-#define SHOAL_WORD_PIECE_CHARS_MAX  65536u
-#define SHOAL_WORD_PIECE_PREFIX_MAX 256u /* bytes */
-
 typedef struct {
     int32_t unk;
     size_t word_chars;  /* a longer word is unknown */
-    const char *prefix; /* copied */
+    const char *prefix; /* not kept */
     size_t prefix_bytes;
 } shoal_word_piece_options;
 
-/* The vocabulary is borrowed. A word of n bytes costs n times the longest token. SHOAL_ERR_DATA
- * when an option is beyond its limit. */
+/* The vocabulary is borrowed. A word of n bytes costs n times the longest token. */
 SHOAL_MUST_USE shoal_status shoal_word_piece_create(const shoal_vocab *vocab,
                                                     const shoal_word_piece_options *options,
                                                     shoal_token_model **out);

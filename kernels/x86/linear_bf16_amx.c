@@ -81,8 +81,7 @@ ALWAYS_INLINE void expand_portion(pass *p, const bool int4, const bool has_min)
     uint8_t *out = p->next->weights + p->portion / PORTIONS * TILE_BYTES + column * COLUMN_BYTES +
                    k / 2 * PAIR_BYTES;
     if (k == 0)
-        p->columns =
-            cell_at(p->w, p->panel, (int64_t)t->segment->weight_group * SHOAL_PANEL + column);
+        p->columns = cell_at(p->w, p->panel, t->segment, column);
     const int64_t count = t->count - k;
     if (count > 0)
         expand(&p->columns, int4, has_min, count, codes_at(p->w, p->panel, t->k + k) + 4 * column,

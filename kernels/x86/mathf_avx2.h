@@ -90,11 +90,6 @@ ALWAYS_INLINE int vm_any(vm mask)
     return _mm256_movemask_ps(mask) != 0;
 }
 
-ALWAYS_INLINE vi vi_add(vi a, vi b)
-{
-    return _mm256_add_epi32(a, b);
-}
-
 ALWAYS_INLINE vi vi_shift_left_23(vi x)
 {
     return _mm256_slli_epi32(x, 23);

@@ -89,11 +89,6 @@ ALWAYS_INLINE int vm_any(vm mask)
     return mask != 0;
 }
 
-ALWAYS_INLINE vi vi_add(vi a, vi b)
-{
-    return _mm512_add_epi32(a, b);
-}
-
 ALWAYS_INLINE vi vi_shift_left_23(vi x)
 {
     return _mm512_slli_epi32(x, 23);

@@ -77,6 +77,11 @@ ALWAYS_INLINE vi vi_set8(int8_t x)
     return _mm256_set1_epi8(x);
 }
 
+ALWAYS_INLINE vi vi_add(vi a, vi b)
+{
+    return _mm256_add_epi32(a, b);
+}
+
 ALWAYS_INLINE vi vi_sub(vi a, vi b)
 {
     return _mm256_sub_epi32(a, b);
@@ -129,6 +134,11 @@ ALWAYS_INLINE vi vi_high(vi x)
 ALWAYS_INLINE vi vi_from_u8(const uint8_t *p)
 {
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)p));
+}
+
+ALWAYS_INLINE vi vi_from_i8(const int8_t *p)
+{
+    return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)p));
 }
 
 ALWAYS_INLINE vi vi_from_i16(const uint8_t *p)

@@ -30,7 +30,10 @@ QUANTIZED = ["quant/" + name for name in (
     "gptq-tiny-4b-g128", "gptq-2b-g32", "gptq-3b-g128", "gptq-4b-channel", "gptq-4b-g128-asym-v1",
     "gptq-4b-g32-actorder", "gptq-4b-g64-asym-v2-bias", "gptq-4b-g64-sym-v2-actorder-bias",
     "gptq-8b-g128", "gptq-autogptq-4b-g128-bias", "gptq-autogptq-4b-g64-asym",
-    "awq-gemm-g128-autoawq", "awq-gemm-gptqmodel-bias", "lmdeploy-sq-bias", "lmdeploy-migration",
+    "awq-gemm-g128-autoawq", "awq-gemm-gptqmodel-bias", "awq-gemv-g64-autoawq-bias",
+    "awq-gemvfast-g128-autoawq", "marlin-autogptq-channel", "marlin-autogptq-g128-bias",
+    "ct-w4a16-asym-g64-bias", "ct-w8a16-channel", "ct-w8a8-int-asym", "ct-w8a8-int-bias",
+    "lmdeploy-sq-bias", "lmdeploy-migration",
     "torchao-int8dyn-safetensors", "torchao-int4-tile4d-safetensors",
     "torchao-int4-opaque-cpu-pickle", "torchao09-int4-cpu-pickle", "torchao09-int4-tiled-pickle",
     "torchao09-int8dyn-pickle")]

@@ -30,11 +30,15 @@ GOLDEN = ["arch/llama-odd-h6kv2", "arch/llama-odd-kv1", "arch/mistral-sw16", "ar
           "arch/gemma2", "arch/phi3", "arch/gemma3-text", "arch/mixtral", "arch/qwen3-moe",
           "arch/pico-bias-2shards", "quant/gptq-4b-g32-actorder", "quant/gptq-4b-channel",
           "quant/gptq-4b-g64-sym-v2-actorder-bias", "quant/gptq-8b-g128",
+          "quant/awq-gemm-gptqmodel-bias", "quant/awq-gemv-g64-autoawq-bias",
+          "quant/awq-gemvfast-g128-autoawq", "quant/marlin-autogptq-channel",
+          "quant/marlin-autogptq-g128-bias", "quant/ct-w4a16-asym-g64-bias",
+          "quant/ct-w8a16-channel", "quant/ct-w8a8-int-asym", "quant/ct-w8a8-int-bias",
           "quant/lmdeploy-sq-bias", "quant/lmdeploy-migration",
           "quant/torchao-int4-opaque-cpu-pickle", "quant/torchao09-int8dyn-pickle",
           "quant/torchao-int4-tile4d-safetensors",
-          "quant/awq-gemm-gptqmodel-bias", "gguf/pico-py-q5_1", "gguf/nano-q3_k_m",
-          "gguf/nano-iq4_xs", "gguf/nano-q2_k", "gguf/tiny-q4_k_m"]
+          "gguf/pico-py-q5_1", "gguf/nano-q3_k_m", "gguf/nano-iq4_xs", "gguf/nano-q2_k",
+          "gguf/tiny-q4_k_m"]
 
 
 def variant(mpi=0, emulate=0, threads=0, chunk=0, level=None, network=False):

@@ -16,7 +16,9 @@ import harness
 GOLDEN = ["arch/llama-odd-kv1", "arch/pico-bias-2shards", "arch/qwen2-tied", "arch/qwen3",
           "arch/mistral-sw16", "quant/gptq-4b-g32-actorder", "quant/gptq-8b-g128",
           "quant/gptq-4b-g64-sym-v2-actorder-bias", "quant/gptq-4b-channel",
-          "quant/awq-gemm-gptqmodel-bias", "quant/lmdeploy-sq-bias",
+          "quant/awq-gemm-gptqmodel-bias", "quant/awq-gemv-g64-autoawq-bias",
+          "quant/awq-gemvfast-g128-autoawq", "quant/marlin-autogptq-g128-bias",
+          "quant/ct-w4a16-asym-g64-bias", "quant/ct-w8a8-int-asym", "quant/lmdeploy-sq-bias",
           "quant/lmdeploy-migration", "quant/torchao-int4-opaque-cpu-pickle",
           "quant/torchao09-int8dyn-pickle", "quant/torchao-int4-tile4d-safetensors",
           "gguf/nano-q3_k_m", "gguf/pico-f16"]

@@ -14,10 +14,12 @@ import sys
 import harness
 import safetensors
 
-READ = ["awq-gemm-g128-autoawq", "awq-gemm-gptqmodel-bias", "gptq-4b-channel",
-        "gptq-4b-g128-asym-v1", "gptq-4b-g32-actorder", "gptq-4b-g64-asym-v2-bias",
-        "gptq-4b-g64-sym-v2-actorder-bias", "gptq-8b-g128", "gptq-autogptq-4b-g128-bias",
-        "gptq-autogptq-4b-g64-asym", "gptq-tiny-4b-g128"]
+READ = ["awq-gemm-g128-autoawq", "awq-gemm-gptqmodel-bias", "awq-gemv-g64-autoawq-bias",
+        "awq-gemvfast-g128-autoawq", "marlin-autogptq-channel", "marlin-autogptq-g128-bias",
+        "ct-w4a16-asym-g64-bias", "ct-w8a16-channel", "ct-w8a8-int-asym", "ct-w8a8-int-bias",
+        "gptq-4b-channel", "gptq-4b-g128-asym-v1", "gptq-4b-g32-actorder",
+        "gptq-4b-g64-asym-v2-bias", "gptq-4b-g64-sym-v2-actorder-bias", "gptq-8b-g128",
+        "gptq-autogptq-4b-g128-bias", "gptq-autogptq-4b-g64-asym", "gptq-tiny-4b-g128"]
 
 GGUF = ["pico-f16", "pico-iq4_nl", "pico-py-q4_0", "pico-py-q4_1", "pico-py-q5_0", "pico-py-q5_1",
         "pico-py-q8_0", "nano-iq4_xs", "nano-q2_k", "nano-q3_k_m", "nano-q6_k", "tiny-q4_k_m"]

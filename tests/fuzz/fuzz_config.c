@@ -46,15 +46,38 @@ static void check_rope(const shoal_model *m, const shoal_rope *rope)
     static float frequencies[SHOAL_HEAD_DIM_MAX / 2];
     must(within(rope->dim, 2, m->head_dim) && rope->dim % 2 == 0);
     must(isfinite(rope->attention_factor) && rope->attention_factor > 0);
-    shoal_rope_frequencies(rope, frequencies);
-    for (int64_t i = 0; i < rope->dim / 2; i++)
-        must(frequencies[i] > 0 && frequencies[i] <= 1e6f);
+    const int64_t lengths[] = {1, m->context, m->reach};
+    for (size_t k = 0; k < sizeof lengths / sizeof lengths[0]; k++) {
+        shoal_rope_frequencies(rope, lengths[k], frequencies);
+        for (int64_t i = 0; i < rope->dim / 2; i++)
+            must(frequencies[i] > 0 && frequencies[i] <= 1e6f);
+    }
+}
+
+/* What a config says of a module, or why it is refused. */
+static void check_quantization(const char *json)
+{
+    shoal_quantization_config *config = NULL;
+    const shoal_quantization *says = NULL;
+    const shoal_status st = shoal_quantization_open(json, &config);
+    if (st != SHOAL_OK) {
+        check_refused(st);
+        must(config == NULL);
+        return;
+    }
+    const shoal_status found =
+        shoal_quantization_of(config, "model.layers.10.mlp.down_proj", &says);
+    if (found != SHOAL_OK)
+        check_refused(found);
+    else
+        must(says != NULL);
+    shoal_quantization_close(config);
 }
 
 static void check_model(const shoal_model *m)
 {
-    shoal_quantization quantization;
     must(within(m->hidden, 1, SHOAL_HIDDEN_MAX) && within(m->vocab, 1, SHOAL_VOCAB_MAX));
+    must(within(m->reach, m->context, SHOAL_CONTEXT_MAX));
     must(within(m->context, 1, SHOAL_CONTEXT_MAX) && within(m->heads, 1, SHOAL_HEADS_MAX));
     must(within(m->kv_heads, 1, m->heads) && m->heads % m->kv_heads == 0);
     must(within(m->head_dim, 2, SHOAL_HEAD_DIM_MAX) && m->head_dim % 2 == 0);
@@ -68,9 +91,7 @@ static void check_model(const shoal_model *m)
         check_layer(m, &m->layers[i]);
     for (int i = 0; i < m->rope_count; i++)
         check_rope(m, &m->ropes[i]);
-    const shoal_status st = shoal_quantization_parse(m->quantization_json, &quantization);
-    if (st != SHOAL_OK)
-        must(st == SHOAL_ERR_DATA && shoal_error_text()[0] != '\0');
+    check_quantization(m->quantization_json);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

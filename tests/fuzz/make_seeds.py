@@ -79,10 +79,16 @@ def config_seeds():
     config = load(TINY, "config.json")
     yield compact(config)
     yield compact(load(INT4, "config.json"))
-    for family in ("mistral", "qwen2", "qwen3"):
+    for family in ("mistral", "qwen2", "qwen3", "phi3", "internlm2", "baichuan", "gemma", "gemma2",
+                   "gemma3_text"):
         other = dict(config, model_type=family, sliding_window=16, attention_bias=True)
         yield compact(other)
-    for scaling in ({"rope_type": "linear", "factor": 2.0},
+    yield compact({"model_type": "gemma3", "text_config": dict(other, query_pre_attn_scalar=40,
+                                                               attn_logit_softcapping=50.0)})
+    factors = {"short_factor": [1.0] * 16, "long_factor": [1.5] * 16}
+    for scaling in ({"rope_type": "dynamic", "factor": 2.0},
+                    dict(factors, rope_type="longrope", original_max_position_embeddings=64),
+                    {"rope_type": "linear", "factor": 2.0},
                     {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64},
                     {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
                      "high_freq_factor": 4.0, "original_max_position_embeddings": 64}):
@@ -259,6 +265,52 @@ ANSWERS = [
 ]
 
 
+def gguf_model(kind, elements, block, hidden, tied):
+    """A llama of one narrow layer in GGUF. Matrices are blocks of zeros, or F32 where a row is
+    shorter than a block."""
+    def text(value):
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    def number(key, value, form="<I", kind=4):
+        return text(key) + struct.pack("<I", kind) + struct.pack(form, value)
+
+    heads, length, inner = 2, 2, 4
+    width = heads * length
+    entries = [text("general.architecture") + struct.pack("<I", 8) + text("llama")]
+    for key, value in (("block_count", 1), ("context_length", 64), ("embedding_length", hidden),
+                       ("feed_forward_length", inner), ("attention.head_count", heads),
+                       ("attention.key_length", length)):
+        entries.append(number("llama." + key, value))
+    entries.append(number("llama.attention.layer_norm_rms_epsilon", 1e-5, "<f", 6))
+    shapes = {"token_embd": (8, hidden), "blk.0.attn_q": (width, hidden),
+              "blk.0.attn_k": (width, hidden), "blk.0.attn_v": (width, hidden),
+              "blk.0.attn_output": (hidden, width), "blk.0.ffn_gate": (inner, hidden),
+              "blk.0.ffn_up": (inner, hidden), "blk.0.ffn_down": (hidden, inner)}
+    if not tied:
+        shapes["output"] = (8, hidden)
+    tensors = [(name, (hidden,), 0, 4 * hidden)
+               for name in ("output_norm", "blk.0.attn_norm", "blk.0.ffn_norm")]
+    for name, (rows, columns) in shapes.items():
+        fits = columns % elements == 0
+        size = columns // elements * block if fits else 4 * columns
+        tensors.append((name, (columns, rows), kind if fits else 0, rows * size))
+    table, data = b"", b""
+    for name, dims, type_, size in tensors:
+        table += text(name + ".weight") + struct.pack("<I", len(dims))
+        table += struct.pack(f"<{len(dims)}QIQ", *dims, type_, len(data))
+        data += bytes(size + -size % 32)
+    head = struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(entries)) + b"".join(entries) + table
+    return head + bytes(-len(head) % 32) + data
+
+
+def gguf_seeds():
+    return [gguf_model(*form) for form in (
+        (0, 1, 4, 4, True), (1, 1, 2, 4, False), (8, 32, 34, 32, False), (3, 32, 20, 32, True),
+        (6, 32, 22, 32, True), (20, 32, 18, 32, False), (10, 256, 84, 256, True),
+        (11, 256, 110, 256, False), (12, 256, 144, 256, True), (13, 256, 176, 256, True),
+        (14, 256, 210, 256, True), (23, 256, 136, 256, True))]
+
+
 def tool_calls_seeds():
     for i, (name, text) in enumerate(ANSWERS):
         yield bytes([i]) + b"\1" + name.encode() + b"\n" + text.encode()
@@ -298,6 +350,7 @@ SEEDS = {
     "fuzz_tokenizer": tokenizer_seeds,
     "fuzz_torch_file": torch_file_seeds,
     "fuzz_vocabulary": vocabulary_seeds,
+    "fuzz_gguf": gguf_seeds,
 }
 
 

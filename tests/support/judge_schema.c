@@ -3,15 +3,19 @@
  *
  *     judge_schema            lines of JSON in, a line of JSON out for each
  *
- * In: {"schema": S, "texts": [T, ...]} or {"regex": R, "texts": [...]}. Out: {"accepts": [true,
- * ...], "seconds": X} or, where no grammar can be made, {"error": SENTENCE, "seconds": X}; the
- * seconds are those of the processor for compiling. A text that a limit stops is not accepted. Exit
- * code 65 for other lines. */
+ * In: {"schema": S, "texts": [T, ...], "samples": N, "seed": X}, or "regex" instead of "schema".
+ * Out: {"accepts": [true, ...], "samples": [T, ...], "seconds": X}, the samples being N random
+ * texts of the grammar; or, where none can be made, {"error": SENTENCE, "seconds": X}. The seconds
+ * are those of the processor for compiling. A text that a limit stops is not accepted. Exit code 65
+ * for other lines. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "coordinator/text/grammar/grammar_states.h"
+
+#define WALK_MAX   60   /* random bytes before a sample makes for its end */
+#define SAMPLE_MAX 4096 /* bytes; a longer one is left out                */
 
 static double now(void)
 {
@@ -33,6 +37,63 @@ static bool accepts(shoal_grammar *grammar, const char *text, size_t bytes)
     shoal_grammar_states_destroy(states);
     return good;
 }
+
+/* ---- samples --------------------------------------------------------------------------------- */
+
+static uint32_t draw(uint64_t *seed, uint32_t below)
+{
+    *seed = *seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (uint32_t)((*seed >> 33) % below);
+}
+
+/* A byte that leads on from `at`, from a random one upwards; `nearer`: to the end. -1: none. */
+static int find_byte(shoal_grammar_states *states, int32_t at, uint64_t *seed, bool nearer,
+                     int32_t *next)
+{
+    const uint32_t from = draw(seed, 4) ? 32 + draw(seed, 96) : draw(seed, 256);
+    for (uint32_t i = 0; i < 256; i++) {
+        const uint8_t byte = (uint8_t)(from + i);
+        if (shoal_grammar_step(states, at, byte, next) == SHOAL_OK && *next != SHOAL_GRAMMAR_DEAD &&
+            (!nearer || shoal_grammar_distance(states, *next) < shoal_grammar_distance(states, at)))
+            return byte;
+    }
+    return -1;
+}
+
+/* Bytes of a random text; 0: none was found. */
+static size_t sample(shoal_grammar_states *states, uint64_t *seed, char text[SAMPLE_MAX])
+{
+    int32_t at = shoal_grammar_start(states), next;
+    size_t bytes = 0;
+    for (const uint32_t walk = draw(seed, WALK_MAX); bytes < SAMPLE_MAX; at = next) {
+        const bool may_end = shoal_grammar_may_end(states, at);
+        const int byte =
+            may_end && bytes >= walk ? -1 : find_byte(states, at, seed, bytes >= walk, &next);
+        if (byte < 0)
+            return may_end ? bytes : 0;
+        text[bytes++] = (char)byte;
+    }
+    return 0;
+}
+
+static json_t *samples(shoal_grammar *grammar, const json_t *question)
+{
+    char text[SAMPLE_MAX];
+    shoal_grammar_states *states;
+    json_t *list = json_array();
+    uint64_t seed = (uint64_t)json_integer_value(json_object_get(question, "seed"));
+    if (shoal_grammar_states_create(grammar, &states) != SHOAL_OK)
+        return list;
+    for (json_int_t i = json_integer_value(json_object_get(question, "samples")); i > 0; i--) {
+        const size_t bytes = sample(states, &seed, text);
+        if (bytes)
+            (void)json_array_append_new(list, json_stringn(text, bytes));
+    }
+    shoal_grammar_states_destroy(states);
+    return list;
+}
+
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static json_t *judge(shoal_grammar *grammar, const json_t *texts)
 {
@@ -59,8 +120,9 @@ static json_t *answer(const json_t *question)
     if (st != SHOAL_OK)
         return json_pack("{s:s, s:f}", "error", shoal_error_text(), "seconds", seconds);
     json_t *verdicts = judge(grammar, json_object_get(question, "texts"));
+    json_t *texts = samples(grammar, question);
     shoal_grammar_release(grammar);
-    return json_pack("{s:o, s:f}", "accepts", verdicts, "seconds", seconds);
+    return json_pack("{s:o, s:o, s:f}", "accepts", verdicts, "samples", texts, "seconds", seconds);
 }
 
 int main(void)

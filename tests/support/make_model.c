@@ -5,7 +5,8 @@
  *
  * "long" is small but long enough to matter: random int4 weights, a sliding window shorter than
  * a prompt, an intermediate size that is no whole number of units, a vocabulary that is no whole
- * number of panels. The others are published shapes with nothing in them (sparse files). */
+ * number of panels. "mixtral" and those with "moe" are tiny. The others are published shapes with
+ * nothing in them (sparse files). */
 #include <errno.h>
 #include <libgen.h>
 #include <stdio.h>
@@ -30,11 +31,73 @@ static const shoal_recipe long_recipe = {
     .seed = 20240607,
 };
 
+/* Mixtures of experts, small enough for a reference in an interpreter. */
+static const shoal_recipe mixtral_recipe = {
+    .family = "mixtral",
+    .layers = 2,
+    .hidden = 64,
+    .intermediate = 160,
+    .heads = 4,
+    .kv_heads = 2,
+    .head_dim = 16,
+    .vocab = 80,
+    .context = 64,
+    .experts = 4,
+    .chosen = 2,
+    .expert_intermediate = 160,
+    .expert_bias = true,
+    .seed = 31,
+};
+
+static const shoal_recipe qwen2_moe_recipe = {
+    .family = "qwen2_moe",
+    .layers = 3,
+    .hidden = 64,
+    .intermediate = 192,
+    .heads = 4,
+    .kv_heads = 4,
+    .head_dim = 16,
+    .vocab = 80,
+    .context = 64,
+    .qkv_bias = true,
+    .experts = 6,
+    .chosen = 3,
+    .expert_intermediate = 96,
+    .shared_intermediate = 128,
+    .dense = 1,
+    .expert_bias = true,
+    .seed = 32,
+};
+
+static const shoal_recipe qwen3_moe_recipe = {
+    .family = "qwen3_moe",
+    .layers = 2,
+    .hidden = 64,
+    .intermediate = 128,
+    .heads = 4,
+    .kv_heads = 2,
+    .head_dim = 24,
+    .vocab = 80,
+    .context = 64,
+    .qk_norm = true,
+    .experts = 8,
+    .chosen = 2,
+    .expert_intermediate = 64,
+    .dense = 1,
+    .bits = 4,
+    .group = 32,
+    .act_order = true,
+    .seed = 33,
+};
+
 static const struct {
     const char *name;
     const shoal_recipe *recipe;
 } models[] = {
     {"long", &long_recipe},
+    {"mixtral", &mixtral_recipe},
+    {"qwen2-moe", &qwen2_moe_recipe},
+    {"qwen3-moe", &qwen3_moe_recipe},
     {"llama31-70b", &shoal_recipe_llama31_70b},
     {"qwen25-72b", &shoal_recipe_qwen25_72b},
     {"llama31-405b", &shoal_recipe_llama31_405b},

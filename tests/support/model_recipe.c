@@ -233,13 +233,14 @@ static const char *const plain_names[] = {"gate_proj", "up_proj", "down_proj"};
 static void add_mlp(kitchen *k, int64_t layer, const char *prefix, const char *const *names,
                     int64_t intermediate)
 {
+    const bool bias = k->recipe->expert_bias && strstr(prefix, "expert");
     const int64_t hidden = k->recipe->hidden;
     char part[128];
 
     for (int i = 0; i < 3; i++) {
         snprintf(part, sizeof part, "%s%s", prefix, names[i]);
         add_linear(k, layer, part, i < 2 ? intermediate : hidden, i < 2 ? hidden : intermediate,
-                   false);
+                   bias);
     }
 }
 
@@ -266,45 +267,120 @@ static void add_experts(kitchen *k, int64_t layer)
     add_mlp(k, layer, "mlp.shared_expert.", plain_names, r->shared_intermediate);
 }
 
+/* How a family calls its weights; modules and norms as they follow each other in a layer. */
+typedef struct {
+    const char *family, *architecture;
+    const char *qkv[3]; /* only the first: all three in one */
+    const char *o;
+    const char *gate_up[2]; /* none: plain_names; only the first: both in one */
+    const char *down;
+    const char *norms[4];
+    const char *outside[3]; /* embedding, final norm, lm_head */
+    bool norms_less_one;
+    bool o_bias; /* o has a bias where q, k and v have one */
+} naming;
+
+#define QKV                                                                                        \
+    {                                                                                              \
+        "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"                                 \
+    }
+#define O "self_attn.o_proj"
+#define NORMS                                                                                      \
+    {                                                                                              \
+        "input_layernorm", "post_attention_layernorm"                                              \
+    }
+#define NORMS_AFTER                                                                                \
+    {                                                                                              \
+        "input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",                \
+            "post_feedforward_layernorm"                                                           \
+    }
+#define OUTSIDE                                                                                    \
+    {                                                                                              \
+        "model.embed_tokens", "model.norm", "lm_head"                                              \
+    }
+
+static const naming namings[] = {
+    {"llama", "LlamaForCausalLM", QKV, O, {NULL}, NULL, NORMS, OUTSIDE, false, false},
+    {"mistral", "MistralForCausalLM", QKV, O, {NULL}, NULL, NORMS, OUTSIDE, false, false},
+    {"qwen2", "Qwen2ForCausalLM", QKV, O, {NULL}, NULL, NORMS, OUTSIDE, false, false},
+    {"qwen3", "Qwen3ForCausalLM", QKV, O, {NULL}, NULL, NORMS, OUTSIDE, false, false},
+    {"mixtral", "MixtralForCausalLM", QKV, O, {NULL}, NULL, NORMS, OUTSIDE, false, false},
+    {"qwen2_moe", "Qwen2MoeForCausalLM", QKV, O, {NULL}, NULL, NORMS, OUTSIDE, false, false},
+    {"qwen3_moe", "Qwen3MoeForCausalLM", QKV, O, {NULL}, NULL, NORMS, OUTSIDE, false, false},
+    {"gemma2", "Gemma2ForCausalLM", QKV, O, {NULL}, NULL, NORMS_AFTER, OUTSIDE, true, false},
+    {"gemma3_text", "Gemma3ForCausalLM", QKV, O, {NULL}, NULL, NORMS_AFTER, OUTSIDE, true, false},
+    {"phi3",
+     "Phi3ForCausalLM",
+     {"self_attn.qkv_proj"},
+     O,
+     {"mlp.gate_up_proj"},
+     "mlp.down_proj",
+     NORMS,
+     OUTSIDE,
+     false,
+     false},
+    {"internlm2",
+     "InternLM2ForCausalLM",
+     {"attention.wqkv"},
+     "attention.wo",
+     {"feed_forward.w1", "feed_forward.w3"},
+     "feed_forward.w2",
+     {"attention_norm", "ffn_norm"},
+     {"model.tok_embeddings", "model.norm", "output"},
+     false,
+     true},
+};
+
+static const naming *naming_of(const char *family)
+{
+    for (size_t i = 0; i < sizeof namings / sizeof namings[0]; i++)
+        if (strcmp(family, namings[i].family) == 0)
+            return &namings[i];
+    fprintf(stderr, "model recipe: no family %s\n", family);
+    exit(1);
+}
+
+static void add_norm(kitchen *k, int64_t layer, const char *part, int64_t n)
+{
+    const fill_kind kind = naming_of(k->recipe->family)->norms_less_one ? FILL_BIAS : FILL_NORM;
+
+    add(k, kind, 0.1, SHOAL_BF16, n, 0, "model.layers.%lld.%s.weight", (long long)layer, part);
+}
+
+static void add_named_mlp(kitchen *k, int64_t layer, const naming *names)
+{
+    const int64_t hidden = k->recipe->hidden, intermediate = k->recipe->intermediate;
+
+    for (int i = 0; i < 2 && names->gate_up[i]; i++)
+        add_linear(k, layer, names->gate_up[i], names->gate_up[1] ? intermediate : 2 * intermediate,
+                   hidden, false);
+    add_linear(k, layer, names->down, hidden, intermediate, false);
+}
+
 static void add_layer(kitchen *k, int64_t layer)
 {
     const shoal_recipe *r = k->recipe;
+    const naming *names = naming_of(r->family);
     const int64_t q = r->heads * r->head_dim, kv = r->kv_heads * r->head_dim;
-    const long long at = (long long)layer;
+    const int64_t qkv[3] = {names->qkv[1] ? q : q + 2 * kv, kv, kv};
 
-    add(k, FILL_NORM, 0, SHOAL_BF16, r->hidden, 0, "model.layers.%lld.input_layernorm.weight", at);
-    add(k, FILL_NORM, 0, SHOAL_BF16, r->hidden, 0,
-        "model.layers.%lld.post_attention_layernorm.weight", at);
-    add_linear(k, layer, "self_attn.q_proj", q, r->hidden, r->qkv_bias);
-    add_linear(k, layer, "self_attn.k_proj", kv, r->hidden, r->qkv_bias);
-    add_linear(k, layer, "self_attn.v_proj", kv, r->hidden, r->qkv_bias);
-    add_linear(k, layer, "self_attn.o_proj", r->hidden, q, false);
+    for (int i = 0; i < 4 && names->norms[i]; i++)
+        add_norm(k, layer, names->norms[i], r->hidden);
+    for (int i = 0; i < 3 && names->qkv[i]; i++)
+        add_linear(k, layer, names->qkv[i], qkv[i], r->hidden, r->qkv_bias);
+    add_linear(k, layer, names->o, r->hidden, q, r->qkv_bias && names->o_bias);
     if (r->qk_norm) {
-        add(k, FILL_NORM, 0, SHOAL_BF16, r->head_dim, 0,
-            "model.layers.%lld.self_attn.q_norm.weight", at);
-        add(k, FILL_NORM, 0, SHOAL_BF16, r->head_dim, 0,
-            "model.layers.%lld.self_attn.k_norm.weight", at);
+        add_norm(k, layer, "self_attn.q_norm", r->head_dim);
+        add_norm(k, layer, "self_attn.k_norm", r->head_dim);
+    }
+    if (names->gate_up[0]) {
+        add_named_mlp(k, layer, names);
+        return;
     }
     if (r->experts && layer >= r->dense)
         add_experts(k, layer);
     else
         add_mlp(k, layer, "mlp.", plain_names, r->intermediate);
-}
-
-static const char *architecture(const char *family)
-{
-    static const char *const known[][2] = {
-        {"llama", "LlamaForCausalLM"},        {"mistral", "MistralForCausalLM"},
-        {"qwen2", "Qwen2ForCausalLM"},        {"qwen3", "Qwen3ForCausalLM"},
-        {"mixtral", "MixtralForCausalLM"},    {"qwen2_moe", "Qwen2MoeForCausalLM"},
-        {"qwen3_moe", "Qwen3MoeForCausalLM"},
-    };
-
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        if (strcmp(family, known[i][0]) == 0)
-            return known[i][1];
-    fprintf(stderr, "model recipe: no family %s\n", family);
-    exit(1);
 }
 
 /* Members about experts, "" where there are none. */
@@ -352,25 +428,31 @@ static void write_config(const shoal_recipe *r, shoal_maker *maker)
              "\"vocab_size\": %lld, \"max_position_embeddings\": %lld, \"sliding_window\": %s, "
              "\"use_sliding_window\": %s, \"tie_word_embeddings\": %s, \"hidden_act\": \"silu\", "
              "\"rms_norm_eps\": 1e-05, \"rope_theta\": 500000.0, \"rope_scaling\": null, "
+             "\"bias\": %s, "
              "\"bos_token_id\": 1, \"eos_token_id\": 2, \"torch_dtype\": \"bfloat16\"%s%s}\n",
-             architecture(r->family), r->family, (long long)r->hidden, (long long)r->intermediate,
-             (long long)r->layers, (long long)r->heads, (long long)r->kv_heads,
-             (long long)r->head_dim, (long long)r->vocab, (long long)r->context, window,
-             r->window ? "true" : "false", r->tied ? "true" : "false", experts, quantization);
+             naming_of(r->family)->architecture, r->family, (long long)r->hidden,
+             (long long)r->intermediate, (long long)r->layers, (long long)r->heads,
+             (long long)r->kv_heads, (long long)r->head_dim, (long long)r->vocab,
+             (long long)r->context, window, r->window ? "true" : "false",
+             r->tied ? "true" : "false", r->qkv_bias ? "true" : "false", experts, quantization);
     shoal_maker_text(maker, "config.json", text);
 }
 
 shoal_maker *shoal_recipe_make(const shoal_recipe *recipe)
 {
+    const naming *names = naming_of(recipe->family);
     kitchen k = {.recipe = recipe, .maker = shoal_maker_begin()};
 
     write_config(recipe, k.maker);
-    add(&k, FILL_WEIGHT, 1, SHOAL_BF16, recipe->vocab, recipe->hidden, "model.embed_tokens.weight");
+    add(&k, FILL_WEIGHT, 1, SHOAL_BF16, recipe->vocab, recipe->hidden, "%s.weight",
+        names->outside[0]);
     for (int64_t layer = 0; layer < recipe->layers; layer++)
         add_layer(&k, layer);
-    add(&k, FILL_NORM, 0, SHOAL_BF16, recipe->hidden, 0, "model.norm.weight");
+    add(&k, names->norms_less_one ? FILL_BIAS : FILL_NORM, 0.1, SHOAL_BF16, recipe->hidden, 0,
+        "%s.weight", names->outside[1]);
     if (!recipe->tied)
-        add(&k, FILL_WEIGHT, 0.05, SHOAL_BF16, recipe->vocab, recipe->hidden, "lm_head.weight");
+        add(&k, FILL_WEIGHT, 0.05, SHOAL_BF16, recipe->vocab, recipe->hidden, "%s.weight",
+            names->outside[2]);
     shoal_maker_write(k.maker, recipe->shard_bytes);
     for (size_t i = 0; i < k.owned_count; i++)
         free(k.owned[i]);

@@ -71,6 +71,34 @@ static inline float case_scale(shoal_dtype type)
     return value;
 }
 
+/* Super-groups: steps of every size, and the scales and minimums of groups that they give. */
+static inline void case_fill_supers(linear_case *t)
+{
+    shoal_canonical *b = &t->block;
+    const int64_t supers = b->n * b->supers, cells = b->n * b->groups;
+    b->super_scales = case_array(supers, sizeof *b->super_scales);
+    b->steps = case_array(cells, 1);
+    for (int64_t i = 0; i < supers; i++)
+        b->super_scales[i] = case_scale(t->spec.dtype);
+    if (b->mins) {
+        b->super_mins = case_array(supers, sizeof *b->super_mins);
+        b->min_steps = case_array(cells, 1);
+        for (int64_t i = 0; i < supers; i++)
+            b->super_mins[i] = case_scale(SHOAL_F16);
+    }
+    for (int64_t i = 0; i < cells; i++) {
+        const int64_t g = i % b->groups + t->spec.k_begin / t->spec.group;
+        const int64_t super = i / b->groups * b->supers + g * t->spec.group / t->spec.super_group -
+                              t->spec.k_begin / t->spec.super_group;
+        b->steps[i] = (int8_t)(case_random() % 8 ? case_random() % 64 : case_random());
+        b->scales[i] = b->super_scales[super] * (float)b->steps[i];
+        if (b->mins) {
+            b->min_steps[i] = (int8_t)(case_random() % 64);
+            b->mins[i] = b->super_mins[super] * (float)b->min_steps[i];
+        }
+    }
+}
+
 static inline void case_fill_weights(linear_case *t)
 {
     shoal_canonical *b = &t->block;
@@ -103,6 +131,8 @@ static inline void case_fill_weights(linear_case *t)
         if (b->mins)
             b->mins[i] = case_uniform(0.5f);
     }
+    if (b->supers)
+        case_fill_supers(t);
 }
 
 /* Rows of ordinary values with zeros of both signs, a group of tiny values and a large outlier. */
@@ -132,6 +162,7 @@ static inline linear_case *case_create(shoal_linear_spec spec, int64_t rows)
                                  .n = spec.n,
                                  .k = spec.k,
                                  .groups = size.groups,
+                                 .supers = spec.super_group ? size.supers : 0,
                                  .zero_const = spec.zero_const,
                                  .dtype = spec.dtype};
     case_fill_weights(t);
@@ -151,6 +182,10 @@ static inline void case_free(linear_case *t)
     free(t->block.zeros);
     free(t->block.scales);
     free(t->block.mins);
+    free(t->block.super_scales);
+    free(t->block.super_mins);
+    free(t->block.steps);
+    free(t->block.min_steps);
     free(t->block.dense);
     free(t->x);
     free(t);
@@ -159,6 +194,52 @@ static inline void case_free(linear_case *t)
 static inline int case_zero(const linear_case *t, int64_t cell)
 {
     return t->block.zeros ? t->block.zeros[cell] : t->block.zero_const;
+}
+
+/* The scale of the activation group that local input k of a row is in; its inverse. */
+static inline float case_act_scale(const linear_case *t, const float *x, int64_t k, float *inverse)
+{
+    const shoal_linear_spec *s = &t->spec;
+    const int64_t begin = (s->k_begin + k) / s->act_group * s->act_group - s->k_begin;
+    const int64_t end = shoal_min_i64(begin + s->act_group, s->k);
+    uint32_t absmax = 0;
+    for (int64_t i = begin; i < end; i++)
+        absmax = (uint32_t)shoal_max_i64(absmax, shoal_f32_bits(x[i]) & 0x7fffffff);
+    const float most = shoal_f32_from_bits(absmax);
+    *inverse = absmax < shoal_f32_bits(0x1p-64f) || absmax >= 0x7f800000 ? 0 : 127.0f / most;
+    if (absmax >= 0x7f800000)
+        return shoal_f32_from_bits(0x7fc00000);
+    return *inverse == 0 ? 0 : most / 127.0f;
+}
+
+/* Rule 3 with super-groups: all integers of an activation group and super-group together. */
+static inline float case_unit_runs(const linear_case *t, int64_t row, int64_t n, int64_t begin,
+                                   int64_t end)
+{
+    const shoal_linear_spec *s = &t->spec;
+    const float *x = t->x + row * s->k;
+    float acc = 0;
+    for (int64_t k = begin; k < end;) {
+        const int64_t at = s->k_begin + k, super = at / s->super_group;
+        const int64_t act = at / s->act_group;
+        const int64_t top = n * t->block.supers + super - s->k_begin / s->super_group;
+        float inverse;
+        const float sa = case_act_scale(t, x, k, &inverse);
+        int64_t dots = 0, sums = 0;
+        for (; k < end && (s->k_begin + k) / s->super_group == super &&
+               (s->k_begin + k) / s->act_group == act;
+             k++) {
+            const int64_t cell =
+                n * t->block.groups + (s->k_begin + k) / s->group - s->k_begin / s->group;
+            const int q = inverse == 0 ? 0 : (int)rintf(x[k] * inverse);
+            dots += q * (t->block.codes[n * s->k + k] - t->block.zero_const) * t->block.steps[cell];
+            sums += t->block.min_steps ? q * t->block.min_steps[cell] : 0;
+        }
+        acc = fmaf((float)dots, sa * t->block.super_scales[top], acc);
+        if (t->block.min_steps)
+            acc = fmaf((float)sums, sa * t->block.super_mins[top], acc);
+    }
+    return acc;
 }
 
 /* Rule 3 with int8 inputs, one unit [begin, end) of local k: group after group of the row,
@@ -171,23 +252,15 @@ static inline float case_unit_int8(const linear_case *t, int64_t row, int64_t n,
     float acc = 0;
     for (int64_t k = begin; k < end;) {
         const int64_t at = s->k_begin + k;
-        const int64_t group0 = at / s->act_group * s->act_group - s->k_begin;
-        const int64_t group1 = shoal_min_i64(group0 + s->act_group, s->k);
+        const int64_t group1 = (at / s->act_group + 1) * s->act_group - s->k_begin;
         const int64_t next =
             shoal_min_i64(end, shoal_min_i64(group1, (at / s->group + 1) * s->group - s->k_begin));
-        uint32_t absmax = 0;
-        for (int64_t i = group0; i < group1; i++)
-            absmax = (uint32_t)shoal_max_i64(absmax, shoal_f32_bits(x[i]) & 0x7fffffff);
-        const float most = shoal_f32_from_bits(absmax);
-        float sa = most / 127.0f, inverse = 127.0f / most;
-        if (absmax < shoal_f32_bits(0x1p-64f))
-            sa = inverse = 0;
-        if (absmax >= 0x7f800000)
-            sa = shoal_f32_from_bits(0x7fc00000);
         int64_t dot = 0, sum = 0;
+        float inverse;
+        const float sa = case_act_scale(t, x, k, &inverse);
         const int64_t cell = n * t->block.groups + at / s->group - s->k_begin / s->group;
         for (; k < next; k++) {
-            const int q = absmax >= 0x7f800000 ? 0 : (int)rintf(x[k] * inverse);
+            const int q = inverse == 0 ? 0 : (int)rintf(x[k] * inverse);
             dot += q * (t->block.codes[n * s->k + k] - case_zero(t, cell));
             sum += q;
         }
@@ -236,7 +309,8 @@ static inline float case_unit(const linear_case *t, int64_t row, int64_t n, int6
                               int64_t end)
 {
     if (t->linear.spec.act == SHOAL_ACT_INT8)
-        return case_unit_int8(t, row, n, begin, end);
+        return t->spec.super_group ? case_unit_runs(t, row, n, begin, end)
+                                   : case_unit_int8(t, row, n, begin, end);
     if (t->linear.spec.act == SHOAL_ACT_BF16)
         return case_unit_bf16(t, row, n, begin, end);
     float acc = 0;

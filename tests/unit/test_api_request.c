@@ -127,6 +127,11 @@ static const struct {
     {C, "'tools':[7]", "tools[0].function", "missing_required_parameter"},
     {C, "'tools':[{'type':'function','function':{'parameters':{}}}]", "tools[0].function.name",
      "missing_required_parameter"},
+    {C, "'tools':[{'function':{'name':''}}]", "tools[0].function.name", "invalid_value"},
+    {C, "'tools':[{'type':'web_search'}]", "tools[0].type", "unsupported"},
+    {C, "'tools':[{'type':1,'function':{'name':'f'}}]", "tools[0].type", "invalid_type"},
+    {C, "'tools':[{'function':{'name':'f','parameters':{'type':'string'}}}]",
+     "tools[0].function.parameters", "invalid_value"},
     {C, "'tools':[{'function':{'name':'f','parameters':7}}]", "tools[0].function.parameters",
      "invalid_type"},
     {C, "'parallel_tool_calls':1", "parallel_tool_calls", "invalid_type"},
@@ -426,6 +431,27 @@ static void test_chat_variables(void **state)
     shoal_api_request_free(&r);
 }
 
+/* An answer that has a form is content, whatever it looks like. */
+static void test_form_beside_tools(void **state)
+{
+    shoal_api_context c = context();
+    (void)state;
+    c.context = 4096;
+#define CHAT_WITH(more)                                                                            \
+    accept_by(&c, true,                                                                            \
+              "{'messages':[{'role':'user','content':'Hi'}],'tools':[{'type':'function',"          \
+              "'function':{'name':'f'}}]" more "}")
+    shoal_api_request r = CHAT_WITH("");
+    assert_non_null(r.speech.calls);
+    assert_null(r.masks);
+    shoal_api_request_free(&r);
+    r = CHAT_WITH(",'guided_choice':['a']");
+    assert_null(r.speech.calls);
+    assert_non_null(r.masks);
+    shoal_api_request_free(&r);
+#undef CHAT_WITH
+}
+
 /* ---- prompts ---- */
 
 static void test_prompt_forms(void **state)
@@ -692,23 +718,15 @@ static void test_golden(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bounds_beyond),
-        cmocka_unit_test(test_too_many),
-        cmocka_unit_test(test_many_biases),
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_bounds_within),
-        cmocka_unit_test(test_chat_text),
-        cmocka_unit_test(test_chat_refused),
-        cmocka_unit_test(test_too_many_messages),
-        cmocka_unit_test(test_chat_variables),
-        cmocka_unit_test(test_prompt_forms),
-        cmocka_unit_test(test_prompt_refused),
-        cmocka_unit_test(test_far_too_many_ids),
-        cmocka_unit_test(test_context),
-        cmocka_unit_test(test_too_many_prompts),
-        cmocka_unit_test(test_ids_of_text_within_logits),
-        cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_bounds_beyond),    cmocka_unit_test(test_too_many),
+        cmocka_unit_test(test_many_biases),      cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_bounds_within),    cmocka_unit_test(test_chat_text),
+        cmocka_unit_test(test_chat_refused),     cmocka_unit_test(test_too_many_messages),
+        cmocka_unit_test(test_chat_variables),   cmocka_unit_test(test_form_beside_tools),
+        cmocka_unit_test(test_prompt_forms),     cmocka_unit_test(test_prompt_refused),
+        cmocka_unit_test(test_far_too_many_ids), cmocka_unit_test(test_context),
+        cmocka_unit_test(test_too_many_prompts), cmocka_unit_test(test_ids_of_text_within_logits),
+        cmocka_unit_test(test_no_memory),        cmocka_unit_test(test_golden),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

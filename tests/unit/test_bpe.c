@@ -224,12 +224,35 @@ static void test_options(void **state)
     shoal_token_scratch_free(&scratch);
 }
 
+/* An unknown token that the vocabulary lacks does no harm until a text needs it. */
+static void test_missing_unknown(void **state)
+{
+    (void)state;
+    const shoal_bpe_options options = {.unk = SHOAL_BPE_UNK_MISSING};
+    shoal_token_scratch scratch = {0};
+    shoal_ids ids = {0};
+    shoal_vocab *vocab;
+    shoal_bpe *bpe;
+    assert_int_equal(shoal_vocab_create(1, &vocab), SHOAL_OK);
+    assert_int_equal(shoal_vocab_add(vocab, 0, "a", 1, SHOAL_TOKEN_MODEL), SHOAL_OK);
+    assert_int_equal(shoal_bpe_create(vocab, &options, 0, &bpe), SHOAL_OK);
+    shoal_token_model *m = shoal_bpe_model(bpe);
+    assert_int_equal(m->kind->encode(m, &scratch, "aa", 2, &ids), SHOAL_OK);
+    assert_int_equal(m->kind->encode(m, &scratch, "az", 2, &ids), SHOAL_ERR_DATA);
+    assert_non_null(strstr(shoal_error_text(), "no token for \"z\""));
+    m->kind->destroy(m);
+    shoal_vocab_destroy(vocab);
+    shoal_ids_free(&ids);
+    shoal_token_scratch_free(&scratch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_definition),
         cmocka_unit_test(test_long_word),
         cmocka_unit_test(test_options),
+        cmocka_unit_test(test_missing_unknown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,6 +56,10 @@ static void test_arguments(void **state)
     assert_true(accepts(shoal_arguments_schema(some), "{'a':1}"));
     assert_false(accepts(shoal_arguments_schema(some), "{}"));
     assert_false(accepts(shoal_arguments_schema(some), "7")); /* arguments are an object */
+    json_t *open = json_of("{'name':'f','parameters':{'$id':'x','type':['object','null']}}");
+    assert_true(accepts(shoal_arguments_schema(open), "{'a':1}"));
+    assert_false(accepts(shoal_arguments_schema(open), "null"));
+    json_decref(open);
     json_decref(some);
     json_decref(empty);
     json_decref(none);
@@ -87,11 +91,32 @@ static void test_calls(void **state)
     json_decref(tools);
 }
 
+/* Names of properties may be words that mean something elsewhere. */
+static void test_names(void **state)
+{
+    (void)state;
+    json_t *tools =
+        json_of("[{'function':{'name':'f','parameters':{'properties':{'enum':{'$ref':'#/$defs/n'},"
+                "'const':{'items':{'$ref':'#/$defs/n'}},'$ref':{'$ref':'#/$defs/n'},'properties':"
+                "{'$ref':'#/$defs/const'}},'additionalProperties':false,"
+                "'$defs':{'n':{'type':'null'},'const':{'enum':[{'$ref':'#'}]}}}}}]");
+#define CALL(arguments)                                                                            \
+    accepts(shoal_calls_schema(tools, false), "[{'name':'f','arguments':" arguments "}]")
+    assert_true(CALL("{'enum':null,'const':[null],'$ref':null}"));
+    assert_true(CALL("{'properties':{'$ref':'#'}}"));
+    assert_false(CALL("{'enum':1}"));
+    assert_false(CALL("{'const':[1]}"));
+    assert_false(CALL("{'$ref':1}"));
+#undef CALL
+    json_decref(tools);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_calls),
+        cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

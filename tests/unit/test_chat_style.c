@@ -225,6 +225,9 @@ static void test_builtin(void **state)
                   "<|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
                   "<|start_header_id|>assistant<|end_header_id|>\n\n");
     expect_prompt("mistral", 32000, CHAT, "<s>[INST] Hi [/INST] Yes?</s>[INST] Go. [/INST]");
+    expect_prompt("internlm2", 92544, CHAT,
+                  "<s><|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYes?<|im_end|>\n"
+                  "<|im_start|>user\nGo.<|im_end|>\n<|im_start|>assistant\n");
     expect_prompt("mixtral", 32000, ODD, NULL);
     expect_prompt("gemma", 256000, ODD, NULL);
     assert_null(shoal_builtin_template("llama", 1024));

@@ -17,7 +17,9 @@ static void folder_of(const maker *m, const char *tail, char out[320])
 
 /* ---- all pairs ---- */
 
-static const char *const targets[] = {"gptq", "gptq_v2", "awq", "hf:f32", "hf:bf16"};
+static const char *const targets[] = {
+    "gptq",      "gptq_v2",   "awq",    "marlin", "compressed-tensors",
+    "gguf:q4_0", "gguf:q8_0", "hf:f32", "hf:bf16"};
 #define TARGETS (sizeof targets / sizeof targets[0])
 
 /* What becomes of a source: '=' all equal in the canonical form and back again, 'v' equal values
@@ -29,14 +31,14 @@ typedef struct {
 } row;
 
 static const row rows[] = {
-    {"4 bits, g32, symmetric", {4, 32, true, false, SHOAL_F16, {"", false}}, "===v~"},
-    {"4 bits, g64, asymmetric", {4, 64, false, false, SHOAL_F16, {"", false}}, "-==v~"},
-    {"4 bits, channel, symmetric", {4, -1, true, false, SHOAL_F16, {"", false}}, "===v~"},
-    {"4 bits, g32, act-order", {4, 32, true, true, SHOAL_F16, {"", false}}, "==-v~"},
-    {"4 bits, g128, bf16 scales", {4, 128, true, false, SHOAL_BF16, {"", false}}, "===v~"},
-    {"8 bits, g128, symmetric", {8, 128, true, false, SHOAL_F16, {"", false}}, "==-v~"},
-    {"8 bits, channel, symmetric", {8, -1, true, false, SHOAL_F16, {"", false}}, "==-v~"},
-    {"2 bits, g32, asymmetric", {2, 32, false, false, SHOAL_F16, {"", false}}, "-==v~"},
+    {"4 bits, g32, symmetric", {4, 32, true, false, SHOAL_F16, {"", false}}, "===-===v~"},
+    {"4 bits, g64, asymmetric", {4, 64, false, false, SHOAL_F16, {"", false}}, "-==-=-=v~"},
+    {"4 bits, channel, symmetric", {4, -1, true, false, SHOAL_F16, {"", false}}, "=======v~"},
+    {"4 bits, g32, act-order", {4, 32, true, true, SHOAL_F16, {"", false}}, "==--=--v~"},
+    {"4 bits, g128, bf16 scales", {4, 128, true, false, SHOAL_BF16, {"", false}}, "=======v~"},
+    {"8 bits, g128, symmetric", {8, 128, true, false, SHOAL_F16, {"", false}}, "==--=-=v~"},
+    {"8 bits, channel, symmetric", {8, -1, true, false, SHOAL_F16, {"", false}}, "==--=-=v~"},
+    {"2 bits, g32, asymmetric", {2, 32, false, false, SHOAL_F16, {"", false}}, "-==-=-=v~"},
 };
 
 static char outcome_of(const char *source, const char *there, const char *target)
@@ -72,7 +74,7 @@ static void test_all_pairs(void **state)
     (void)state;
     printf("%-28s", "");
     for (size_t t = 0; t < TARGETS; t++)
-        printf(" %-8s", targets[t]);
+        printf(" %-18s", targets[t]);
     printf("\n");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         maker m = {.seed = 7 + i};
@@ -83,7 +85,7 @@ static void test_all_pairs(void **state)
         for (size_t t = 0; t < TARGETS; t++) {
             outcome[t] = outcome_of(m.folder, there, targets[t]);
             case_remove(there);
-            printf(" %-8c", outcome[t]);
+            printf(" %-18c", outcome[t]);
         }
         printf("\n");
         maker_forget(&m);

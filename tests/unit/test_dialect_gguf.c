@@ -406,6 +406,63 @@ static void test_description(void **state)
     gguf_forget(&m);
 }
 
+/* Gemma: norms that are what they multiply by, soft caps, and scores divided as head_dim says. */
+static void test_gemma(void **state)
+{
+    gguf_maker m = {.seed = 2};
+    opened o;
+    (void)state;
+    gguf_model(&m, "gemma3", 8);
+    gguf_tensor(&m, "blk.0.attn_q_norm.weight", 0, 0, GGUF_HEAD_DIM);
+    gguf_tensor(&m, "blk.0.attn_k_norm.weight", 0, 0, GGUF_HEAD_DIM);
+    gguf_tensor(&m, "blk.0.post_attention_norm.weight", 0, 0, GGUF_HIDDEN);
+    gguf_tensor(&m, "blk.0.post_ffw_norm.weight", 0, 0, GGUF_HIDDEN);
+    gguf_u32(&m, "gemma3.attention.sliding_window", 32);
+    gguf_f32(&m, "gemma3.final_logit_softcapping", 20);
+    write_and_open(&m, &o);
+    assert_string_equal(o.model->family, "gemma3_text");
+    assert_true(o.model->norm_weight_offset == 0);
+    assert_true(o.model->embedding_scale == 16);
+    assert_true(o.model->logits_soft_cap == 20);
+    assert_int_equal(o.model->layers[0].window, 32);
+    assert_true(o.model->layers[0].attention_scale == 0.125f);
+    remove_folder(&o);
+    gguf_forget(&m);
+}
+
+/* Phi-3 stacks q, k, v and gate, up, in the order of their rows. */
+static void test_phi3(void **state)
+{
+    const uint64_t q = GGUF_HEADS * GGUF_HEAD_DIM, kv = GGUF_KV_HEADS * GGUF_HEAD_DIM;
+    static const struct {
+        shoal_role role;
+        const char *name;
+        int64_t first;
+    } parts[] = {{SHOAL_ROLE_K, "blk.0.attn_qkv.weight", GGUF_HEADS * GGUF_HEAD_DIM},
+                 {SHOAL_ROLE_UP, "blk.0.ffn_up.weight", GGUF_INTERMEDIATE}};
+    gguf_maker m = {.seed = 2};
+    opened o;
+    (void)state;
+    gguf_model(&m, "phi3", 12);
+    gguf_drop(&m, "blk.0.attn_q.weight");
+    gguf_drop(&m, "blk.0.attn_k.weight");
+    gguf_drop(&m, "blk.0.attn_v.weight");
+    gguf_drop(&m, "blk.0.ffn_gate.weight");
+    gguf_drop(&m, "blk.0.ffn_up.weight");
+    gguf_tensor(&m, "blk.0.attn_qkv.weight", 12, q + 2 * kv, GGUF_HIDDEN);
+    gguf_tensor(&m, "blk.0.ffn_up.weight", 12, 2 * GGUF_INTERMEDIATE, GGUF_HIDDEN);
+    write_and_open(&m, &o);
+    for (size_t i = 0; i < LENGTH(parts); i++) {
+        const shoal_weight *w = shoal_manifest_weight(o.manifest, 0, parts[i].role);
+        gguf_maker_tensor part = *gguf_find(&m, parts[i].name);
+        part.data += (size_t)parts[i].first * part.row_bytes;
+        compare_rect(&o, w, &part,
+                     &(shoal_rect){.n_begin = 5, .n_end = 77, .k_begin = 40, .k_end = 200}, 0);
+    }
+    remove_folder(&o);
+    gguf_forget(&m);
+}
+
 static void test_rope_factors(void **state)
 {
     gguf_maker m = {.seed = 1};
@@ -418,9 +475,9 @@ static void test_rope_factors(void **state)
         shoal_store_le32(t->data + 4 * i, shoal_f32_bits(1.0f + (float)i / 3));
     write_and_open(&m, &o);
     shoal_rope rope = o.model->ropes[0];
-    shoal_rope_frequencies(&rope, divided);
+    shoal_rope_frequencies(&rope, 1, divided);
     rope.factors = NULL;
-    shoal_rope_frequencies(&rope, plain);
+    shoal_rope_frequencies(&rope, 1, plain);
     for (int i = 0; i < GGUF_HEAD_DIM / 2; i++)
         assert_true(divided[i] == plain[i] / (1.0f + (float)i / 3));
     remove_folder(&o);
@@ -552,7 +609,7 @@ static void test_refused(void **state)
     (void)state;
     gguf_model_entries(&m, "clip");
     gguf_tensor(&m, "token_embd.weight", 0, 8, 8);
-    refuse(&m, "'clip' is not known; known are llama, qwen2, qwen3");
+    refuse(&m, "'clip' is not known; known are llama, internlm2, qwen2, qwen3, phi3, gemma");
     gguf_forget(&m);
 
     refuse_entry("llama", "llama.expert_count", 8, "llama.expert_count is 8");
@@ -612,6 +669,7 @@ int main(void)
         cmocka_unit_test(test_tied),        cmocka_unit_test(test_quantized_at_load),
         cmocka_unit_test(test_description), cmocka_unit_test(test_rope_factors),
         cmocka_unit_test(test_scaled_rope), cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_gemma),       cmocka_unit_test(test_phi3),
         cmocka_unit_test(test_refused),     cmocka_unit_test(test_bad_scale),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

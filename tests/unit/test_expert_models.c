@@ -33,6 +33,7 @@ static const shoal_recipe recipes[] = {
      .experts = 4,
      .chosen = 2,
      .expert_intermediate = 320,
+     .expert_bias = true,
      .seed = 21},
     {.family = "qwen3_moe", /* experts of less than a unit, a plain layer before them */
      .layers = 2,
@@ -67,6 +68,7 @@ static const shoal_recipe recipes[] = {
      .expert_intermediate = 256,
      .shared_intermediate = 448,
      .dense = 1,
+     .expert_bias = true,
      .bits = 8,
      .group = 64,
      .seed = 23},
@@ -95,6 +97,7 @@ typedef struct {
     int64_t chunk;
     const char *cpu, *quantize;
     shoal_activations activations;
+    bool whole_experts;
 } setting;
 
 static shoal_status keep_row(void *context, int run, int64_t row, const float *logits,
@@ -129,6 +132,7 @@ static void run(const shoal_maker *model, const setting *s, int count, float *ou
     request.settings.cpu = s->cpu;
     request.settings.quantize = s->quantize;
     request.settings.activations = s->activations;
+    request.settings.expert_parallel = s->whole_experts;
     request.settings.max_sequences = RUNS;
     request.settings.probe = s->ranks == 3;
     if (shoal_engine_open(&request, &engine) != SHOAL_OK)
@@ -171,6 +175,7 @@ static void many_ways(const shoal_maker *model, setting base)
         s.ranks = ways[i].ranks;
         s.threads = ways[i].threads;
         s.chunk = ways[i].chunk;
+        s.whole_experts = i % 2;
         expect_same(model, &s, want, i % 2 ? RUNS : 1);
     }
     for (int level = 0; level < SHOAL_CPU_LEVELS; level++) {

@@ -1,6 +1,6 @@
 /* Vocabularies of GGUF files give what the tokenizer.json of the same model gives: ids, with and
  * without special tokens, and texts. Golden data: tok/vocab (tok/INDEX.md says what the fields
- * mean). */
+ * mean). And small files made here. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,10 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "coordinator/text/byte_level.h"
+#include "coordinator/text/gguf_pre.h"
 #include "coordinator/text/tokenizer.h"
+#include "coordinator/text/tokenizer_parts.h"
 
 #define PATH_BYTES 1024
 
@@ -130,10 +133,186 @@ static void test_golden(void **state)
         run_vocab(names[i]);
 }
 
+/* ---- the table of pre-tokenizer names ---- */
+
+/* The words of a text, "~" between them. */
+static void cut(const char *pre_name, const char *text, shoal_strbuf *out)
+{
+    const shoal_gguf_pre *pre;
+    shoal_tokenizer t = {0};
+    shoal_words words = {0};
+    shoal_matcher *matcher;
+    assert_int_equal(shoal_gguf_pre_find(pre_name, strlen(pre_name), &pre), SHOAL_OK);
+    assert_int_equal(shoal_gguf_pre_apply(pre, &t), SHOAL_OK);
+    assert_int_equal(shoal_matcher_create(&matcher), SHOAL_OK);
+    assert_int_equal(
+        shoal_pretokenizer_run(&t.pretokenizer, matcher, text, strlen(text), true, &words),
+        SHOAL_OK);
+    for (size_t i = 0; i < words.spans.count; i++) {
+        const shoal_span s = words.spans.data[i];
+        if (i)
+            assert_int_equal(shoal_strbuf_append(out, "~", 1), SHOAL_OK);
+        assert_int_equal(shoal_byte_level_decode(words.text.data + s.begin, s.end - s.begin, out),
+                         SHOAL_OK);
+    }
+    shoal_words_free(&words);
+    shoal_matcher_free(matcher);
+    shoal_decoder_free(&t.decoder);
+    shoal_pretokenizer_free(&t.pretokenizer);
+    shoal_normalizer_free(&t.normalizer);
+}
+
+/* What Python's `regex` makes of the published patterns. */
+static void test_pre_names(void **state)
+{
+    (void)state;
+    static const char text[] = "It'S a (b|c), x.y 12345//\n\ne f -\t\n z";
+    static const struct {
+        const char *name, *words;
+    } cases[] = {
+        {"bloom", "It'S~ a~ (~b~|~c~),~ x~.~y~ 12345//~\n\n~e~ f~ -~\t\n~ z"},
+        {"viking", "It'S~ a~ (~b~|~c~),~ x~.~y~ ~1~2~3~4~5~//~\n\n~e~ f~ -~\t\n~ z"},
+        {"bailingmoe", "It~'S~ a~ (~b~|c~),~ x~.y~ ~1~2~3~4~5~//\n\n~e~ f~ -~\t\n~ z"},
+        {"seed-coder", "It~'S~ a~ (~b~|c~),~ x~.y~ ~1~2~3~4~5~//~\n\n~e~ f~ -~\t\n~ z"},
+        {"exaone-moe", "It~'S~ a~ (~b~|c~),~ x~.y~ ~1~2~3~4~5~//\n~\n~e f~ -~\t\n~ z"},
+        {"minicpm5", "It~'S~ a~ (~b~|c~),~ x~.y~ ~123~45~//\n\n~e~ f~ -~\t\n~ z"},
+        {"glm4", "It~'S~ a~ (~b~|c~),~ x~.y~ ~123~45~//\n\n~e~ f~ -~\t\n~ z"},
+    };
+    const shoal_gguf_pre *pre;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        shoal_strbuf words = {0};
+        cut(cases[i].name, text, &words);
+        assert_int_equal(shoal_strbuf_append(&words, "", 1), SHOAL_OK);
+        assert_string_equal(words.data, cases[i].words);
+        shoal_strbuf_free(&words);
+    }
+    assert_int_equal(shoal_gguf_pre_find("gpt-22", 6, &pre), SHOAL_ERR_DATA);
+    assert_non_null(strstr(shoal_error_text(), "\"gpt-22\" is none of the"));
+    assert_int_equal(shoal_gguf_pre_find("", 0, &pre), SHOAL_ERR_DATA);
+    assert_non_null(strstr(shoal_error_text(), "pre is missing"));
+}
+
+/* ---- files made here ---- */
+
+static void put(shoal_strbuf *file, const void *data, size_t bytes)
+{
+    assert_int_equal(shoal_strbuf_append(file, data, bytes), SHOAL_OK);
+}
+
+static void put_number(shoal_strbuf *file, uint64_t value, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        put(file, &(char){(char)(unsigned char)(value >> 8 * i & 0xFF)}, 1);
+}
+
+static void put_text(shoal_strbuf *file, const char *text)
+{
+    put_number(file, strlen(text), 8);
+    put(file, text, strlen(text));
+}
+
+enum { GGUF_INT32 = 5, GGUF_FLOAT = 6, GGUF_STRING = 8, GGUF_ARRAY = 9 };
+
+static void put_string(shoal_strbuf *file, const char *key, const char *value)
+{
+    put_text(file, key);
+    put_number(file, GGUF_STRING, 4);
+    put_text(file, value);
+}
+
+static void put_array(shoal_strbuf *file, const char *key, uint32_t type, size_t count)
+{
+    put_text(file, key);
+    put_number(file, GGUF_ARRAY, 4);
+    put_number(file, type, 4);
+    put_number(file, count, 8);
+}
+
+static void put_strings(shoal_strbuf *file, const char *key, const char *const *texts, size_t count)
+{
+    put_array(file, key, GGUF_STRING, count);
+    for (size_t i = 0; i < count; i++)
+        put_text(file, texts[i]);
+}
+
+static void put_header(shoal_strbuf *file, uint64_t entries)
+{
+    put(file, "GGUF", 4);
+    put_number(file, 3, 4);
+    put_number(file, 0, 8);
+    put_number(file, entries, 8);
+}
+
+static void expect_file(shoal_strbuf *file, const char *text, const int32_t *ids, size_t count,
+                        const char *back)
+{
+    shoal_tokenizer *t = NULL;
+    shoal_ids got = {0};
+    shoal_strbuf decoded = {0};
+    if (shoal_tokenizer_open_memory(file->data, file->bytes, "made.gguf", &t) != SHOAL_OK)
+        fail_msg("%s", shoal_error_text());
+    assert_int_equal(shoal_tokenizer_encode(t, text, strlen(text), SHOAL_ENCODE_ADD_SPECIAL, &got),
+                     SHOAL_OK);
+    assert_int_equal(got.count, count);
+    assert_memory_equal(got.data, ids, count * sizeof *ids);
+    assert_int_equal(shoal_tokenizer_decode(t, got.data, got.count, true, &decoded), SHOAL_OK);
+    assert_int_equal(decoded.bytes, strlen(back));
+    assert_memory_equal(decoded.data, back, decoded.bytes);
+    shoal_strbuf_free(&decoded);
+    shoal_ids_free(&got);
+    shoal_tokenizer_close(t);
+    shoal_strbuf_free(file);
+}
+
+/* Old files of the kind "llama" name neither the unknown token nor the first one: they are 0 and 1.
+ */
+static void test_unnamed_ids(void **state)
+{
+    (void)state;
+    static const char *const tokens[] = {"<unk>", "<s>", "</s>", "\xE2\x96\x81", "a"};
+    static const int types[] = {2, 3, 3, 1, 1};
+    shoal_strbuf file = {0};
+    put_header(&file, 4);
+    put_string(&file, "tokenizer.ggml.model", "llama");
+    put_strings(&file, "tokenizer.ggml.tokens", tokens, 5);
+    put_array(&file, "tokenizer.ggml.token_type", GGUF_INT32, 5);
+    for (size_t i = 0; i < 5; i++)
+        put_number(&file, (uint64_t)types[i], 4);
+    put_array(&file, "tokenizer.ggml.scores", GGUF_FLOAT, 5);
+    for (size_t i = 0; i < 5; i++)
+        put_number(&file, 0, 4);
+    expect_file(&file, "az", (const int32_t[]){1, 3, 4, 0}, 4, "a");
+}
+
+/* Pairs of characters are joined, also across spaces; what has no token becomes bytes. */
+static void test_characters(void **state)
+{
+    (void)state;
+    static const char *const tokens[] = {"<unk>",        "<bos>",         "<eos>",  "a",
+                                         "\xE2\x96\x81", "a\xE2\x96\x81", "<0xC3>", "<0xA9>"};
+    static const char *const merges[] = {"a \xE2\x96\x81"};
+    static const int types[] = {2, 3, 3, 1, 1, 1, 6, 6};
+    shoal_strbuf file = {0};
+    put_header(&file, 5);
+    put_string(&file, "tokenizer.ggml.model", "gemma4");
+    put_strings(&file, "tokenizer.ggml.tokens", tokens, 8);
+    put_strings(&file, "tokenizer.ggml.merges", merges, 1);
+    put_array(&file, "tokenizer.ggml.token_type", GGUF_INT32, 8);
+    for (size_t i = 0; i < 8; i++)
+        put_number(&file, (uint64_t)types[i], 4);
+    put_text(&file, "tokenizer.ggml.bos_token_id");
+    put_number(&file, GGUF_INT32, 4);
+    put_number(&file, 1, 4);
+    expect_file(&file, "a a\xC3\xA9", (const int32_t[]){1, 5, 3, 6, 7}, 5, "a a\xC3\xA9");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_pre_names),
+        cmocka_unit_test(test_unnamed_ids),
+        cmocka_unit_test(test_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,6 +32,19 @@ static shoal_linear_spec spec_of(unsigned turn)
     return s;
 }
 
+/* The same specs, some of them with super-groups. */
+static shoal_linear_spec super_spec_of(unsigned turn)
+{
+    shoal_linear_spec s = spec_of(turn);
+    if (s.kind == SHOAL_WEIGHT_FLOAT || turn % 4 < 2)
+        return s;
+    s.has_zeros = false;
+    s.has_mins = turn % 4 == 2;
+    s.group = turn % 8 < 4 ? 16 : 32;
+    s.super_group = turn % 3 ? 256 : 64;
+    return s;
+}
+
 static shoal_canonical empty_like(const shoal_canonical *b)
 {
     shoal_canonical e = *b;
@@ -40,6 +53,10 @@ static shoal_canonical empty_like(const shoal_canonical *b)
     e.zeros = b->zeros ? case_array(cells, 2) : NULL;
     e.scales = b->scales ? case_array(cells, 4) : NULL;
     e.mins = b->mins ? case_array(cells, 4) : NULL;
+    e.super_scales = b->supers ? case_array(b->n * b->supers, 4) : NULL;
+    e.super_mins = b->super_mins ? case_array(b->n * b->supers, 4) : NULL;
+    e.steps = b->steps ? case_array(cells, 1) : NULL;
+    e.min_steps = b->min_steps ? case_array(cells, 1) : NULL;
     e.dense = b->dense ? case_array(b->n * b->k, 4) : NULL;
     return e;
 }
@@ -51,13 +68,17 @@ static void free_block(shoal_canonical *b)
     free(b->scales);
     free(b->mins);
     free(b->dense);
+    free(b->super_scales);
+    free(b->super_mins);
+    free(b->steps);
+    free(b->min_steps);
 }
 
 static void test_round_trip(void **state)
 {
     (void)state;
     for (unsigned turn = 0; turn < 150; turn++) {
-        linear_case *t = case_create(spec_of(turn), 1);
+        linear_case *t = case_create(super_spec_of(turn), 1);
         const shoal_canonical *b = &t->block;
         shoal_canonical back = empty_like(b);
         const size_t cells = (size_t)(b->n * b->groups), all = (size_t)(b->n * b->k);
@@ -72,6 +93,14 @@ static void test_round_trip(void **state)
             assert_memory_equal(back.zeros, b->zeros, cells * 2);
         if (b->mins)
             assert_memory_equal(back.mins, b->mins, cells * 4);
+        if (b->supers)
+            assert_memory_equal(back.super_scales, b->super_scales, (size_t)(b->n * b->supers) * 4);
+        if (b->super_mins)
+            assert_memory_equal(back.super_mins, b->super_mins, (size_t)(b->n * b->supers) * 4);
+        if (b->steps)
+            assert_memory_equal(back.steps, b->steps, cells);
+        if (b->min_steps)
+            assert_memory_equal(back.min_steps, b->min_steps, cells);
         for (int i = 0; i < 50; i++) {
             const int64_t n = case_random() % b->n, k = case_random() % b->k;
             assert_int_equal(shoal_f32_bits(shoal_linear_weight(&t->linear, n, k)),
@@ -179,6 +208,21 @@ static void test_sizes(void **state)
     }
 }
 
+static void check_segments(const shoal_linear *w, const shoal_segment *want, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        const shoal_segment *got = &w->segments[i];
+        assert_int_equal(got->k, want[i].k);
+        assert_int_equal(got->count, want[i].count);
+        assert_int_equal(got->act_group, want[i].act_group);
+        assert_int_equal(got->weight_group, want[i].weight_group);
+        assert_int_equal(got->scale_group, want[i].scale_group);
+        assert_int_equal(got->unit, want[i].unit);
+        assert_int_equal(got->run, want[i].run);
+        assert_int_equal(got->ends_run, want[i].ends_run);
+    }
+}
+
 /* A cut that starts inside a weight group and ends in a short unit. */
 static void test_segments(void **state)
 {
@@ -194,7 +238,7 @@ static void test_segments(void **state)
                                  .act_group = 96,
                                  .unit = 96};
     static const shoal_segment want[] = {
-        {0, 64, 0, 0, 0}, {64, 32, 0, 1, 0}, {96, 96, 1, 1, 1}, {192, 0, 0, 0, 0}};
+        {0, 64, 0, 0, 0, 0, 0, true}, {64, 32, 0, 1, 1, 0, 1, true}, {96, 96, 1, 1, 1, 1, 2, true}};
     shoal_arena *arena;
     shoal_linear w;
     case_must(shoal_arena_create(SHOAL_MEM_WEIGHTS, &arena));
@@ -203,7 +247,42 @@ static void test_segments(void **state)
     assert_int_equal(w.size.groups, 2);
     assert_int_equal(w.size.act_groups, 2);
     assert_int_equal(w.size.units, 2);
-    assert_memory_equal(w.segments, want, 3 * sizeof want[0]);
+    check_segments(&w, want, 3);
+    shoal_arena_destroy(arena);
+}
+
+/* The same with super-groups: a run ends with its activation group, super-group or unit. */
+static void test_runs(void **state)
+{
+    (void)state;
+    const shoal_linear_spec s = {.kind = SHOAL_WEIGHT_INT8,
+                                 .dtype = SHOAL_F16,
+                                 .n = 64,
+                                 .k = 144,
+                                 .k_begin = 48,
+                                 .group = 32,
+                                 .super_group = 128,
+                                 .zero_const = 32,
+                                 .has_mins = true,
+                                 .act = SHOAL_ACT_INT8,
+                                 .act_group = 48,
+                                 .unit = 48};
+    static const shoal_segment want[] = {
+        {0, 16, 0, 0, 0, 0, 0, false},  {16, 32, 0, 1, 0, 0, 0, true},
+        {48, 32, 1, 2, 0, 1, 2, true},  {80, 16, 1, 3, 1, 1, 3, true},
+        {96, 16, 2, 3, 1, 2, 4, false}, {112, 32, 2, 4, 1, 2, 4, true}};
+    shoal_arena *arena;
+    shoal_linear w;
+    case_must(shoal_arena_create(SHOAL_MEM_WEIGHTS, &arena));
+    case_must(shoal_linear_create(&s, SHOAL_CPU_REF, arena, &w));
+    assert_int_equal(w.size.segments, 6);
+    assert_int_equal(w.size.groups, 5);
+    assert_int_equal(w.size.supers, 2);
+    assert_int_equal(w.size.scales_bytes, 2 * 64 * 2);
+    assert_int_equal(w.size.mins_bytes, 2 * 64 * 4);
+    assert_int_equal(w.size.steps_bytes, 5 * 64);
+    assert_int_equal(shoal_arena_bytes(arena), w.size.bytes);
+    check_segments(&w, want, 6);
     shoal_arena_destroy(arena);
 }
 
@@ -329,11 +408,11 @@ static void test_act_shared(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_pack_in_parts),
-        cmocka_unit_test(test_places),         cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_segments),       cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_refused_blocks), cmocka_unit_test(test_layout_names),
-        cmocka_unit_test(test_act_shared),
+        cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_pack_in_parts),
+        cmocka_unit_test(test_places),       cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_segments),     cmocka_unit_test(test_runs),
+        cmocka_unit_test(test_empty),        cmocka_unit_test(test_refused_blocks),
+        cmocka_unit_test(test_layout_names), cmocka_unit_test(test_act_shared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

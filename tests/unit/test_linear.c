@@ -39,7 +39,8 @@ static void check_row(const linear_case *t, const shoal_linear_row *row, const f
         for (int i = 0; i < GUARD_FLOATS; i++)
             guarded[i] = guarded[GUARD_FLOATS + cells + i] = GUARD_BITS;
         memset(acc, 0, (size_t)cells * 4);
-        const int64_t middle = in_two ? segments / 2 : segments;
+        const int64_t half = in_two ? segments / 2 : segments;
+        const int64_t middle = half < segments ? t->linear.segments[half].run : half;
         row->accumulate(&t->linear, &t->act, 0, t->rows, panel, 0, middle, acc);
         row->accumulate(&t->linear, &t->act, 0, t->rows, panel, middle, segments, acc);
         for (int i = 0; i < GUARD_FLOATS; i++) {
@@ -132,6 +133,31 @@ static void test_whole_shapes(void **state)
                 check_spec(s, rows[turn % 7]);
             }
         }
+    }
+}
+
+/* Super-groups: runs of one to many segments, cut by activation groups that fit or do not. */
+static void test_super_groups(void **state)
+{
+    (void)state;
+    static const int64_t ks[] = {16, 40, 256, 512, 300, 1024, 776};
+    static const int64_t act_groups[] = {128, 48, 64, 0};
+    static const int64_t rows[] = {1, 2, 3, 5, 7, 12, 13, 16, 33, 40};
+    for (unsigned turn = 0; turn < 112; turn++) {
+        shoal_linear_spec s = vary(int4_g128, turn);
+        s.kind = turn % 2 ? SHOAL_WEIGHT_INT8 : SHOAL_WEIGHT_INT4;
+        s.has_zeros = false;
+        s.zero_const = turn % 2 ? (turn % 8 == 1 ? 128 : 32) : (int16_t)(turn % 3 * 4);
+        s.n = turn % 5 ? 64 : 67;
+        s.k = ks[turn % 7];
+        s.group = turn / 2 % 2 ? 32 : 16;
+        s.super_group = turn % 9 == 8 ? 64 : 256;
+        s.act_group = act_groups[turn / 4 % 4] ? act_groups[turn / 4 % 4] : s.k;
+        check_spec(s, rows[turn % 10]);
+        if (turn % 4 == 0)
+            check_kinds(s, rows[turn % 10]);
+        s.act = SHOAL_ACT_F32;
+        check_spec(s, rows[turn % 6]);
     }
 }
 
@@ -349,6 +375,15 @@ static shoal_linear_spec cut_spec(unsigned turn, int64_t unit, int64_t units, in
     return s;
 }
 
+/* The same with super-groups, which straddle units, too. */
+static shoal_linear_spec with_supers(shoal_linear_spec s, unsigned turn)
+{
+    s.has_zeros = false;
+    s.group = turn / 4 % 2 ? 16 : 32;
+    s.super_group = 256;
+    return s;
+}
+
 /* One level's rows: want [rows][n + 1], bad units last, whatever is pending comes on top. */
 static void check_cut_level(const linear_case *t, shoal_pool *pool, shoal_cpu_level cap,
                             const int64_t *want)
@@ -406,6 +441,11 @@ static void test_cut_shapes(void **state)
             t->linear.bf16 = (shoal_bf16_kind)(turn / 5 % 3);
             check_cut(t, pool);
             case_free(t);
+            if (groups[g] != 32 || units[u] > 192)
+                continue;
+            t = case_create(with_supers(cut_spec(turn, units[u], 7, 32), turn), rows);
+            check_cut(t, pool);
+            case_free(t);
         }
     }
     shoal_pool_destroy(pool);
@@ -454,6 +494,17 @@ static linear_case *cut_piece_of(const linear_case *t, int64_t from, int64_t to)
                 p->block.zeros[to_cell] = t->block.zeros[cell];
             if (p->block.mins)
                 p->block.mins[to_cell] = t->block.mins[cell];
+            if (p->block.steps)
+                p->block.steps[to_cell] = t->block.steps[cell];
+            if (p->block.min_steps)
+                p->block.min_steps[to_cell] = t->block.min_steps[cell];
+        }
+        for (int64_t g = 0; g < p->block.supers; g++) {
+            const int64_t to_cell = n * p->block.supers + g;
+            const int64_t cell = n * t->block.supers + s.k_begin / s.super_group + g;
+            p->block.super_scales[to_cell] = t->block.super_scales[cell];
+            if (p->block.super_mins)
+                p->block.super_mins[to_cell] = t->block.super_mins[cell];
         }
     }
     for (int64_t r = 0; r < t->rows; r++)
@@ -496,6 +547,10 @@ static void test_cut_divisions(void **state)
     for (unsigned i = 0; i < 6; i++) {
         linear_case *t = case_create(cut_spec(i, shapes[i][0], 7, shapes[i][1]), 3);
         for (int parts = 1; parts <= 9; parts++)
+            check_division(t, pool, 7, parts);
+        case_free(t);
+        t = case_create(with_supers(cut_spec(i, shapes[i][0], 7, 32), 3 * i), 3);
+        for (int parts = 1; parts <= 5; parts++)
             check_division(t, pool, 7, parts);
         case_free(t);
     }
@@ -559,9 +614,13 @@ static void test_whole_run(void **state)
 static void test_refused_specs(void **state)
 {
     (void)state;
-    shoal_linear_spec bad[8];
-    for (int i = 0; i < 8; i++)
+    shoal_linear_spec bad[11];
+    for (int i = 0; i < 11; i++)
         bad[i] = int4_g128;
+    bad[8].super_group = 192; /* no multiple of the group */
+    bad[9].super_group = 2 * SHOAL_SUPER_MAX;
+    bad[10].super_group = 256;
+    bad[10].has_zeros = true;
     bad[0].n = -1;
     bad[1].k = INT64_MAX;
     bad[2].group = 0;
@@ -571,7 +630,7 @@ static void test_refused_specs(void **state)
     bad[6].zero_const = 17;
     bad[7].k = bad[7].group = bad[7].act_group = SHOAL_PER_TOKEN_K_MAX + 1;
     shoal_linear_size size;
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 11; i++) {
         assert_int_equal(shoal_linear_measure(&bad[i], &size), SHOAL_ERR_DATA);
         assert_true(strlen(shoal_error_text()) > 10);
     }
@@ -625,13 +684,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_levels),           cmocka_unit_test(test_refused_specs),
         cmocka_unit_test(test_whole_shapes),     cmocka_unit_test(test_float_shapes),
-        cmocka_unit_test(test_many_rows),        cmocka_unit_test(test_per_token),
-        cmocka_unit_test(test_row_counts),       cmocka_unit_test(test_float_row_counts),
-        cmocka_unit_test(test_extreme_products), cmocka_unit_test(test_error_rows),
-        cmocka_unit_test(test_cut_shapes),       cmocka_unit_test(test_cut_bad_units),
-        cmocka_unit_test(test_cut_divisions),    cmocka_unit_test(test_whole_run),
-        cmocka_unit_test(test_bf16_flush),       cmocka_unit_test(test_bf16_rows_alone),
-        cmocka_unit_test(test_coverage),
+        cmocka_unit_test(test_super_groups),     cmocka_unit_test(test_many_rows),
+        cmocka_unit_test(test_per_token),        cmocka_unit_test(test_row_counts),
+        cmocka_unit_test(test_float_row_counts), cmocka_unit_test(test_extreme_products),
+        cmocka_unit_test(test_error_rows),       cmocka_unit_test(test_cut_shapes),
+        cmocka_unit_test(test_cut_bad_units),    cmocka_unit_test(test_cut_divisions),
+        cmocka_unit_test(test_whole_run),        cmocka_unit_test(test_bf16_flush),
+        cmocka_unit_test(test_bf16_rows_alone),  cmocka_unit_test(test_coverage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

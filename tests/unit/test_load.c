@@ -261,11 +261,8 @@ static void several_strips(void **state)
         words[i] = (uint32_t)maker_random(&m);
     for (int64_t i = 0; i < GROUPS * ((N + 7) / 8); i++)
         zeros[i] = 0x88888888u;
-    const shoal_quantization q = {.method = SHOAL_METHOD_GPTQ,
-                                  .bits = 4,
-                                  .group = GROUP,
-                                  .symmetric = true,
-                                  .zeros = SHOAL_ZEROS_PLAIN};
+    const shoal_quantization q = {
+        .method = SHOAL_METHOD_GPTQ, .bits = 4, .group = GROUP, .symmetric = true};
     assert_int_equal(shoal_checkpoint_open(maker_write(&m, "{}"), &l.checkpoint), SHOAL_OK);
     manifest.checkpoint = l.checkpoint;
     const shoal_module module = {l.checkpoint, &q, "P", N, K};
@@ -316,11 +313,8 @@ static void faulty_write(faulty *f)
 
 static void faulty_open(faulty *f)
 {
-    static const shoal_quantization q = {.method = SHOAL_METHOD_GPTQ,
-                                         .bits = 4,
-                                         .group = FAULTY_G,
-                                         .symmetric = true,
-                                         .zeros = SHOAL_ZEROS_PLAIN};
+    static const shoal_quantization q = {
+        .method = SHOAL_METHOD_GPTQ, .bits = 4, .group = FAULTY_G, .symmetric = true};
     assert_int_equal(shoal_checkpoint_open(maker_write(&f->m, "{}"), &f->l.checkpoint), SHOAL_OK);
     f->manifest.checkpoint = f->l.checkpoint;
     const shoal_module module = {f->l.checkpoint, &q, "P", FAULTY_N, FAULTY_K};

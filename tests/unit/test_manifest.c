@@ -59,7 +59,8 @@ static float element(const shoal_canonical *b, int64_t group, int64_t k_begin, i
         return shoal_load_f32(b->dense, b->dtype, (size_t)(n * b->k + k));
     const int64_t at = n * b->groups + (k_begin + k) / group - k_begin / group;
     const int zero = b->zeros ? b->zeros[at] : b->zero_const;
-    return (float)(b->codes[n * b->k + k] - zero) * b->scales[at];
+    const float min = b->mins ? b->mins[at] : 0;
+    return (float)(b->codes[n * b->k + k] - zero) * b->scales[at] + min;
 }
 
 /* A rectangle of a weight against the library's [n][k] in fp32. */
@@ -174,6 +175,14 @@ static const struct {
     {"gptq-tiny-4b-g128", "gptq (word zeros)", 4, false, false},
     {"awq-gemm-g128-autoawq", "awq-gemm", 4, false, true},
     {"awq-gemm-gptqmodel-bias", "awq-gemm", 4, false, true},
+    {"awq-gemv-g64-autoawq-bias", "awq-gemv", 4, false, true},
+    {"awq-gemvfast-g128-autoawq", "awq-gemv-fast", 4, false, false},
+    {"ct-w4a16-asym-g64-bias", "pack-quantized", 4, false, true},
+    {"ct-w8a16-channel", "pack-quantized", 8, false, false},
+    {"ct-w8a8-int-asym", "int-quantized", 8, false, true},
+    {"ct-w8a8-int-bias", "int-quantized", 8, false, false},
+    {"marlin-autogptq-channel", "marlin", 4, false, false},
+    {"marlin-autogptq-g128-bias", "marlin", 4, false, false},
 };
 
 static void golden_weights(void **state)
@@ -215,10 +224,6 @@ static void golden_refusals(void **state)
     static const struct {
         const char *name, *says;
     } cases[] = {
-        {"quant/awq-gemv-g64-autoawq-bias", "'gemv'"},
-        {"quant/awq-gemvfast-g128-autoawq", "'gemv_fast'"},
-        {"quant/marlin-autogptq-g128-bias", "marlin"},
-        {"quant/ct-w8a16-channel", "compressed-tensors"},
         {"quant/torchao-int8dyn-safetensors", "torchao"},
     };
     (void)state;

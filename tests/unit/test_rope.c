@@ -44,7 +44,7 @@ static void frequencies_of(shoal_rope rope, float *out)
 {
     if (rope.attention_factor == 0)
         rope.attention_factor = 1;
-    shoal_rope_frequencies(&rope, out);
+    shoal_rope_frequencies(&rope, 1, out);
 }
 
 static void near(float got, double want)
@@ -183,6 +183,121 @@ static void yarn_extremes(void **state)
         }
 }
 
+/* Untouched as far as the model was made for; beyond, the slowest wave is stretched as far as the
+ * longest sequence goes beyond it. */
+static void dynamic_frequencies(void **state)
+{
+    static const int64_t lengths[] = {1, 2048, 2049, 4096, 8192};
+    const shoal_rope rope = {.kind = SHOAL_ROPE_DYNAMIC,
+                             .dim = 128,
+                             .theta = 1e4,
+                             .factor = 4,
+                             .attention_factor = 1,
+                             .original_context = 2048};
+    float got[64], plain[64];
+    shoal_rope unscaled = rope;
+    (void)state;
+    unscaled.kind = SHOAL_ROPE_DEFAULT;
+    frequencies_of(unscaled, plain);
+    for (size_t l = 0; l < LENGTH(lengths); l++) {
+        const double stretch = 4.0 * (double)lengths[l] / 2048 - 3;
+        shoal_rope_frequencies(&rope, lengths[l], got);
+        for (int i = 0; i < 64; i++) {
+            if (lengths[l] <= 2048)
+                assert_true(got[i] == plain[i]);
+            else
+                near(got[i], pow(1e4 * pow(stretch, 128.0 / 126.0), -2.0 * i / 128));
+        }
+        if (lengths[l] > 2048)
+            near(got[63], (double)plain[63] / stretch);
+    }
+}
+
+/* Numbers of the Phi-3 mini 128k shape: 96 dimensions, 4096 of 131072. */
+static void longrope_frequencies(void **state)
+{
+    static const int64_t lengths[] = {1, 4096, 4097, 131072};
+    float few[48], many[48], got[48], plain[48];
+    shoal_rope rope = {.kind = SHOAL_ROPE_LONGROPE,
+                       .dim = 96,
+                       .theta = 1e4,
+                       .factor = 32,
+                       .attention_factor = 1,
+                       .short_factors = few,
+                       .long_factors = many,
+                       .original_context = 4096};
+    (void)state;
+    for (int i = 0; i < 48; i++) {
+        few[i] = 1 + 0.05f * (float)i;
+        many[i] = 1 + 1.3f * (float)i;
+    }
+    for (size_t l = 0; l < LENGTH(lengths); l++) {
+        const float *factors = lengths[l] > 4096 ? many : few;
+        shoal_rope_frequencies(&rope, lengths[l], got);
+        for (int i = 0; i < 48; i++)
+            near(got[i], pow(1e4, -2.0 * i / 96) / (double)factors[i]);
+    }
+    for (int i = 0; i < 48; i++)
+        few[i] = 1;
+    shoal_rope_frequencies(&rope, 1, got);
+    rope.kind = SHOAL_ROPE_DEFAULT;
+    frequencies_of(rope, plain);
+    for (int i = 0; i < 48; i++)
+        assert_true(got[i] == plain[i]);
+}
+
+static void longrope_magnitudes(void **state)
+{
+    static const struct {
+        const char *members;
+        double want;
+    } cases[] = {
+        {"", 1.1547005383792515}, /* contexts 256 and 64: sqrt(1 + log 4 / log 64) */
+        {", \"factor\": 1.0", 1},
+        {", \"factor\": 8.0", 1.2247448713915890},
+        {", \"attention_factor\": 1.5", 1.5},
+    };
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        char changes[512];
+        snprintf(changes, sizeof changes,
+                 "{\"head_dim\": 4, \"original_max_position_embeddings\": 64, \"rope_scaling\":"
+                 "{\"type\": \"longrope\", \"short_factor\": [1, 1], \"long_factor\": [1, 2]%s}}",
+                 cases[i].members);
+        shoal_model *m = must_parse("phi3", changes);
+        if (fabs(m->ropes[0].attention_factor - cases[i].want) > 1e-14)
+            fail_msg("%s: %.17g", cases[i].members, m->ropes[0].attention_factor);
+        shoal_model_close(m);
+    }
+}
+
+/* How far a model goes, and whether the length matters. */
+static void reach(void **state)
+{
+    static const struct {
+        const char *changes;
+        int64_t reach;
+        bool minds;
+    } cases[] = {
+        {"{}", 256, false},
+        {"{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 4}}", 256, false},
+        {"{\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2.5}}", 640, true},
+        {"{\"max_position_embeddings\": 16777216, \"rope_scaling\":"
+         "{\"type\": \"dynamic\", \"factor\": 2}}",
+         SHOAL_CONTEXT_MAX, true},
+        {"{\"head_dim\": 4, \"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1, 1],"
+         "\"long_factor\": [1, 2]}}",
+         256, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        shoal_model *m = must_parse("llama", cases[i].changes);
+        assert_int_equal(m->reach, cases[i].reach);
+        assert_int_equal(shoal_model_minds_length(m), cases[i].minds);
+        shoal_model_close(m);
+    }
+}
+
 static void yarn_magnitudes(void **state)
 {
     static const struct {
@@ -220,6 +335,10 @@ int main(void)
         cmocka_unit_test(yarn_without_rounding),
         cmocka_unit_test(yarn_extremes),
         cmocka_unit_test(yarn_magnitudes),
+        cmocka_unit_test(dynamic_frequencies),
+        cmocka_unit_test(longrope_frequencies),
+        cmocka_unit_test(longrope_magnitudes),
+        cmocka_unit_test(reach),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

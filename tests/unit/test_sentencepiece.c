@@ -216,6 +216,25 @@ static void test_folder(void **state)
     }
 }
 
+/* ---- user-defined pieces ---- */
+
+/* A tenth for the second byte of "bc" makes "a", "bc" more than "abc". */
+static void test_user_score(void **state)
+{
+    (void)state;
+    static const char pieces[] = "\x0A\x09\x0A\x05<unk>\x18\x02"
+                                 "\x0A\x08\x0A\x01"
+                                 "a\x15\x00\x00\x40\xC0"
+                                 "\x0A\x06\x0A\x02"
+                                 "bc\x18\x04"
+                                 "\x0A\x0A\x0A\x03"
+                                 "abc\x15\x00\x00\x40\xC0";
+    shoal_tokenizer *t;
+    assert_int_equal(shoal_tokenizer_open_memory(pieces, sizeof pieces - 1, "model", &t), SHOAL_OK);
+    expect_ids(t, "abc", (const int32_t[]){0, 1, 2}, 3);
+    shoal_tokenizer_close(t);
+}
+
 /* ---- what is refused ---- */
 
 static void refuse(const char *data, size_t bytes, const char *says)
@@ -256,12 +275,25 @@ static void test_refused(void **state)
            "denormalizer");
 }
 
+/* Too many pieces are refused before memory is taken for them. */
+static void test_many_pieces(void **state)
+{
+    (void)state;
+    const size_t pieces = (4u << 20) + 1;
+    char *data = calloc(pieces, 2);
+    assert_non_null(data);
+    for (size_t i = 0; i < pieces; i++)
+        data[2 * i] = 0x0A;
+    refuse(data, 2 * pieces, "a model of 4194305 pieces (limit 1 to 4194304)");
+    free(data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),
-        cmocka_unit_test(test_folder),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_golden),      cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_user_score),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_many_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

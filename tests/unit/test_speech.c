@@ -40,6 +40,8 @@ static const example examples[] = {
     /* Hermes, Qwen */
     {"hermes", "<tool_call>\n{\"name\": \"weather\", \"arguments\": " BERGEN "}\n</tool_call>", "",
      "", .calls = {"weather", BERGEN}},
+    {"hermes", "<tool_call>{\"n\\u0061me\": \"b\", \"\\u0061rguments\": {\"x\": 1}}</tool_call>",
+     "", "", .calls = {"b", "{\"x\": 1}"}},
     {"hermes",
      "I look.\n<tool_call>\n{\"name\": \"a\", \"arguments\": {}}\n</tool_call>\n<tool_call>\n"
      "{\"name\": \"b\", \"arguments\": {\"x\": [1, {\"y\": \"}\"}]}}\n</tool_call>\n",

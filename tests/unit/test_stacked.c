@@ -1,6 +1,6 @@
 /* Linears that share one module: which of its rows belong to whom, whether they follow each other
- * (Phi-3) or are dealt by kv head (InternLM2); read in rectangles, loaded as panels with their
- * bias, and written back as the module was. Rows are found here by a second, simpler rule. */
+ * (Phi-3, Baichuan) or are dealt by kv head (InternLM2); read in rectangles, loaded as panels with
+ * their bias, and written back as the module was. Rows are found here by a second, simpler rule. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -33,6 +33,14 @@ static const family families[] = {
      "self_attn.o_proj",
      "mlp.gate_up_proj",
      NULL,
+     "mlp.down_proj",
+     {"input_layernorm", "post_attention_layernorm"},
+     {"model.embed_tokens", "model.norm", "lm_head"}},
+    {"baichuan",
+     "self_attn.W_pack",
+     "self_attn.o_proj",
+     "mlp.gate_proj",
+     "mlp.up_proj",
      "mlp.down_proj",
      {"input_layernorm", "post_attention_layernorm"},
      {"model.embed_tokens", "model.norm", "lm_head"}},
@@ -150,7 +158,7 @@ static int64_t row_of(const family *f, shoal_role role, int64_t n)
         return FFN + n;
     if (role > SHOAL_ROLE_V)
         return n;
-    if (!f->up) /* Phi-3 stacks gate and up, too */
+    if (strcmp(f->type, "internlm2") != 0)
         return n + (role == SHOAL_ROLE_Q ? 0 : role == SHOAL_ROLE_K ? Q_ROWS : Q_ROWS + KV_ROWS);
     const int64_t kv = role == SHOAL_ROLE_Q ? head / share : head;
     const int64_t slot = role == SHOAL_ROLE_Q   ? head % share

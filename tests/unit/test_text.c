@@ -372,6 +372,7 @@ static const added_case added[] = {
     {"xaby", true, "xaby"},                                 /* 0 is special, and so passed over */
     {"xabcy", true, "x|<1>abc|y"},
     {"", false, ""},
+    {"a\t\t\t\tb", false, "a|<5>\t\t\t\t|b"}, /* the second is in the first's white space */
 };
 
 static void test_added_tokens(void **state)
@@ -387,6 +388,7 @@ static void test_added_tokens(void **state)
         {"L", {.id = 2, .lstrip = true}},
         {"R", {.id = 3, .rstrip = true}},
         {"W", {.id = 4, .single_word = true}},
+        {"\t\t", {.id = 5, .lstrip = true, .rstrip = true}},
     };
     shoal_added_set *set;
     shoal_segments segments = {0};

@@ -20,6 +20,10 @@ static const char *const schemas[] = {
     "{'type':'array','items':{'type':'number'},'minItems':2,'maxItems':5}",
     "{'enum':['ten','tea',true,null,10,'t\\u00e9\\u20ac']}",
     "{'type':'string','maxLength':6}",
+    /* Beyond ASCII not all is alike: at the end of the characters, at the beginning, in between. */
+    "{'type':'string','pattern':'^[\\\\u0000-\\\\uffff]*$'}",
+    "{'type':'string','pattern':'^[^\u00e9]*$'}",
+    "{'type':'string','pattern':'^[a-z\\\\u0800-\\\\u{1F600}]*$'}",
     "{'$defs':{'t':{'type':'object','properties':{'a':{'type':'array','items':{'$ref':'#/$defs/t'}}"
     "},'required':['a'],'additionalProperties':false}},'$ref':'#/$defs/t'}",
     "true",

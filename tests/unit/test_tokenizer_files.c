@@ -248,7 +248,12 @@ static const bad_case bad[] = {
     {BPE(VOCAB ",\"merges\":[[\"a\"]]"), "merge 0 is neither"},
     {BPE(VOCAB ",\"merges\":[[\"a\",1]]"), "merge 0 is neither"},
     {BPE(VOCAB ",\"merges\":[7]"), "merge 0 is neither"},
-    {BPE(VOCAB ",\"merges\":[],\"unk_token\":\"?\""), "unk_token \"?\""},
+    {"{\"model\":{\"type\":\"Unigram\",\"vocab\":{}}}", "\"vocab\" must be an array"},
+    {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",-1],[\"b\"]]}}", "vocab[1] is not"},
+    {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",1e999]]}}", "vocab[0] is not"},
+    {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",01]]}}", "vocab[0] is not"},
+    {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",1],[\"a\",2]]}}", "two ids, 0 and 1"},
+    {"{\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"?\"," VOCAB "}}", "WordPiece without"},
     {BPE(VOCAB ",\"merges\":[],\"unk_token\":7"), "\"unk_token\" must be a string"},
     {BPE(VOCAB ",\"merges\":[],\"dropout\":0.1"), "dropout is unsupported"},
     {BPE(VOCAB ",\"merges\":[],\"byte_fallback\":\"yes\""), "true or false"},
@@ -333,9 +338,11 @@ static void test_limits(void **state)
     (void)state;
     expect_bad_bulk("{\"model\":{" VOCAB ",\"merges\":[", "null,", 4 << 20, "null]}}",
                     "4194305 merges (limit 4194304)");
-    expect_bad_bulk("{\"model\":{\"vocab\":{\"", "x", (64 << 10) + 1, "\":0},\"merges\":[]}}",
-                    "65537 bytes (limit 65536)");
+    expect_bad_bulk("{\"model\":{\"vocab\":{\"", "x", (4 << 10) + 1, "\":0},\"merges\":[]}}",
+                    "4097 bytes (limit 4096)");
     expect_bad_bulk("{\"model\":", "[", 100000, "", "depth");
+    expect_bad_bulk("{\"added_tokens\":[", "[],", 1 << 20, "[]]," MODEL "}",
+                    "values beside vocabulary and merges (limit 1048576)");
     expect_bad_bulk("{\"pre_tokenizer\":", "{\"type\":\"Sequence\",\"pretokenizers\":[", 12,
                     "]}]}]}]}]}]}]}]}]}]}]}]}," MODEL "}", "nested more than 8 deep");
     expect_bad_bulk("{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[",
@@ -344,6 +351,41 @@ static void test_limits(void **state)
     expect_bad_bulk("{\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Removed\",\"pattern\":{"
                     "\"Regex\":\"",
                     "(", 5000, "\"}}," MODEL "}", "is unsupported");
+}
+
+/* Steps that multiply a text are stopped before it fills the memory. */
+static void expect_growth(const char *json, const char *text, bool encodes)
+{
+    shoal_tokenizer *t;
+    shoal_ids ids = {0};
+    shoal_strbuf back = {0};
+    if (open_text(json, &t) != SHOAL_OK)
+        fail_msg("%s", shoal_error_text());
+    const shoal_status st = shoal_tokenizer_encode(t, text, strlen(text), 0, &ids);
+    assert_int_equal(st, encodes ? SHOAL_OK : SHOAL_ERR_DATA);
+    if (encodes)
+        assert_int_equal(shoal_tokenizer_decode(t, ids.data, ids.count, false, &back),
+                         SHOAL_ERR_DATA);
+    assert_non_null(strstr(shoal_error_text(), "longer than it may become"));
+    shoal_ids_free(&ids);
+    shoal_strbuf_free(&back);
+    shoal_tokenizer_close(t);
+}
+
+#define TIMES8(x)   x "," x "," x "," x "," x "," x "," x "," x
+#define BYTES_STEP  "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}"
+#define EIGHTFOLD   "{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":\"aaaaaaaa\"}"
+#define SEQUENCE(x) "{\"type\":\"Sequence\"," x "}"
+
+static void test_growth(void **state)
+{
+    (void)state;
+    expect_growth(WITH("\"normalizer\":" SEQUENCE("\"normalizers\":[" TIMES8(EIGHTFOLD) "]")), "a",
+                  false);
+    expect_growth(PRE(SEQUENCE("\"pretokenizers\":[" TIMES8(BYTES_STEP) "," TIMES8(
+                      BYTES_STEP) "," TIMES8(BYTES_STEP) "]")),
+                  "\xC3\xA9", false);
+    expect_growth(WITH("\"decoder\":" SEQUENCE("\"decoders\":[" TIMES8(EIGHTFOLD) "]")), "a", true);
 }
 
 static void test_paths(void **state)
@@ -442,11 +484,12 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_byte_level), cmocka_unit_test(test_pre_tokenizers),
-        cmocka_unit_test(test_normalizer), cmocka_unit_test(test_added_and_post),
-        cmocka_unit_test(test_bare_model), cmocka_unit_test(test_bad_text),
-        cmocka_unit_test(test_refusals),   cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_paths),      cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_byte_level),    cmocka_unit_test(test_pre_tokenizers),
+        cmocka_unit_test(test_normalizer),    cmocka_unit_test(test_added_and_post),
+        cmocka_unit_test(test_bare_model),    cmocka_unit_test(test_bad_text),
+        cmocka_unit_test(test_refusals),      cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_growth),        cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

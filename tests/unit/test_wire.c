@@ -91,7 +91,8 @@ static shoal_wire_load sample_load(void)
                              .capacity = capacities,
                              .capacity_count = 3,
                              .push = true,
-                             .probe = true};
+                             .probe = true,
+                             .expert_parallel = true};
 }
 
 static shoal_wire_ready sample_ready(void)
@@ -219,6 +220,7 @@ static void same_load(const shoal_wire_load *a, const shoal_wire_load *b)
     same_doubles(a->capacity, b->capacity, a->capacity_count);
     assert_int_equal(a->push, b->push);
     assert_int_equal(a->probe, b->probe);
+    assert_int_equal(a->expert_parallel, b->expert_parallel);
 }
 
 static void same_plan(const shoal_wire_plan *a, const shoal_wire_plan *b)

@@ -335,6 +335,60 @@ static void odd_shapes(void **state)
     }
 }
 
+/* What families do beyond Llama: stacked modules, norms after, soft caps, windows in some layers,
+ * a second rope, gelu; dense, in groups, in groups with act-order. */
+static void families(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *family;
+        bool qk_norm, qkv_bias;
+    } cases[] = {{"phi3", false, false},
+                 {"internlm2", false, true},
+                 {"gemma2", false, false},
+                 {"gemma3_text", true, false}};
+    static const setting ways[] = {{.ranks = 2, .threads = 1, .chunk = 256},
+                                   {.ranks = 3, .threads = 2, .chunk = 1},
+                                   {.ranks = 7, .threads = 1, .chunk = 7},
+                                   {.ranks = 2, .threads = 1, .chunk = 33, .cpu = "ref"}};
+    enum { ROWS = 40 };
+    static float first[ROWS * VOCAB];
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++)
+        for (int form = 0; form < 3; form++) {
+            const shoal_recipe recipe = {.family = cases[c].family,
+                                         .layers = 3,
+                                         .hidden = 128,
+                                         .intermediate = 320,
+                                         .heads = 6,
+                                         .kv_heads = 3,
+                                         .head_dim = 40,
+                                         .vocab = VOCAB,
+                                         .context = 64,
+                                         .window = 16,
+                                         .qk_norm = cases[c].qk_norm,
+                                         .qkv_bias = cases[c].qkv_bias,
+                                         .bits = form ? 4 : 0,
+                                         .group = 32,
+                                         .act_order = form == 2,
+                                         .seed = 70 + c};
+            shoal_maker *model = shoal_recipe_make(&recipe);
+            setting s = base;
+            s.model = shoal_maker_path(model);
+            run(&s, 1, ROWS, scratch);
+            memcpy(first, scratch, sizeof first);
+            for (size_t w = 0; w < sizeof ways / sizeof ways[0]; w++) {
+                s = ways[w];
+                s.kv = -1;
+                s.model = shoal_maker_path(model);
+                run(&s, 1, ROWS, scratch);
+                if (memcmp(first, scratch, sizeof first) != 0)
+                    print_error("%s, form %d, way %zu\n", cases[c].family, form, w);
+                assert_memory_equal(first, scratch, sizeof first);
+            }
+            shoal_maker_end(model);
+        }
+}
+
 static void committed_digest(void **state)
 {
     (void)state;
@@ -384,6 +438,7 @@ int main(void)
         cmocka_unit_test(kv_and_activation_modes),
         cmocka_unit_test(bf16_activations),
         cmocka_unit_test(odd_shapes),
+        cmocka_unit_test(families),
         cmocka_unit_test(committed_digest),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -363,6 +363,28 @@ int32_t shoal_dfa_visit(const shoal_dfa *dfa, int32_t state, uint32_t first, uin
     return SHOAL_DFA_NONE;
 }
 
+bool shoal_dfa_one_way(const shoal_dfa *dfa, int32_t state, uint32_t first, uint32_t last,
+                       int32_t *to)
+{
+    bool known = false;
+    for (size_t i = range_of(dfa, first); i < dfa->range_count && dfa->ranges[i].first <= last;
+         i++) {
+        const uint32_t begin = dfa->ranges[i].first;
+        const uint32_t end =
+            i + 1 < dfa->range_count ? dfa->ranges[i + 1].first - 1 : SHOAL_CHAR_MAX;
+        if (begin >= SHOAL_SURROGATE_FIRST && end <= SHOAL_SURROGATE_LAST)
+            continue; /* no characters */
+        const int32_t class = dfa->ranges[i].class;
+        const int32_t next =
+            class == SHOAL_DFA_NONE ? SHOAL_DFA_NONE : shoal_dfa_follow(dfa, state, class);
+        if (known && next != *to)
+            return false;
+        known = true;
+        *to = next;
+    }
+    return known;
+}
+
 bool shoal_dfa_one_class(const shoal_dfa *dfa, uint32_t first, uint32_t last, int32_t *class)
 {
     const size_t range = range_of(dfa, first);

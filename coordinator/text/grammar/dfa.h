@@ -29,7 +29,7 @@ typedef struct {
 } shoal_dfa_state;
 
 typedef struct {
-    shoal_dfa_range *ranges; /* ascending, the first at 0, the last ends the characters */
+    shoal_dfa_range *ranges; /* ascending, the first at 0; the last reaches to the last character */
     size_t range_count, range_capacity;
     int32_t classes;
     shoal_dfa_state *states; /* one more than `count`: the end of the edges */
@@ -68,6 +68,10 @@ int32_t shoal_dfa_next(const shoal_dfa *dfa, int32_t state, uint32_t c);
  * before the first call. SHOAL_DFA_NONE: no more. */
 int32_t shoal_dfa_visit(const shoal_dfa *dfa, int32_t state, uint32_t first, uint32_t last,
                         size_t *cursor);
+
+/* Do all characters of [first, last] lead from a state to the same, NONE being one? Which. */
+bool shoal_dfa_one_way(const shoal_dfa *dfa, int32_t state, uint32_t first, uint32_t last,
+                       int32_t *to);
 
 /* Are all characters of [first, last] of one class? Which. */
 bool shoal_dfa_one_class(const shoal_dfa *dfa, uint32_t first, uint32_t last, int32_t *class);

@@ -41,10 +41,19 @@ typedef struct {
     int32_t count;      /* properties or elements, up to the value being read */
 } shoal_frame;
 
+/* What the bytes from 0x80 on have in common for a state. */
+typedef enum {
+    SHOAL_BEYOND_UNKNOWN,
+    SHOAL_BEYOND_APART,
+    SHOAL_BEYOND_FIRSTS, /* all characters beyond ASCII lead to the same     */
+    SHOAL_BEYOND_OTHERS  /* inside of one: all bytes that go on with it do so */
+} shoal_beyond;
+
 typedef struct {
     int64_t distance;
     int32_t *next; /* by byte, once one was asked for */
     bool may_end, must_end;
+    shoal_beyond beyond;
 } shoal_state_facts;
 
 struct shoal_grammar_states {
@@ -58,9 +67,10 @@ struct shoal_grammar_states {
     size_t facts_capacity;
     int32_t start;
     shoal_ids next; /* frames behind the byte at hand */
-    /* Of the search for names: by automaton state, and states by distance modulo the number. */
+    /* Of the search for names: by automaton state (INT32_MAX between searches), the states that
+     * were reached, and states by distance modulo the number. */
     int32_t *distances;
-    size_t distances_capacity;
+    shoal_ids reached;
     shoal_ids buckets[16];
     uint64_t *bits; /* room for the names of any object */
 };

@@ -104,6 +104,8 @@ static shoal_status reach(search *r, int32_t state, int32_t distance)
 {
     if (distance >= r->s->distances[state])
         return SHOAL_OK;
+    if (r->s->distances[state] == INT32_MAX)
+        SHOAL_TRY(shoal_ids_push(&r->s->reached, state));
     r->s->distances[state] = distance;
     r->waiting++;
     return shoal_ids_push(&r->s->buckets[(size_t)distance % BUCKETS], state);
@@ -149,27 +151,35 @@ static shoal_status leave(search *r, const shoal_frame *frame, int32_t state, in
     return SHOAL_OK;
 }
 
+/* The nearest first, until nothing nearer than *need can be found. */
+static shoal_status search_names(search *r, const shoal_frame *frame, int64_t *need)
+{
+    SHOAL_TRY(reach_first(r, frame));
+    for (int32_t d = 0; r->waiting && d + 4 <= *need; d++) {
+        shoal_ids *bucket = &r->s->buckets[(size_t)d % BUCKETS];
+        r->waiting -= bucket->count;
+        while (bucket->count) {
+            const int32_t state = bucket->data[--bucket->count];
+            if (r->s->distances[state] == d)
+                SHOAL_TRY(leave(r, frame, state, d, need));
+        }
+    }
+    return SHOAL_OK;
+}
+
 /* Fewest bytes to the end of the object from inside a name, or from before its quote. */
 static shoal_status need_of_name(shoal_grammar_states *s, const shoal_frame *frame, int64_t *need)
 {
     const shoal_dfa *dfa = &s->grammar->dfas[s->grammar->objects[frame->part].names_dfa];
     search r = {.s = s, .dfa = dfa, .missing = shoal_frame_missing(s, frame)};
-    for (size_t i = 0; i < dfa->count; i++)
-        s->distances[i] = INT32_MAX;
+    *need = SHOAL_GRAMMAR_NEVER;
+    const shoal_status st = search_names(&r, frame, need);
+    for (size_t i = 0; i < s->reached.count; i++)
+        s->distances[s->reached.data[i]] = INT32_MAX;
+    s->reached.count = 0;
     for (size_t i = 0; i < BUCKETS; i++)
         s->buckets[i].count = 0;
-    *need = SHOAL_GRAMMAR_NEVER;
-    SHOAL_TRY(reach_first(&r, frame));
-    for (int32_t d = 0; r.waiting && d + 4 <= *need; d++) {
-        shoal_ids *bucket = &s->buckets[(size_t)d % BUCKETS];
-        r.waiting -= bucket->count;
-        while (bucket->count) {
-            const int32_t state = bucket->data[--bucket->count];
-            if (s->distances[state] == d)
-                SHOAL_TRY(leave(&r, frame, state, d, need));
-        }
-    }
-    return SHOAL_OK;
+    return st;
 }
 
 /* ---- all frames ------------------------------------------------------------------------------ */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/text/grammar/char_reader.h"
 #include "coordinator/text/grammar/grammar_frame.h"
 #include "proto/arena.h"
 #include "proto/bytes.h"
@@ -121,6 +122,76 @@ static shoal_status state_of_next(shoal_grammar_states *s, int32_t *state)
     return SHOAL_OK;
 }
 
+/* ---- many characters at once ----------------------------------------------------------------- */
+
+/* Where all characters from U+0080 on lead to the same: true, and *to is that state or NONE. */
+static bool leads_alike(const shoal_dfa *dfa, int32_t state, int32_t *to)
+{
+    return shoal_dfa_one_way(dfa, state, 0x80, SHOAL_CHAR_MAX, to);
+}
+
+/* The automaton that reads characters; NULL when the frame reads something else. */
+static const shoal_dfa *reader_of(const shoal_grammar_states *s, const shoal_frame *f)
+{
+    const shoal_grammar *g = s->grammar;
+    switch ((shoal_frame_kind)f->kind) {
+    case SHOAL_FRAME_TEXT:
+    case SHOAL_FRAME_STRING: return &g->dfas[f->part];
+    case SHOAL_FRAME_IN_NAME: return &g->dfas[g->objects[f->part].names_dfa];
+    default: return NULL;
+    }
+}
+
+/* What the bytes from 0x80 on have in common for one frame. */
+static shoal_beyond beyond_of(const shoal_grammar_states *s, const shoal_frame *f)
+{
+    shoal_char_outlook outlooks[SHOAL_CHAR_OUTLOOKS];
+    const shoal_dfa *dfa = reader_of(s, f);
+    int32_t to;
+    if (f->character == 0)
+        return !dfa || leads_alike(dfa, f->state, &to) ? SHOAL_BEYOND_FIRSTS : SHOAL_BEYOND_APART;
+    if (!dfa || !shoal_char_stand_in(f->character))
+        return SHOAL_BEYOND_APART; /* not all bytes may come, or it is no part of UTF-8 */
+    (void)shoal_char_outlooks(f->character, outlooks);
+    return shoal_dfa_one_way(dfa, f->state, outlooks[0].first, outlooks[0].last, &to)
+               ? SHOAL_BEYOND_OTHERS
+               : SHOAL_BEYOND_APART;
+}
+
+static shoal_beyond beyond_of_state(const shoal_grammar_states *s, int32_t state)
+{
+    size_t bytes;
+    const int32_t *frames = shoal_intern_key(&s->states, state, &bytes);
+    shoal_beyond all = SHOAL_BEYOND_UNKNOWN;
+    for (size_t i = 0; i < bytes / sizeof *frames && all != SHOAL_BEYOND_APART; i++) {
+        const shoal_frame f = shoal_frame_at(s, frames[i]);
+        const shoal_beyond one = beyond_of(s, &f);
+        all = i == 0 || one == all ? one : SHOAL_BEYOND_APART;
+    }
+    return all;
+}
+
+/* A byte that stands for all that lead where this one leads. First bytes: those of characters of as
+ * many bytes, of which all others may come; other bytes: any. */
+static uint8_t representative(shoal_grammar_states *s, int32_t state, uint8_t byte)
+{
+    shoal_state_facts *facts = &s->facts[state];
+    if (byte < 0x80)
+        return byte;
+    if (facts->beyond == SHOAL_BEYOND_UNKNOWN)
+        facts->beyond = beyond_of_state(s, state);
+    if (facts->beyond == SHOAL_BEYOND_OTHERS)
+        return byte < 0xC0 ? 0x80 : byte;
+    if (facts->beyond == SHOAL_BEYOND_APART || byte == 0xE0 || byte == 0xED)
+        return byte;
+    return byte >= 0xC2 && byte < 0xE0   ? 0xC2
+           : byte >= 0xE0 && byte < 0xF0 ? 0xE1
+           : byte >= 0xF1 && byte < 0xF4 ? 0xF1
+                                         : byte;
+}
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+
 static shoal_status find_next(shoal_grammar_states *s, int32_t state, uint8_t byte, int32_t *next)
 {
     size_t bytes;
@@ -147,6 +218,7 @@ shoal_status shoal_grammar_step(shoal_grammar_states *s, int32_t state, uint8_t 
         *next = state;
         return SHOAL_OK;
     }
+    byte = representative(s, state, byte);
     if (!s->facts[state].next)
         SHOAL_TRY(make_row(&s->facts[state]));
     int32_t to = s->facts[state].next[byte];
@@ -156,44 +228,6 @@ shoal_status shoal_grammar_step(shoal_grammar_states *s, int32_t state, uint8_t 
     }
     *next = to;
     return SHOAL_OK;
-}
-
-/* ---- many characters at once ----------------------------------------------------------------- */
-
-#define SURROGATES_FIRST 0xD800
-#define SURROGATES_LAST  0xDFFF
-
-/* Where all characters from U+0080 on lead to the same: true, and *to is that state or NONE. */
-static bool leads_alike(const shoal_dfa *dfa, int32_t state, int32_t *to)
-{
-    bool known = false;
-    for (size_t i = 0; i + 1 < dfa->range_count; i++) {
-        const uint32_t first = dfa->ranges[i].first, last = dfa->ranges[i + 1].first - 1;
-        if (last < 0x80 || (first >= SURROGATES_FIRST && last <= SURROGATES_LAST))
-            continue;
-        const int32_t class = dfa->ranges[i].class;
-        const int32_t next =
-            class == SHOAL_DFA_NONE ? SHOAL_DFA_NONE : shoal_dfa_follow(dfa, state, class);
-        if (known && next != *to)
-            return false;
-        known = true;
-        *to = next;
-    }
-    return known;
-}
-
-/* The automaton that reads the next character; NULL when the frame reads something else. */
-static const shoal_dfa *reader_of(const shoal_grammar_states *s, const shoal_frame *f)
-{
-    const shoal_grammar *g = s->grammar;
-    if (f->character != 0)
-        return NULL;
-    switch ((shoal_frame_kind)f->kind) {
-    case SHOAL_FRAME_TEXT:
-    case SHOAL_FRAME_STRING: return &g->dfas[f->part];
-    case SHOAL_FRAME_IN_NAME: return &g->dfas[g->objects[f->part].names_dfa];
-    default: return NULL;
-    }
 }
 
 shoal_status shoal_grammar_step_beyond_ascii(shoal_grammar_states *s, int32_t state, int32_t *next)
@@ -206,7 +240,7 @@ shoal_status shoal_grammar_step_beyond_ascii(shoal_grammar_states *s, int32_t st
         shoal_frame f = shoal_frame_at(s, frames[i]);
         const shoal_dfa *dfa = reader_of(s, &f);
         int32_t number, to = SHOAL_DFA_NONE;
-        if (!dfa || !leads_alike(dfa, f.state, &to))
+        if (!dfa || f.character != 0 || !leads_alike(dfa, f.state, &to))
             return SHOAL_OK;
         if (to == SHOAL_DFA_NONE)
             continue;
@@ -216,6 +250,34 @@ shoal_status shoal_grammar_step_beyond_ascii(shoal_grammar_states *s, int32_t st
             SHOAL_TRY(shoal_ids_push(&s->next, number));
     }
     return state_of_next(s, next);
+}
+
+/* A JSON string reads this byte as the character itself. */
+static bool is_plain(uint32_t byte)
+{
+    return byte >= ' ' && byte != '"' && byte != '\\';
+}
+
+bool shoal_grammar_alike(const shoal_grammar_states *s, int32_t state,
+                         const shoal_char_range *ranges, size_t count)
+{
+    size_t bytes;
+    const int32_t *frames = shoal_intern_key(&s->states, state, &bytes);
+    for (size_t i = 0; i < bytes / sizeof *frames; i++) {
+        const shoal_frame f = shoal_frame_at(s, frames[i]);
+        const shoal_dfa *dfa = reader_of(s, &f);
+        int32_t class = SHOAL_DFA_NONE;
+        if (!dfa || f.character != 0)
+            return false;
+        for (size_t k = 0; k < count; k++) {
+            const shoal_char_range r = ranges[k];
+            const int32_t before = class;
+            if ((f.kind != SHOAL_FRAME_TEXT && !(is_plain(r.first) && is_plain(r.last))) ||
+                !shoal_dfa_one_class(dfa, r.first, r.last, &class) || (k && class != before))
+                return false;
+        }
+    }
+    return true;
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -250,6 +312,8 @@ static shoal_status make_scratch(shoal_grammar_states *s)
             names = (uint64_t)g->objects[i].name_count;
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_TEXT, states, sizeof *s->distances, &block));
     s->distances = block;
+    for (uint64_t i = 0; i < states; i++)
+        s->distances[i] = INT32_MAX;
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_TEXT, names / 64 + 1, sizeof *s->bits, &block));
     s->bits = block;
     return SHOAL_OK;
@@ -284,6 +348,7 @@ void shoal_grammar_states_destroy(shoal_grammar_states *s)
     shoal_intern_free(&s->states);
     shoal_ids_free(&s->next);
     shoal_free(s->distances);
+    shoal_ids_free(&s->reached);
     for (size_t i = 0; i < sizeof s->buckets / sizeof *s->buckets; i++)
         shoal_ids_free(&s->buckets[i]);
     shoal_free(s->bits);

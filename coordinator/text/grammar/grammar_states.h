@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "coordinator/text/grammar/charset.h"
 #include "coordinator/text/grammar/grammar.h"
 
 #define SHOAL_GRAMMAR_DEAD       (-1)
@@ -40,6 +41,11 @@ SHOAL_MUST_USE shoal_status shoal_grammar_step(shoal_grammar_states *states, int
  * is not, or inside a character. Fails as shoal_grammar_step does. */
 SHOAL_MUST_USE shoal_status shoal_grammar_step_beyond_ascii(shoal_grammar_states *states,
                                                             int32_t state, int32_t *next);
+
+/* Is it plain that all bytes of these ranges of ASCII lead to the same state, or to none? False:
+ * not known. Cheaper than stepping over two of them. */
+bool shoal_grammar_alike(const shoal_grammar_states *states, int32_t state,
+                         const shoal_char_range *ranges, size_t count);
 
 /* May the text end here? And must it (nothing but white space can follow)? */
 bool shoal_grammar_may_end(const shoal_grammar_states *states, int32_t state);

@@ -366,6 +366,7 @@ static const struct {
     {"definitions", ignore},
     {"deprecated", ignore},
     {"description", ignore},
+    {"discriminator", ignore}, /* of OpenAPI: says how to find the alternative that holds */
     {"enum", read_enum},
     {"example", ignore},
     {"examples", ignore},

@@ -9,6 +9,9 @@
 /* Characters of a run; longer tokens are rare. */
 #define RUN_MAX 32
 
+/* A class of ASCII has fewer. */
+#define ASCII_RANGES_MAX 8
+
 /* States whose masks are kept: those of one text are few, or all different. */
 #define KEPT_MAX 48
 
@@ -146,14 +149,32 @@ typedef struct {
     unsigned classes;
 } run;
 
+/* The bytes of a class of ASCII as ranges; returns how many. */
+static size_t ranges_of(int kind, shoal_char_range out[ASCII_RANGES_MAX])
+{
+    size_t count = 0;
+    for (uint8_t byte = 0; byte < 0x80; byte++) {
+        if (shoal_trie_class(byte) != kind)
+            continue;
+        if (count && out[count - 1].last + 1u == byte)
+            out[count - 1].last = byte;
+        else
+            out[count++] = (shoal_char_range){byte, byte};
+    }
+    return count;
+}
+
 /* The state behind all characters of a class; DEAD when there is no such one. */
 static shoal_status step_class(const shoal_token_masks *m, int32_t state, int kind, int32_t *out)
 {
+    shoal_char_range ranges[ASCII_RANGES_MAX];
     int32_t next;
     bool first = true;
     *out = SHOAL_GRAMMAR_DEAD;
     if (kind == SHOAL_TRIE_BEYOND_ASCII)
         return forgive(m, shoal_grammar_step_beyond_ascii(m->states, state, out), out);
+    if (shoal_grammar_alike(m->states, state, ranges, ranges_of(kind, ranges)))
+        return step(m, state, (uint8_t)ranges[0].first, out);
     for (uint8_t byte = 0; byte < 0x80; byte++) {
         if (shoal_trie_class(byte) != kind)
             continue;
@@ -220,6 +241,18 @@ static stand stand_behind(const run *r, stand before, uint8_t byte, int32_t stat
     return (stand){state, before.along, .on_run = false, .inside = inside};
 }
 
+/* The state behind one more byte; along the run it is known. */
+static shoal_status step_along(const shoal_token_masks *m, const run *r, stand before, uint8_t byte,
+                               int32_t *state)
+{
+    const bool known = before.on_run && before.along < r->length && byte < 0x80 &&
+                       r->classes >> shoal_trie_class(byte) & 1;
+    if (!known)
+        return step(m, before.state, byte, state);
+    *state = r->states[before.along + 1];
+    return SHOAL_OK;
+}
+
 /* Do all tokens below the node follow the run to their ends? */
 static bool runs_on(const run *r, const shoal_trie_node *node, stand at)
 {
@@ -240,7 +273,7 @@ static shoal_status walk_trie(const shoal_token_masks *m, int32_t start, walk *w
         const shoal_trie_node *node = &trie->nodes[i];
         stand *at = &stands[node->depth];
         int32_t state;
-        SHOAL_TRY(step(m, at[-1].state, node->byte, &state));
+        SHOAL_TRY(step_along(m, &r, at[-1], node->byte, &state));
         if (state == SHOAL_GRAMMAR_DEAD) {
             i = node->end;
             continue;

@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""Let the libraries that own the formats read what `shoal convert` wrote, and compare.
+
+    check_written.py SHOAL_BINARY MODEL...
+
+MODEL is a folder of any form that is read. The weights that `shoal inspect --dequant` says it holds
+are the judge. Each library is used where it is installed (pip install torch safetensors gguf
+compressed-tensors torchao transformers accelerate); what is not there is skipped with a line.
+Exit code: 0 all equal, 1 something differs, 77 nothing could be checked.
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+try:
+    import numpy
+    import torch
+    from safetensors import safe_open
+except ImportError as missing:
+    print(f"skipped: {missing}")
+    sys.exit(77)
+
+
+def load(folder):
+    """({name: tensor}, {name: text}) of all safetensors files of a folder."""
+    tensors, metadata = {}, {}
+    for file in sorted(os.listdir(folder)):
+        if not file.endswith(".safetensors"):
+            continue
+        with safe_open(os.path.join(folder, file), framework="pt") as f:
+            metadata.update(f.metadata() or {})
+            tensors.update({name: f.get_tensor(name) for name in f.keys()})
+    return tensors, metadata
+
+
+class Written:
+    def __init__(self, shoal, scratch):
+        self.shoal, self.scratch = shoal, scratch
+        self.checks, self.failures = 0, 0
+
+    def run(self, *args):
+        done = subprocess.run([self.shoal, *args], capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr.strip()
+
+    def reference(self, model):
+        out = os.path.join(self.scratch, "reference.safetensors")
+        code, _, error = self.run("inspect", model, "--dequant", out)
+        if code:
+            raise SystemExit(error)
+        with safe_open(out, framework="pt") as f:
+            return {name: f.get_tensor(name) for name in f.keys()}
+
+    def convert(self, model, to):
+        """(path, report), or None where the form cannot hold the model."""
+        out = os.path.join(self.scratch, "out-" + to.replace(":", "-"))
+        code, said, error = self.run("convert", model, out, "--to", to, "--json")
+        if code == 65:
+            print(f"  {to:<20} refused: {error.split(': ', 1)[-1][:90]}")
+            return None
+        if code:
+            self.check(False, to, error)
+            return None
+        return out, json.loads(said)
+
+    def check(self, good, to, sentence):
+        self.checks += 1
+        if not good:
+            self.failures += 1
+        print(f"  {to:<20} {'ok' if good else 'FAILED'}: {sentence}")
+
+    def compare(self, to, reader, report, mine, reference):
+        """Every weight the library made, against the reference; the loss is what convert said."""
+        worst, count = 0.0, 0
+        for name, want in reference.items():
+            if name not in mine:
+                self.check(False, to, f"{reader} does not find {name}")
+                return
+            got = mine[name].float().reshape(want.shape)
+            worst = max(worst, (got - want).abs().max().item())
+            count += 1
+        self.check(worst <= report["max_abs_error"], to,
+                   f"{reader}: {count} weights, largest difference {worst:.3g}, "
+                   f"convert said {report['max_abs_error']:.3g}")
+
+
+def plain(tensors, reference):
+    return {name: tensors[name] for name in reference if name in tensors}
+
+
+def by_compressed_tensors(folder, reference):
+    from compressed_tensors.compressors.quantized_compressors.pack_quantized import \
+        unpack_from_int32
+    tensors, _ = load(folder)
+    with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
+        groups = json.load(f)["quantization_config"]["config_groups"]
+    mine = plain(tensors, reference)
+    for name in reference:
+        module = name.rsplit(".", 1)[0]
+        scale = tensors.get(module + ".weight_scale")
+        if scale is None or not name.endswith(".weight"):
+            continue
+        zero = tensors.get(module + ".weight_zero_point")
+        if module + ".weight_packed" in tensors:
+            shape = torch.Size(tensors[module + ".weight_shape"].tolist())
+            bits = next(g["weights"]["num_bits"] for g in groups.values()
+                        if g["targets"] == ["Linear"] or module in g["targets"])
+            codes = unpack_from_int32(tensors[module + ".weight_packed"], bits, shape)
+            if zero is not None:
+                zero = unpack_from_int32(zero, bits, scale.shape, packed_dim=0)
+        else:
+            codes = tensors[module + ".weight"]
+        group = codes.shape[1] // scale.shape[1]
+        order = tensors.get(module + ".weight_g_idx",
+                            torch.arange(codes.shape[1]) // group).long()
+        shift = 0 if zero is None else zero.float()[:, order]
+        mine[name] = (codes.float() - shift) * scale.float()[:, order]
+    return mine
+
+
+def by_torchao(folder, reference):
+    from torchao.prototype.safetensors.safetensors_support import unflatten_tensor_state_dict
+    tensors, metadata = load(folder)
+    made = unflatten_tensor_state_dict(tensors, metadata)
+    made = made[0] if isinstance(made, tuple) else made
+    return {name: numbers_of(made[name]) for name in reference if name in made}
+
+
+def numbers_of(tensor):
+    """torchao unpacks its tiles on a GPU only: here by the layout of the words."""
+    kind = type(tensor).__name__
+    if kind != "Int4TilePackedTo4dTensor":
+        return tensor.dequantize() if kind == "Int8Tensor" else tensor
+    words = tensor.qdata.numpy().view(numpy.uint32)
+    tiles, outer, lanes, inner = words.shape
+    codes = numpy.zeros((tiles * 8, outer * inner * 32), numpy.float32)
+    for lane in range(lanes):
+        for p in range(inner):
+            for i, step in enumerate((0, 8, 16, 24, 1, 9, 17, 25)):
+                k = numpy.arange(outer) * inner * 32 + 32 * p + 2 * (lane % 4) + step
+                n = numpy.arange(tiles) * 8 + lane // 4
+                codes[numpy.ix_(n, k)] = (words[:, :, lane, p] >> (4 * i)) & 15
+    both = tensor.scale_and_zero.float().numpy()
+    group = numpy.arange(codes.shape[1]) // (codes.shape[1] // both.shape[0])
+    weights = (codes - 8) * both[:, :, 0].T[:, group] + both[:, :, 1].T[:, group]
+    return torch.from_numpy(weights)[:tensor.shape[0], :tensor.shape[1]]
+
+
+def by_gguf(path, reference):
+    from gguf import GGUFReader
+    from gguf.quants import dequantize
+    reader = GGUFReader(path)
+    names = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head",
+             "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
+             "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
+             "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+             "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm",
+             "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm"}
+    architecture = reader.get_field("general.architecture").contents()
+    head_dim = reader.get_field(f"{architecture}.attention.key_length").contents()
+    mine = {}
+    for t in reader.tensors:
+        parts = t.name.split(".")
+        layer = f"model.layers.{parts[1]}." if parts[0] == "blk" else ""
+        if parts[-2] not in names:
+            continue
+        name = f"{layer}{names[parts[-2]]}.{parts[-1]}"
+        values = torch.from_numpy(numpy.array(dequantize(t.data, t.tensor_type)))
+        values = values.reshape(list(reversed(t.shape.tolist())))
+        if architecture == "llama" and parts[-2] in ("attn_q", "attn_k"):
+            rest = values.shape[1:]
+            values = values.reshape(-1, head_dim // 2, 2, *rest).transpose(1, 2)
+            values = values.reshape(-1, *rest)
+        mine[name] = values
+    return mine
+
+
+def by_transformers(folder, reference):
+    from transformers import AutoModelForCausalLM
+    model = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32)
+    state = model.state_dict()
+    return {name: state[name] for name in reference if name in state}
+
+
+READERS = [("hf:f32", "transformers", by_transformers),
+           ("hf:bf16", "safetensors", lambda folder, r: plain(load(folder)[0], r)),
+           ("compressed-tensors", "compressed-tensors", by_compressed_tensors),
+           ("gguf:f32", "gguf", by_gguf), ("gguf:q4_0", "gguf", by_gguf),
+           ("gguf:q8_0", "gguf", by_gguf), ("gguf:q4_1", "gguf", by_gguf),
+           ("torchao-int8", "torchao", by_torchao), ("torchao-int4-tiled", "torchao", by_torchao)]
+
+
+def main():
+    if len(sys.argv) < 3:
+        print(__doc__.strip().split("\n")[2].strip(), file=sys.stderr)
+        return 64
+    for model in sys.argv[2:]:
+        with tempfile.TemporaryDirectory() as scratch:
+            w = Written(os.path.abspath(sys.argv[1]), scratch)
+            print(model)
+            reference = w.reference(model)
+            for to, reader, read in READERS:
+                made = w.convert(model, to)
+                if not made:
+                    continue
+                try:
+                    mine = read(made[0], reference)
+                except (ImportError, ValueError) as missing:  # or a class this version lacks
+                    print(f"  {to:<20} skipped: {missing}")
+                    continue
+                w.compare(to, reader, made[1], mine, reference)
+            main.checks += w.checks
+            main.failures += w.failures
+    print(f"{main.checks} checks, {main.failures} failed")
+    return 1 if main.failures else 0 if main.checks else 77
+
+
+main.checks = main.failures = 0
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,333 @@
+/* shard/convert_gguf.c - see convert_gguf.h. */
+#include "shard/convert_gguf.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "shard/convert_item.h"
+#include "shard/gguf_vocab_write.h"
+#include "shard/gguf_write.h"
+#include "shard/roles.h"
+
+typedef struct {
+    const shoal_convert_request *request;
+    const shoal_convert_listener *listener;
+    shoal_target target;
+    shoal_model *model;
+    shoal_checkpoint *checkpoint;
+    shoal_manifest *manifest;
+    shoal_convert_plan *plan;
+    shoal_pool *pool;
+    shoal_st_extent *extents; /* [tensors, and the factors of rope] */
+    uint64_t extent_count;
+    float *factors; /* [rope dim / 2] where frequencies are scaled one by one, else NULL */
+    uint64_t done;
+} conversion;
+
+typedef struct {
+    const char *family, *architecture;
+    bool pairs; /* rows of q and k are interleaved */
+} family_row;
+
+static const family_row families[] = {
+    {"llama", "llama", true},
+    {"mistral", "llama", true},
+    {"qwen2", "qwen2", false},
+    {"qwen3", "qwen3", false},
+};
+
+static const family_row *family_of(const shoal_model *model)
+{
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
+        if (strcmp(families[i].family, model->family) == 0)
+            return &families[i];
+    return NULL;
+}
+
+/* ---- rows ---- */
+
+/* Where row `row` of q or k goes: the halves of a head are interleaved. */
+static int64_t interleaved(int64_t row, int64_t head_dim)
+{
+    const int64_t half = head_dim / 2, in_head = row % head_dim;
+    return row - in_head + (in_head < half ? 2 * in_head : 2 * (in_head - half) + 1);
+}
+
+/* head_dim by way of the weight: q and k are whole heads of the model. */
+static int64_t paired_row(const shoal_target *target, const shoal_weight *weight, int64_t row)
+{
+    const bool turned = weight->role == SHOAL_ROLE_Q || weight->role == SHOAL_ROLE_K;
+    return turned ? interleaved(row, target->head_dim) : row;
+}
+
+/* ---- metadata ---- */
+
+static const char *key(const conversion *c, const char *name, char room[96])
+{
+    (void)snprintf(room, 96, "%s.%s", family_of(c->model)->architecture, name);
+    return room;
+}
+
+static uint32_t file_type(const shoal_target *target)
+{
+    static const struct {
+        const char *name;
+        uint32_t number;
+    } numbers[] = {{"f32", 0}, {"f16", 1}, {"q4_0", 2}, {"q4_1", 3}, {"q8_0", 7}, {"bf16", 32}};
+    size_t i = 0;
+    while (strcmp(numbers[i].name, target->argument) != 0)
+        i++;
+    return numbers[i].number;
+}
+
+/* Scaling by one factor has names; llama3's is a table of factors. */
+static shoal_status put_rope(const conversion *c, shoal_gguf_builder *b)
+{
+    char room[96];
+    const shoal_rope *rope = &c->model->ropes[0];
+    shoal_gguf_put_u32(b, key(c, "rope.dimension_count", room), (uint32_t)rope->dim);
+    shoal_gguf_put_f32(b, key(c, "rope.freq_base", room), (float)rope->theta);
+    if (rope->kind == SHOAL_ROPE_DEFAULT || rope->kind == SHOAL_ROPE_LLAMA3)
+        return SHOAL_OK;
+    if (rope->kind != SHOAL_ROPE_LINEAR && rope->kind != SHOAL_ROPE_YARN)
+        return shoal_fail(SHOAL_ERR_DATA, "the rope scaling of this model has no form in GGUF");
+    const char *kind = rope->kind == SHOAL_ROPE_LINEAR ? "linear" : "yarn";
+    shoal_gguf_put_string(b, key(c, "rope.scaling.type", room), kind, strlen(kind));
+    shoal_gguf_put_f32(b, key(c, "rope.scaling.factor", room), (float)rope->factor);
+    if (rope->kind == SHOAL_ROPE_YARN)
+        shoal_gguf_put_u32(b, key(c, "rope.scaling.original_context_length", room),
+                           (uint32_t)rope->original_context);
+    return SHOAL_OK;
+}
+
+static shoal_status put_metadata(const conversion *c, shoal_gguf_builder *b)
+{
+    char room[96];
+    const shoal_model *m = c->model;
+    const char *architecture = family_of(m)->architecture;
+    shoal_gguf_put_string(b, "general.architecture", architecture, strlen(architecture));
+    shoal_gguf_put_u32(b, "general.file_type", file_type(&c->target));
+    shoal_gguf_put_u32(b, "general.quantization_version", 2);
+    shoal_gguf_put_u32(b, key(c, "context_length", room), (uint32_t)m->context);
+    shoal_gguf_put_u32(b, key(c, "embedding_length", room), (uint32_t)m->hidden);
+    shoal_gguf_put_u32(b, key(c, "block_count", room), (uint32_t)m->layer_count);
+    shoal_gguf_put_u32(b, key(c, "feed_forward_length", room), (uint32_t)m->layers[0].intermediate);
+    shoal_gguf_put_u32(b, key(c, "attention.head_count", room), (uint32_t)m->heads);
+    shoal_gguf_put_u32(b, key(c, "attention.head_count_kv", room), (uint32_t)m->kv_heads);
+    shoal_gguf_put_u32(b, key(c, "attention.key_length", room), (uint32_t)m->head_dim);
+    shoal_gguf_put_u32(b, key(c, "attention.value_length", room), (uint32_t)m->head_dim);
+    shoal_gguf_put_f32(b, key(c, "attention.layer_norm_rms_epsilon", room), m->norm_eps);
+    shoal_gguf_put_u32(b, key(c, "vocab_size", room), (uint32_t)m->vocab);
+    if (m->layers[0].window > 0)
+        shoal_gguf_put_u32(b, key(c, "attention.sliding_window", room),
+                           (uint32_t)m->layers[0].window);
+    return put_rope(c, b);
+}
+
+/* ---- tensors ---- */
+
+/* Number of the type of a tensor: of its blocks, or of its elements. */
+static uint32_t type_number(const conversion *c, const shoal_convert_item *item)
+{
+    static const struct {
+        shoal_dtype dtype;
+        uint32_t number;
+    } floats[] = {{SHOAL_F32, 0}, {SHOAL_F16, 1}, {SHOAL_BF16, 30}};
+    const shoal_written_module *m = item->module >= 0 ? &c->plan->modules[item->module] : NULL;
+    if (m && m->form.kind != SHOAL_WEIGHT_FLOAT)
+        return strcmp(c->target.argument, "q8_0") == 0   ? 8
+               : strcmp(c->target.argument, "q4_0") == 0 ? 2
+                                                         : 3;
+    const shoal_dtype dtype = m ? m->form.dtype : SHOAL_F32;
+    size_t i = 0;
+    while (floats[i].dtype != dtype)
+        i++;
+    return floats[i].number;
+}
+
+static shoal_status put_tensors(conversion *c, shoal_gguf_builder *b)
+{
+    char name[SHOAL_TENSOR_NAME_MAX];
+    for (size_t i = 0; i < c->plan->item_count; i++) {
+        const shoal_convert_item *item = &c->plan->items[i];
+        shoal_convert_tensor *tensor = &c->plan->tensors[item->first];
+        const shoal_written_module *m = item->module >= 0 ? &c->plan->modules[item->module] : NULL;
+        const shoal_weight *w = m ? m->module.weights[0] : item->weight;
+        const bool bias = !m && item->vector == w->bias;
+        if (!shoal_roles_module(shoal_roles_gguf(), &shoal_roles_parts[0], w, name,
+                                sizeof name - 8))
+            return shoal_fail(SHOAL_ERR_DATA, "%s has no name in GGUF", tensor->decl.name);
+        (void)snprintf(name + strlen(name), 8, "%s", bias ? ".bias" : ".weight");
+        const int64_t count = m ? m->module.k : item->vector->shape[0];
+        tensor->place = i;
+        shoal_gguf_put_tensor(b, name, type_number(c, item), m ? m->module.n : 0, count,
+                              tensor->bytes, &c->extents[i].offset);
+        c->extents[i].bytes = tensor->bytes;
+    }
+    if (!c->factors)
+        return SHOAL_OK;
+    const uint64_t bytes = (uint64_t)c->model->ropes[0].dim / 2 * sizeof(float);
+    shoal_st_extent *extent = &c->extents[c->plan->item_count];
+    shoal_gguf_put_tensor(b, "rope_freqs.weight", 0, 0, c->model->ropes[0].dim / 2, bytes,
+                          &extent->offset);
+    extent->bytes = bytes;
+    return SHOAL_OK;
+}
+
+/* The factor that `plain` is divided by to be `scaled`, to the bit where there is one. */
+static float factor_of(float plain, float scaled)
+{
+    const float near = plain / scaled;
+    const float around[] = {near, nextafterf(near, 0), nextafterf(near, INFINITY)};
+    for (size_t i = 0; i < sizeof around / sizeof around[0]; i++)
+        if (plain / around[i] == scaled)
+            return around[i];
+    return near;
+}
+
+/* What llama3 divides each frequency by. */
+static shoal_status make_factors(conversion *c)
+{
+    const shoal_rope *rope = &c->model->ropes[0];
+    void *scaled, *plain;
+    shoal_rope unscaled = *rope;
+    if (rope->kind != SHOAL_ROPE_LLAMA3)
+        return rope->factors ? shoal_fail(SHOAL_ERR_DATA, "factors of rope are not written again")
+                             : SHOAL_OK;
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, (uint64_t)rope->dim, sizeof(float), &scaled));
+    plain = (float *)scaled + rope->dim / 2;
+    unscaled.kind = SHOAL_ROPE_DEFAULT;
+    c->factors = scaled;
+    shoal_rope_frequencies(rope, 1, scaled);
+    shoal_rope_frequencies(&unscaled, 1, plain);
+    for (int64_t i = 0; i < rope->dim / 2; i++)
+        c->factors[i] = factor_of(((const float *)plain)[i], c->factors[i]);
+    return SHOAL_OK;
+}
+
+/* ---- the run ---- */
+
+static void advance(void *context, uint64_t elements)
+{
+    const conversion *c = context;
+    if (c->listener->progress)
+        c->listener->progress(c->listener->context, c->done + elements, c->plan->work);
+}
+
+static shoal_status write_items(conversion *c, shoal_st_writer *writer)
+{
+    for (size_t i = 0; i < c->plan->item_count; i++) {
+        shoal_convert_item *item = &c->plan->items[i];
+        SHOAL_TRY(shoal_convert_item_write(c->plan, item, writer, c->pool, advance, c));
+        c->done += item->work;
+        if (c->listener->tell)
+            c->listener->tell(c->listener->context, c->plan->tensors[item->first].decl.name,
+                              &item->loss);
+    }
+    if (!c->factors)
+        return SHOAL_OK;
+    const uint64_t index = c->plan->item_count;
+    return shoal_st_writer_put(writer, index, 0, c->factors, c->extents[index].bytes);
+}
+
+static shoal_status make_header(conversion *c, uint8_t **header, uint64_t *bytes)
+{
+    shoal_gguf_builder b = {0};
+    shoal_status st = put_metadata(c, &b);
+    if (st == SHOAL_OK)
+        st = shoal_gguf_put_vocab(c->request->source, c->model, &b);
+    if (st == SHOAL_OK)
+        st = put_tensors(c, &b);
+    if (st == SHOAL_OK)
+        st = shoal_gguf_builder_finish(&b, header, bytes);
+    shoal_gguf_builder_free(&b);
+    return st;
+}
+
+static shoal_status write_gguf(conversion *c)
+{
+    uint8_t *header;
+    uint64_t bytes;
+    shoal_st_writer *writer;
+    SHOAL_TRY(make_header(c, &header, &bytes));
+    shoal_status st = shoal_st_writer_create_raw(c->request->destination, header, bytes, c->extents,
+                                                 c->extent_count, &writer);
+    shoal_free(header);
+    SHOAL_TRY(st);
+    st = write_items(c, writer);
+    if (st == SHOAL_OK)
+        st = shoal_checkpoint_verify_unchanged(c->checkpoint);
+    if (st != SHOAL_OK) {
+        shoal_st_writer_abandon(writer);
+        return st;
+    }
+    return shoal_st_writer_finish(writer);
+}
+
+static shoal_status open_source(conversion *c)
+{
+    const shoal_convert_request *r = c->request;
+    const shoal_manifest_options options = {r->quantize, r->keep};
+    void *block;
+    SHOAL_TRY(shoal_model_open(r->source, &c->model));
+    const family_row *family = family_of(c->model);
+    if (!family || c->model->rope_count > 1)
+        return shoal_fail(SHOAL_ERR_DATA, "%s: models of family %s are not written as GGUF",
+                          r->source, c->model->family);
+    c->target = r->target;
+    c->target.row = family->pairs ? paired_row : NULL;
+    c->target.head_dim = c->model->head_dim;
+    SHOAL_TRY(shoal_checkpoint_open(r->source, &c->checkpoint));
+    SHOAL_TRY(shoal_manifest_create(c->model, c->checkpoint, &options, &c->manifest));
+    SHOAL_TRY(shoal_convert_plan_make(c->manifest, &c->target, UINT64_MAX, &c->plan));
+    SHOAL_TRY(make_factors(c));
+    c->extent_count = c->plan->item_count + (c->factors ? 1 : 0);
+    SHOAL_TRY(
+        shoal_alloc_array(SHOAL_MEM_OTHER, c->plan->item_count + 1, sizeof *c->extents, &block));
+    c->extents = block;
+    return shoal_pool_create(r->threads, true, &c->pool);
+}
+
+static void release(conversion *c)
+{
+    if (c->pool)
+        shoal_pool_destroy(c->pool);
+    shoal_free(c->extents);
+    shoal_free(c->factors);
+    shoal_convert_plan_free(c->plan);
+    if (c->manifest)
+        shoal_manifest_destroy(c->manifest);
+    if (c->checkpoint)
+        shoal_checkpoint_close(c->checkpoint);
+    if (c->model)
+        shoal_model_close(c->model);
+}
+
+static void report(const conversion *c, shoal_convert_result *out)
+{
+    *out = (shoal_convert_result){.consumed = c->plan->consumed,
+                                  .written = c->extent_count,
+                                  .bytes = c->plan->bytes,
+                                  .files = 1,
+                                  .loss = {true, 0}};
+    for (size_t i = 0; i < c->plan->item_count; i++)
+        out->loss = shoal_loss_join(out->loss, c->plan->items[i].loss);
+}
+
+shoal_status shoal_convert_gguf(const shoal_convert_request *request,
+                                const shoal_convert_listener *listener, shoal_convert_result *out)
+{
+    conversion c = {.request = request, .listener = listener};
+    struct stat info;
+    shoal_status st = SHOAL_OK;
+    if (stat(request->destination, &info) == 0)
+        return shoal_fail(SHOAL_ERR_CREATE, "%s exists already", request->destination);
+    SHOAL_TRY_GOTO(open_source(&c), done);
+    SHOAL_TRY_GOTO(write_gguf(&c), done);
+    report(&c, out);
+done:
+    release(&c);
+    return st;
+}

@@ -1,0 +1,132 @@
+/* shard/dialect_awq_gemv.c - AWQ, version "gemv": 4-bit codes packed along k, a row per output.
+ *
+ *     qweight [n][k/8]   qzeros [n][w]   scales [n][8w]
+ *
+ * Field i of a row is code or zero i, lowest bits first. w words hold the zeros of all groups,
+ * rounded up to what the kernel read at a time: 1 word, 2 with groups of 64, 4 with groups of 32.
+ * Scales and zeros beyond the last group are padding. The zero is stored as it is. */
+#include "proto/bytes.h"
+#include "shard/dialect.h"
+#include "shard/packed.h"
+
+enum { QWEIGHT, QZEROS, SCALES };
+
+static bool claims(const shoal_module *module)
+{
+    return module->quantization->method == SHOAL_METHOD_AWQ &&
+           module->quantization->layout == SHOAL_LAYOUT_GEMV &&
+           shoal_module_tensor(module, "qweight");
+}
+
+shoal_status shoal_awq_zero_words(const shoal_module *module, int64_t group, int64_t *out)
+{
+    const int64_t words = shoal_ceil_div(shoal_ceil_div(module->k, group), 8);
+    const int64_t step = group >= 128 ? 1 : 128 / group;
+    if (group < 128 && group != 64 && group != 32)
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "%s: awq gemv has groups of 32, 64, or 128 and more; not of %lld",
+                          module->name, (long long)group);
+    *out = shoal_round_up(words, step);
+    return SHOAL_OK;
+}
+
+static shoal_status describe(const shoal_module *module, shoal_weight *weight)
+{
+    const shoal_quantization *q = module->quantization;
+    const int64_t group = q->group < 0 ? module->k : shoal_min_i64(q->group, module->k);
+    const shoal_tensor *const *parts = weight->parts;
+    int64_t words;
+    SHOAL_TRY(shoal_awq_zero_words(module, group, &words));
+    SHOAL_TRY(shoal_dialect_expect(module, "qweight", parts[QWEIGHT], module->n,
+                                   shoal_ceil_div(module->k, 8)));
+    SHOAL_TRY(shoal_dialect_expect(module, "qzeros", parts[QZEROS], module->n, words));
+    SHOAL_TRY(shoal_dialect_expect(module, "scales", parts[SCALES], module->n, 8 * words));
+    SHOAL_TRY(shoal_dialect_expect_dtype(parts[QWEIGHT], SHOAL_I32));
+    SHOAL_TRY(shoal_dialect_expect_dtype(parts[QZEROS], SHOAL_I32));
+    SHOAL_TRY(shoal_dialect_expect_float(parts[SCALES]));
+    weight->kind = SHOAL_WEIGHT_INT4;
+    weight->dtype = parts[SCALES]->dtype;
+    weight->group = group;
+    weight->has_zeros = true;
+    weight->zero_const = 8;
+    weight->bits = 4;
+    weight->source_group = q->group;
+    return SHOAL_OK;
+}
+
+/* Words of a row that a rectangle needs of codes and of zeros. */
+typedef struct {
+    shoal_packed_span codes, zeros;
+} reach;
+
+static reach reach_of(const shoal_weight *weight, const shoal_rect *rect)
+{
+    const int64_t group = shoal_rect_group_begin(weight, rect);
+    return (reach){
+        shoal_packed_cover(rect->k_begin, rect->k_end, 4, weight->parts[QWEIGHT]->shape[1]),
+        shoal_packed_cover(group, group + shoal_rect_groups(weight, rect), 4,
+                           weight->parts[QZEROS]->shape[1]),
+    };
+}
+
+static uint64_t read_bytes(const shoal_weight *weight, const shoal_rect *rect)
+{
+    const reach r = reach_of(weight, rect);
+    const int64_t words = r.codes.end - r.codes.begin + r.zeros.end - r.zeros.begin;
+    if (shoal_rect_empty(rect))
+        return 0;
+    return (uint64_t)(words * (rect->n_end - rect->n_begin)) * SHOAL_WORD_BYTES +
+           shoal_dialect_row_scales_bytes(weight, weight->parts[SCALES], rect);
+}
+
+/* Rows of words [begin, end) of a packed tensor, for the rectangle's columns. */
+static shoal_status stage_rows(const shoal_manifest *manifest, const shoal_weight *weight, int part,
+                               const shoal_rect *rect, const shoal_packed_span *span, uint8_t **out)
+{
+    return shoal_dialect_stage(manifest, weight->parts[part], weight->row_offset + rect->n_begin,
+                               rect->n_end - rect->n_begin, span->begin * SHOAL_WORD_BYTES,
+                               (span->end - span->begin) * SHOAL_WORD_BYTES, out);
+}
+
+static shoal_status read_zeros(const shoal_manifest *manifest, const shoal_weight *weight,
+                               const shoal_rect *rect, const shoal_packed_span *span,
+                               shoal_canonical *out)
+{
+    const int64_t first = shoal_rect_group_begin(weight, rect) - span->field;
+    const int64_t words = span->end - span->begin;
+    uint8_t *stored;
+    SHOAL_TRY(stage_rows(manifest, weight, QZEROS, rect, span, &stored));
+    for (int64_t n = 0; n < out->n; n++)
+        for (int64_t g = 0; g < out->groups; g++)
+            out->zeros[n * out->groups + g] = (int16_t)shoal_packed_field(
+                stored + n * words * SHOAL_WORD_BYTES, SHOAL_WORD_BYTES, words, first + g, 4);
+    shoal_free(stored);
+    return SHOAL_OK;
+}
+
+static shoal_status read_gemv(const shoal_manifest *manifest, const shoal_weight *weight,
+                              const shoal_rect *rect, shoal_canonical *out)
+{
+    const reach r = reach_of(weight, rect);
+    const int64_t row = (r.codes.end - r.codes.begin) * SHOAL_WORD_BYTES;
+    uint8_t *stored;
+    if (shoal_rect_empty(rect))
+        return SHOAL_OK;
+    SHOAL_TRY(stage_rows(manifest, weight, QWEIGHT, rect, &r.codes, &stored));
+    for (int64_t n = 0; n < out->n; n++)
+        shoal_packed_row(stored + n * row, rect->k_begin - r.codes.field, out->k, 4,
+                         out->codes + n * out->k);
+    shoal_free(stored);
+    SHOAL_TRY(read_zeros(manifest, weight, rect, &r.zeros, out));
+    return shoal_dialect_read_row_scales(manifest, weight, weight->parts[SCALES], rect,
+                                         out->scales);
+}
+
+const shoal_dialect shoal_dialect_awq_gemv = {
+    .name = "awq-gemv",
+    .parts = {"qweight", "qzeros", "scales"},
+    .claims = claims,
+    .describe = describe,
+    .read_bytes = read_bytes,
+    .read = read_gemv,
+};

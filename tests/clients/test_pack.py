@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""`shoal pack`: a pack file computes what its source computes, bit for bit, on any number of ranks.
+
+    test_pack.py SHOAL_BINARY
+
+Also the texts in it (tokenizer, chat template), --load push, bytes read against the plan, and a
+damaged byte that is named.
+"""
+import os
+import sys
+
+import harness
+import safetensors
+
+IDS = harness.made_up_ids(40, 1000)
+
+
+class Pack:
+    def __init__(self, shoal, scratch):
+        self.shoal, self.scratch = shoal, scratch
+        self.report = harness.Report("pack: one file for any number of ranks")
+        self.ids = harness.write_ids(scratch, IDS)
+
+    def logits(self, model, *args):
+        out = os.path.join(self.scratch, "logits.safetensors")
+        self.shoal.must("eval", model, "--ids", self.ids, "--logits", out, *args)
+        return safetensors.read_rows(out)
+
+    def same(self, name, source, *quantize):
+        packed = os.path.join(self.scratch, name + ".shoal")
+        said = self.shoal.must("pack", source, packed, *quantize, "--json").json()
+        self.report.check(said["bytes"] == os.path.getsize(packed), f"{name}: {said}")
+        want = self.logits(source, *quantize)
+        for ranks in (1, 2, 3):
+            got = self.logits(packed, "--emulate-ranks", ranks)
+            self.report.check(got == want, f"{name}: {ranks} ranks differ")
+        got = self.logits(packed, "-n", 2, "--load", "push")
+        self.report.check(got == want, f"{name}: pushed")
+        return packed
+
+    def texts(self, packed):
+        for args in (["--text", "Once upon a time"],):
+            a = self.shoal.must("tokenize", harness.INT4, *args, "--json").json()
+            b = self.shoal.must("tokenize", packed, *args, "--json").json()
+            self.report.check(a == b, f"tokenize {args}: {a} {b}")
+
+    def damage(self, packed):
+        with open(packed, "r+b") as f:
+            f.seek(-1000, os.SEEK_END)
+            byte = f.read(1)
+            f.seek(-1000, os.SEEK_END)
+            f.write(bytes([byte[0] ^ 16]))
+        bad = self.shoal.run("eval", packed, "--ids", self.ids, "--logits",
+                             os.path.join(self.scratch, "never"))
+        self.report.check(bad.code == 65 and "checksum" in bad.err and "tensor" in bad.err,
+                          bad.said())
+
+    def run(self):
+        packed = self.report.guarded("int4", self.same, "int4", harness.INT4)
+        self.report.guarded("dense", self.same, "dense", harness.TINY)
+        self.report.guarded("quantized", self.same, "quantized", harness.TINY, "--quantize",
+                            "int4-g128", "--keep", "lm_head")
+        if packed:
+            self.report.guarded("texts", self.texts, packed)
+            self.report.guarded("damage", self.damage, packed)
+        return self.report.exit_code()
+
+
+def check(shoal, scratch, _arguments):
+    return Pack(shoal, scratch).run()
+
+
+if __name__ == "__main__":
+    sys.exit(harness.main(check))

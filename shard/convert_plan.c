@@ -8,6 +8,7 @@
 #include "proto/bytes.h"
 #include "shard/convert_read.h"
 #include "shard/dialect.h"
+#include "shard/roles.h"
 
 /* Everything that is needed only while the plan is made. */
 typedef struct {
@@ -300,11 +301,26 @@ shoal_status shoal_convert_declare(const shoal_convert_plan *plan, int file,
     return SHOAL_OK;
 }
 
+/* A model of text and images would lose its images. */
+static shoal_status check_text_only(const shoal_convert_plan *plan)
+{
+    const shoal_checkpoint *checkpoint = plan->manifest->checkpoint;
+    for (size_t i = 0; plan->manifest->model->text_part && i < shoal_checkpoint_count(checkpoint);
+         i++)
+        if (shoal_roles_beside_text(shoal_checkpoint_at(checkpoint, i)->name))
+            return shoal_fail(
+                SHOAL_ERR_DATA,
+                "tensor %s belongs to images; models with such a part are not written",
+                shoal_checkpoint_at(checkpoint, i)->name);
+    return SHOAL_OK;
+}
+
 /* ---- all together ---- */
 
 static shoal_status build(const builder *b, uint64_t file_bytes)
 {
     shoal_convert_plan *plan = b->plan;
+    SHOAL_TRY(check_text_only(plan));
     SHOAL_TRY(allocate(plan));
     for (size_t i = 0; i < shoal_manifest_count(plan->manifest); i++)
         SHOAL_TRY(add_weight(b, shoal_manifest_at(plan->manifest, i)));

@@ -196,6 +196,8 @@ static shoal_status config(const shoal_target *target, const shoal_written_modul
                   is_tiled(target) ? "Int4WeightOnlyConfig" : "PrototypeInt4WeightOnlyConfig",
                   "_version", is_tiled(target) ? 2 : 1, "_data", data, "modules_to_not_convert",
                   floats, "include_input_output_embeddings", 0, "untie_embedding_weights", 0);
+    if (!is_tiled(target))
+        json_object_set_new(values, "int4_cpu_layout", json_string(target->argument));
     json_object_update(out, values);
     json_decref(values);
     return SHOAL_OK;

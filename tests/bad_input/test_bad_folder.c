@@ -221,7 +221,7 @@ static const char *const config_edits[][2] = {
     {"\"hidden_size\": 64", "\"hidden_size\": 64, \"hidden_size\": 64"},
     {"\"hidden_size\": 64", "\"hidden_size\": 1e300"},
     {"\"rope_theta\": 500000.0", "\"rope_theta\": NaN"},
-    {"\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2.0}"},
+    {"\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"mrope\", \"factor\": 2.0}"},
     {"\"rms_norm_eps\": 1e-05", "\"rms_norm_eps\": 0"},
 };
 
@@ -239,7 +239,7 @@ enum {
     C_TWICE,
     C_FLOAT,
     C_NAN,
-    C_DYNAMIC,
+    C_ROPE,
     C_EPS
 };
 
@@ -389,7 +389,7 @@ static const row rows[] = {
     {"MF-13 said twice", changed_config, C_TWICE, DATA, "duplicate", "config.json", 0, 0},
     {"MF-13 float", changed_config, C_FLOAT, DATA, "hidden_size", "whole number", 0, 0},
     {"MF-13 NaN", changed_config, C_NAN, DATA, "config.json: line 1", "", 0, 0},
-    {"MF-13 rope type", changed_config, C_DYNAMIC, DATA, "'dynamic'", "", 0, 0},
+    {"MF-13 rope type", changed_config, C_ROPE, DATA, "'mrope'", "", 0, 0},
     {"MF-13 eps", changed_config, C_EPS, DATA, "rms_norm_eps is 0", "", 0, 0},
     {"MF-13 empty config", empty_config, 0, DATA, "config.json", "", 0, 0},
     {"MF-13 blank config", empty_config, 1000, DATA, "config.json", "", 0, 0},

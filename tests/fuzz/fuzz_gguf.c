@@ -66,8 +66,6 @@ static void open_model(const char *path)
     if (st == SHOAL_OK)
         st = shoal_model_open(path, &model);
     if (st == SHOAL_OK)
-        st = shoal_model_check_supported(model);
-    if (st == SHOAL_OK)
         st = shoal_manifest_create(model, checkpoint, NULL, &manifest);
     if (st == SHOAL_OK)
         read_all(manifest);

@@ -432,6 +432,7 @@ static void byte_linear(maker *m)
 {
     lost_linear(m);
     maker_add(m, L1 "mlp.up_proj.weight", SHOAL_I8, FFN, HIDDEN);
+    maker_add(m, L1 "mlp.up_proj.scale_inv", SHOAL_F32, FFN, 0);
 }
 
 static void packed_linear(maker *m)
@@ -502,7 +503,12 @@ static const struct {
     {"llama", UNTIED, turned_linear, {NULL, NULL}, SHOAL_ERR_DATA, {"[64, 96]", "[96, 64]"}},
     {"llama", UNTIED, flat_linear, {NULL, NULL}, SHOAL_ERR_DATA, {"[6144]", "[96, 64]"}},
     {"llama", UNTIED, long_norm, {NULL, NULL}, SHOAL_ERR_DATA, {"model.norm.weight", "[65]"}},
-    {"llama", UNTIED, byte_linear, {NULL, NULL}, SHOAL_ERR_DATA, {"weight I8", "'none'"}},
+    {"llama",
+     UNTIED,
+     byte_linear,
+     {NULL, NULL},
+     SHOAL_ERR_DATA,
+     {"scale_inv F32 [96], weight I8", "'none'"}},
     {"llama", UNTIED, packed_linear, {NULL, NULL}, SHOAL_ERR_DATA, {"qweight I32", "'none'"}},
     {"llama", GPTQ_CONFIG, change_nothing, {NULL, NULL}, SHOAL_ERR_DATA, {"says gptq", ""}},
     {"llama", GPTQ_CONFIG, packed_linear, {NULL, NULL}, SHOAL_ERR_DATA, {"up_proj.qzeros", ""}},

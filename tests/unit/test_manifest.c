@@ -183,6 +183,14 @@ static const struct {
     {"ct-w8a8-int-bias", "int-quantized", 8, false, false},
     {"marlin-autogptq-channel", "marlin", 4, false, false},
     {"marlin-autogptq-g128-bias", "marlin", 4, false, false},
+    {"lmdeploy-sq-bias", "lmdeploy", 8, false, false},
+    {"lmdeploy-migration", "lmdeploy", 8, false, false},
+    {"torchao-int8dyn-safetensors", "torchao", 8, false, true},
+    {"torchao-int4-tile4d-safetensors", "torchao int4", 4, false, false},
+    {"torchao-int4-opaque-cpu-pickle", "torchao int4", 4, false, false},
+    {"torchao09-int4-cpu-pickle", "torchao int4 (AQT)", 4, false, false},
+    {"torchao09-int4-tiled-pickle", "torchao int4 (AQT)", 4, false, false},
+    {"torchao09-int8dyn-pickle", "torchao (AQT)", 8, false, false},
 };
 
 static void golden_weights(void **state)

@@ -75,7 +75,7 @@ REFUSALS = [
     (66, ["NOWHERE"], ["inspect", "NOWHERE"]),
     (66, ["NOWHERE"], ["generate", "NOWHERE", "--prompt", "x"]),
     (66, ["NOWHERE"], ["tokenize", "NOWHERE", "--text", "x"]),
-    (66, ["NOWHERE", "chat template"], ["tokenize", "NOWHERE", "--messages", "IDS"]),
+    (66, ["NOWHERE", "No such file"], ["tokenize", "NOWHERE", "--messages", "IDS"]),
     (66, ["NOWHERE"], ["tokenize", "MODEL", "--messages", "IDS", "--template", "NOWHERE"]),
     (65, ["line", "'role'"], ["tokenize", "MODEL", "--messages", "IDS"]),
     (65, ["TORN", "line 1"], ["tokenize", "MODEL", "--messages", "TORN"]),

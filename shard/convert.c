@@ -255,8 +255,7 @@ static shoal_status write_all(conversion *c)
         SHOAL_TRY(write_file(c, file));
     SHOAL_TRY(write_documents(c));
     SHOAL_TRY(shoal_checkpoint_verify_unchanged(c->checkpoint));
-    if (!c->request->target.writer->unread)
-        SHOAL_TRY(read_back(c));
+    SHOAL_TRY(read_back(c));
     return shoal_convert_folder_publish(&c->folder);
 }
 

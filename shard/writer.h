@@ -90,7 +90,6 @@ struct shoal_writer {
     const char *name;        /* as --to has it, without the argument                              */
     const char *arguments;   /* allowed ones, separated by spaces; NULL: takes none               */
     const char *config_file; /* holds the quantization config once more; NULL: none             */
-    bool unread;             /* no dialect here reads it: what was written is not opened again  */
     bool any_zeros;          /* does not ask whether zero points are the middle: a look less    */
     bool writes_floats;      /* float linears are its own, too ("hf")                             */
     bool packs_floats;       /* ... and pack is asked for them, too                              */

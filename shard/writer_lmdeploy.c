@@ -49,9 +49,5 @@ static shoal_status config(const shoal_target *target, const shoal_written_modul
     return SHOAL_OK;
 }
 
-const shoal_writer shoal_writer_lmdeploy = {.name = "lmdeploy",
-                                            .form = form_of,
-                                            .parts = parts_of,
-                                            .pack = pack,
-                                            .config = config,
-                                            .unread = true};
+const shoal_writer shoal_writer_lmdeploy = {
+    .name = "lmdeploy", .form = form_of, .parts = parts_of, .pack = pack, .config = config};

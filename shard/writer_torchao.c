@@ -206,7 +206,7 @@ static shoal_status config(const shoal_target *target, const shoal_written_modul
 #define TORCHAO_ROW(row_name, row_arguments)                                                       \
     {                                                                                              \
         .name = row_name, .arguments = row_arguments, .form = form_of, .parts = parts_of,          \
-        .pack = pack, .config = config, .metadata = metadata, .unread = true                       \
+        .pack = pack, .config = config, .metadata = metadata                                       \
     }
 
 const shoal_writer shoal_writer_torchao_tiled = TORCHAO_ROW("torchao-int4-tiled", NULL);

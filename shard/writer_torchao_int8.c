@@ -91,5 +91,4 @@ const shoal_writer shoal_writer_torchao_int8 = {.name = "torchao-int8",
                                                 .parts = parts_of,
                                                 .pack = pack,
                                                 .config = config,
-                                                .unread = true,
                                                 .metadata = metadata};

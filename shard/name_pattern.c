@@ -49,7 +49,7 @@ static int follow(walk *w, int pc, size_t at, int *next)
     const bool edge = is_word(w, at) != (at > 0 && is_word(w, at - 1));
     next[0] = pc + 1;
     switch (i->op) {
-    case SPLIT: next[1] = pc + i->y; return 2;
+    case SPLIT: next[1] = pc + i->x; return 2;
     case JUMP: next[0] = pc + i->x; return 1;
     case BEGIN: return at == 0;
     case END: return at == w->length;

@@ -15,8 +15,8 @@ typedef enum { SET, SPLIT, JUMP, BEGIN, END, BOUNDARY, INSIDE, LOOK, LOOK_NOT, M
 /* Targets count from the instruction itself, so code can be moved and copied. */
 typedef struct {
     operation op;
-    int x, y;         /* SPLIT: both; JUMP: x; LOOK, LOOK_NOT: x, the code after the body's MATCH */
-    uint64_t bits[4]; /* SET: bytes that pass                                                    */
+    int x; /* JUMP; SPLIT: there or on; LOOK, LOOK_NOT: the code after the body's MATCH */
+    uint64_t bits[4]; /* SET: bytes that pass */
 } instruction;
 
 struct shoal_name_pattern {

@@ -159,7 +159,8 @@ static shoal_status parse_look(compiler *c, operation op)
     emit(c, op);
     SHOAL_TRY(parse_alternatives(c));
     emit(c, MATCH);
-    c->code[start].x = c->count - start;
+    if (!c->full)
+        c->code[start].x = c->count - start;
     return close_group(c);
 }
 
@@ -278,8 +279,7 @@ static void make_optional(compiler *c, int start, bool loop)
 {
     const int length = c->count - start;
     instruction *split = insert(c, start, SPLIT);
-    split->x = 1;
-    split->y = length + 1 + loop;
+    split->x = length + 1 + loop;
     if (loop)
         emit(c, JUMP)->x = -(length + 1);
 }
@@ -334,8 +334,7 @@ static shoal_status parse_alternatives(compiler *c)
             return refuse(c, "is too large");
         c->at++;
         instruction *split = insert(c, branch, SPLIT);
-        split->x = 1;
-        split->y = c->count - branch + 1;
+        split->x = c->count - branch + 1;
         jumps[count++] = c->count;
         emit(c, JUMP);
         branch = c->count;

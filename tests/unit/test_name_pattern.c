@@ -112,6 +112,7 @@ static void refused(void **state)
         {"a{3,2}", "repeat that is not read"},
         {"a{1000}", "repeat that is not read"},
         {"((((a{50}){50}){50}){50})", "too large"},
+        {"(?:a{255}){8}aaaaaaaa(?=b)", "too large"}, /* a look-ahead where the room ends */
     };
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {

@@ -33,7 +33,7 @@ shoal_int4_order shoal_int4_order_find(const char *name)
 
 static bool tiled_of(const shoal_tensor *t, int64_t n, int64_t k, shoal_int4_packing *out)
 {
-    if (t->rank != 4 || t->dtype != SHOAL_I32 || t->shape[2] != LANES ||
+    if (t->rank != 4 || t->dtype != SHOAL_I32 || t->bytes == 0 || t->shape[2] != LANES ||
         (t->shape[3] != 1 && t->shape[3] != 2 && t->shape[3] != 4))
         return false;
     const int64_t inner = 2 * t->shape[3];

@@ -11,9 +11,10 @@ bool shoal_view_make(int rank, const int64_t *sizes, const int64_t *strides, uin
     int64_t size[2] = {1, 1}, stride[2] = {0, 0}; /* the innermost first */
     int parts = 0;
     *out = (shoal_tensor_view){0};
-    for (int i = rank - 1; i >= 0; i--) {
+    for (int i = 0; i < rank; i++)
         if (sizes[i] == 0)
             return true;
+    for (int i = rank - 1; i >= 0; i--) {
         if (sizes[i] == 1)
             continue;
         if (parts > 0 && strides[i] == size[parts - 1] * stride[parts - 1]) {

@@ -85,7 +85,9 @@ static void any_range(void **state)
 static void shapes(void **state)
 {
     const shoal_tensor tiled = {
-        .name = "t", .dtype = SHOAL_I32, .rank = 4, .shape = {16, 8, 32, 4}};
+        .name = "t", .dtype = SHOAL_I32, .rank = 4, .shape = {16, 8, 32, 4}, .bytes = 65536};
+    const shoal_tensor nothing = {
+        .name = "n", .dtype = SHOAL_I32, .rank = 4, .shape = {INT64_MAX, 0, 32, 4}};
     const shoal_tensor flat = {.name = "f", .dtype = SHOAL_U8, .rank = 2, .shape = {128, 64}};
     shoal_int4_packing p;
     (void)state;
@@ -97,6 +99,7 @@ static void shapes(void **state)
     assert_false(shoal_int4_packing_of(&tiled, SHOAL_INT4_TILED, 128, 2048, &p));
     assert_false(shoal_int4_packing_of(&tiled, SHOAL_INT4_TILED, 120, PAD, &p));
     assert_false(shoal_int4_packing_of(&flat, SHOAL_INT4_TILED, 128, 128, &p));
+    assert_false(shoal_int4_packing_of(&nothing, SHOAL_INT4_TILED, 128, 128, &p));
     assert_true(shoal_int4_packing_of(&flat, SHOAL_INT4_AVX512, 128, 128, &p));
     assert_false(shoal_int4_packing_of(&flat, SHOAL_INT4_AVX2, 128, 64, &p));
     assert_int_equal(shoal_int4_order_find("avx2"), SHOAL_INT4_AVX2);

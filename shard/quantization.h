@@ -4,7 +4,8 @@
  * The text is the object under "quantization_config" of config.json, or a whole
  * quantize_config.json. Old and new key names mean the same (w_bit, q_group_size, checkpoint_format
  * and format, quant_method and method). What the config asks for and no dialect can read is an
- * error here; which module is quantized at all is found from its tensors, not from the config. */
+ * error here. Which module is quantized at all is found from its tensors, but one that a rule
+ * leaves in floating point must be stored so. */
 #ifndef SHOAL_SHARD_QUANTIZATION_H
 #define SHOAL_SHARD_QUANTIZATION_H
 

@@ -92,6 +92,9 @@ shoal_status shoal_quantization_add_dynamic(const json_t *root, shoal_quantizati
         const bool leaves_out = strncmp(rule, "-:", 2) == 0;
         const bool prefixed = leaves_out || strncmp(rule, "+:", 2) == 0;
         shoal_quantization says = leaves_out ? shoal_quantization_dense() : config->general;
+        if (!leaves_out && !json_is_object(change))
+            return shoal_fail(SHOAL_ERR_DATA,
+                              SHOAL_QUANTIZATION_WHERE ": a rule of dynamic is not an object");
         if (!leaves_out)
             SHOAL_TRY(override(root, change, &says));
         SHOAL_TRY(

@@ -44,6 +44,8 @@ shoal_quantization_parse_fn shoal_quantization_parse_gptq;
 shoal_quantization_parse_fn shoal_quantization_parse_marlin;
 shoal_quantization_parse_fn shoal_quantization_parse_awq;
 shoal_quantization_parse_fn shoal_quantization_parse_compressed;
+shoal_quantization_parse_fn shoal_quantization_parse_lmdeploy;
+shoal_quantization_parse_fn shoal_quantization_parse_torchao;
 
 /* Add a rule after those that are there; `text` (NULL for ALL) is copied or compiled. */
 SHOAL_MUST_USE shoal_status shoal_quantization_add_rule(shoal_quantization_config *config,
@@ -55,8 +57,6 @@ static inline shoal_quantization shoal_quantization_dense(void)
 {
     return (shoal_quantization){.method = SHOAL_METHOD_NONE, .left_out = true};
 }
-shoal_quantization_parse_fn shoal_quantization_parse_lmdeploy;
-shoal_quantization_parse_fn shoal_quantization_parse_torchao;
 
 /* What parsers share. A key has up to two names (old and new; `other` may be NULL); null counts as
  * absent. Absent is an error for an integer; a boolean or string then keeps its default in *out.

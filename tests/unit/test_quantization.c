@@ -90,6 +90,7 @@ static const struct {
     {"{\"bits\":4,\"group_size\":128,\"dynamic\":{\"+:.*down.*\":{\"bits\":5}}}", "5 bits", {0}},
     {"{\"bits\":4,\"group_size\":128,\"dynamic\":{\"(down\":{}}}", "the pattern (down", {0}},
     {"{\"bits\":4,\"group_size\":128,\"dynamic\":[]}", "dynamic is not an object", {0}},
+    {"{\"bits\":4,\"group_size\":128,\"dynamic\":{\"down\":8}}", "a rule of dynamic is not", {0}},
     {"{\"quant_method\":\"awq\",\"bits\":4,\"group_size\":64,\"version\":\"gemv\"}", NULL,
      AWQ(SHOAL_LAYOUT_GEMV, false)},
     {"{\"quant_method\":\"awq\",\"bits\":4,\"group_size\":64,\"version\":\"GEMV_fast\"}", NULL,

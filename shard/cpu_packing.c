@@ -4,9 +4,10 @@
 
 #include "shard/checkpoint_state.h"
 
-/* How much is looked at: so many weights, so many bytes of each. */
+/* How much is looked at: so many weights, so many bytes of each, so many inputs of a row. */
 #define WEIGHTS_MAX  SHOAL_LOOKED_MAX
 #define SAMPLE_BYTES 32768
+#define INPUTS_MAX   4096
 
 /* Of a thousand groups: so many have both extremes in the right order, and so many fewer in a wrong
  * one. Measured: 1000, and 715 for groups of 64. */
@@ -35,12 +36,11 @@ static void count_groups(const uint8_t *codes, int64_t count, int64_t group, tal
 static void count_band(shoal_int4_order order, int64_t height, const uint8_t *bytes, uint64_t count,
                        int64_t k, int64_t group, tally *sum)
 {
-    static const int64_t scratch_max = 4096;
-    uint8_t codes[4096];
+    uint8_t codes[INPUTS_MAX];
     const shoal_int4_packing packing = {.order = order, .n = height, .k = k};
     int64_t inputs = (int64_t)count / (height / 2);
     inputs = inputs < k ? inputs : k;
-    inputs = inputs < scratch_max ? inputs : scratch_max;
+    inputs = inputs < INPUTS_MAX ? inputs : INPUTS_MAX;
     for (int64_t row = 0; row < height; row++) {
         shoal_int4_unpack_row(&packing, height, row, bytes, inputs, codes);
         count_groups(codes, inputs, group, sum);

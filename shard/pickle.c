@@ -72,8 +72,9 @@ static shoal_status push(machine *m, shoal_pickle *value)
         const uint64_t room = m->stack_room ? 2 * m->stack_room : 256;
         if (room > DEPTH_MAX)
             return fault(m, "a stack of more than a million values");
-        SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_CHECKPOINT, room, sizeof(shoal_pickle *),
-                                      (void **)&m->stack));
+        void *stack = m->stack;
+        SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_CHECKPOINT, room, sizeof *m->stack, &stack));
+        m->stack = stack;
         m->stack_room = room;
     }
     m->stack[m->depth++] = value;
@@ -376,8 +377,9 @@ static shoal_status memo_put(machine *m, uint64_t index_bytes)
         return fault(m, "an opcode that finds no value");
     if ((uint64_t)index >= m->memo_room) {
         const uint64_t room = 2 * (uint64_t)index + 256;
-        SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_CHECKPOINT, room, sizeof(shoal_pickle *),
-                                      (void **)&m->memo));
+        void *memo = m->memo;
+        SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_CHECKPOINT, room, sizeof *m->memo, &memo));
+        m->memo = memo;
         m->memo_room = room;
     }
     m->memo[index] = m->stack[m->depth - 1];

@@ -19,7 +19,7 @@
         "torch", name, SHOAL_GLOBAL_STORAGE, false, dtype                                          \
     }
 #define TENSOR_CLASS(name) FUNCTION("torchao.", name, SHOAL_GLOBAL_SUBCLASS)
-#define OBJECT(name)       FUNCTION("torchao.", name, SHOAL_GLOBAL_LAYOUT)
+#define OBJECT(name)       FUNCTION("torchao.", name, SHOAL_GLOBAL_PLAIN)
 #define ENUM(name)         FUNCTION("torchao.", name, SHOAL_GLOBAL_ENUM)
 #define ACT(name)          MARK("torchao.", name, SHOAL_GLOBAL_ACT_FUNCTION)
 

@@ -4,7 +4,7 @@
  * A pickle names Python objects as module and name. Here a name is looked up in a table of plain
  * data and nowhere else; one that is not in the table ends the reading before anything is done
  * with it. Nothing is ever imported or called: what "calls" a global is a node in a tree
- * (shard/pickle.h), which shard/torch_file.c compares with the few shapes it knows. */
+ * (shard/pickle.h), which shard/torch_*.c compare with the few shapes they know. */
 #ifndef SHOAL_SHARD_PICKLE_GLOBAL_H
 #define SHOAL_SHARD_PICKLE_GLOBAL_H
 
@@ -22,12 +22,11 @@ typedef enum {
     SHOAL_GLOBAL_REBUILD_SUBCLASS,  /* (function, class, arguments, state)                    */
     SHOAL_GLOBAL_WRAPPER_SUBCLASS,  /* that function; its arguments: (class, dtype, size, ...) */
     SHOAL_GLOBAL_SIZE,
-    SHOAL_GLOBAL_PLAIN,        /* a device, a layout, a list of bytes: passed over           */
+    SHOAL_GLOBAL_PLAIN,        /* a device, a layout or config object, bytes: passed over    */
     SHOAL_GLOBAL_STORAGE,      /* `dtype` is that of its elements                            */
     SHOAL_GLOBAL_BYTE_STORAGE, /* UntypedStorage: counted in bytes                           */
     SHOAL_GLOBAL_DTYPE,
     SHOAL_GLOBAL_SUBCLASS,     /* a tensor class of torchao                                  */
-    SHOAL_GLOBAL_LAYOUT,       /* a layout or config object of torchao                       */
     SHOAL_GLOBAL_ENUM,         /* an enum of torchao, made from its number                   */
     SHOAL_GLOBAL_ACT_FUNCTION, /* a function that quantizes activations while a model runs    */
 } shoal_global_kind;

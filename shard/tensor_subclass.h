@@ -3,11 +3,12 @@
  *
  * Whatever the container, the parts of "mod.weight" are tensors of their own, named as torchao
  * names them in safetensors: "mod._weight_qdata", "mod._weight_scale", ... Each of them points to
- * this description; which parts a class has and what they mean is shard/dialect_torchao.c's. */
+ * this description; which parts a class has and what they mean is for shard/dialect_torchao*.c. */
 #ifndef SHOAL_SHARD_TENSOR_SUBCLASS_H
 #define SHOAL_SHARD_TENSOR_SUBCLASS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef enum {
@@ -24,11 +25,14 @@ typedef struct {
     int64_t shape[2]; /* of the tensor it stands for; rank 2               */
     int64_t block[2]; /* elements that share a scale; 0: not said          */
     int64_t quant_min, quant_max;
-    bool has_range;        /* the two above are said                            */
-    int64_t inner_k_tiles; /* 0: not said                                       */
+    bool has_range; /* the two above are said                                           */
     shoal_zero_domain domain;
-    bool transposed;
     bool per_token; /* activations are to be int8 with one scale per token          */
 } shoal_tensor_subclass;
+
+/* Name of a part: "mod.weight" and "qdata" make "mod._weight_qdata"; without a part, what all parts
+ * begin with. `part` has `bytes` bytes. False where there is no room. */
+bool shoal_subclass_part_name(const char *tensor, const char *part, size_t bytes, char *out,
+                              size_t room);
 
 #endif

@@ -53,7 +53,6 @@ static shoal_status get_attributes(const taking *t, const shoal_pickle *state)
 {
     shoal_tensor_subclass *s = t->subclass;
     const shoal_pickle *block = shoal_pickle_lookup(state, "block_size");
-    const shoal_pickle *layout = shoal_pickle_lookup(state, "_layout");
     const shoal_pickle *transposed = shoal_pickle_lookup(state, "transposed");
     if (is_said(block) && shoal_torch_numbers(block, s->block, 2) != 2)
         return fault(t, "its block_size is not two numbers");
@@ -61,11 +60,8 @@ static shoal_status get_attributes(const taking *t, const shoal_pickle *state)
     if (get_integer(shoal_pickle_lookup(state, "quant_min"), &s->quant_min) &&
         get_integer(shoal_pickle_lookup(state, "quant_max"), &s->quant_max))
         s->has_range = true;
-    if (shoal_pickle_calls(layout, SHOAL_GLOBAL_LAYOUT))
-        (void)get_integer(shoal_pickle_lookup(layout->as.items[2], "inner_k_tiles"),
-                          &s->inner_k_tiles);
-    if (transposed && transposed->kind == SHOAL_PICKLE_BOOL)
-        s->transposed = s->transposed || transposed->as.integer;
+    if (transposed && transposed->kind == SHOAL_PICKLE_BOOL && transposed->as.integer)
+        return fault(t, "its codes are transposed, which is not read");
     s->per_token = s->per_token ||
                    shoal_pickle_names(shoal_pickle_lookup(state, "input_quant_func"),
                                       SHOAL_GLOBAL_ACT_FUNCTION) ||
@@ -75,26 +71,21 @@ static shoal_status get_attributes(const taking *t, const shoal_pickle *state)
 
 /* ---- parts ---- */
 
-/* "mod.weight" and "qdata" make "mod._weight_qdata". */
 static shoal_status part_name(const taking *t, const shoal_pickle *attribute, const char **out)
 {
-    char text[SHOAL_TENSOR_NAME_MAX + ATTRIBUTE_MAX + 3];
-    const char *name = t->subclass->name, *dot = strrchr(name, '.');
-    const int module = dot ? (int)(dot + 1 - name) : 0;
-    char *copy;
+    char text[SHOAL_TENSOR_NAME_MAX + 1];
+    void *copy;
     if (attribute->kind != SHOAL_PICKLE_TEXT || attribute->count > ATTRIBUTE_MAX)
         return fault(t, "an attribute without a proper name");
     for (uint32_t i = 0; i < attribute->count; i++)
         if (attribute->as.text[i] < '0' || attribute->as.text[i] > 'z')
             return fault(t, "an attribute without a proper name");
-    const int length = snprintf(text, sizeof text, "%.*s_%s_%.*s", module, name, name + module,
-                                (int)attribute->count, attribute->as.text);
-    if (length < 0 || length > SHOAL_TENSOR_NAME_MAX)
+    if (!shoal_subclass_part_name(t->subclass->name, attribute->as.text, attribute->count, text,
+                                  sizeof text))
         return fault(t, "a name of more than 1024 bytes");
-    void *block;
-    SHOAL_TRY(shoal_arena_alloc(t->file->arena, (uint64_t)length + 1, &block));
-    copy = block;
-    memcpy(copy, text, (size_t)length + 1);
+    const size_t bytes = strlen(text) + 1;
+    SHOAL_TRY(shoal_arena_alloc(t->file->arena, bytes, &copy));
+    memcpy(copy, text, bytes);
     *out = copy;
     return SHOAL_OK;
 }

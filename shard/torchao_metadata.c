@@ -82,17 +82,14 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const shoal_tensor *)a)->name, ((const shoal_tensor *)b)->name);
 }
 
-/* "mod.weight" and "qdata" make "mod._weight_qdata". A part that is null has no tensor. */
+/* A part that is null has no tensor. */
 static shoal_status link_part(const linking *l, const json_t *part)
 {
     char text[SHOAL_TENSOR_NAME_MAX + 1];
-    const char *name = l->subclass->name, *dot = strrchr(name, '.');
-    const int module = dot ? (int)(dot + 1 - name) : 0;
     if (!json_is_string(part))
         return fault(l, "_tensor_data_names is no list of names");
-    const int length = snprintf(text, sizeof text, "%.*s_%s_%s", module, name, name + module,
-                                json_string_value(part));
-    if (length < 0 || (size_t)length >= sizeof text)
+    if (!shoal_subclass_part_name(l->subclass->name, json_string_value(part),
+                                  json_string_length(part), text, sizeof text))
         return fault(l, "a name of more than 1024 bytes");
     const shoal_tensor key = {.name = text};
     shoal_tensor *found =

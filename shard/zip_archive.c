@@ -271,7 +271,6 @@ shoal_status shoal_zip_open(const shoal_regular_file *file, const char *path, sh
                           (unsigned long long)r.count, (unsigned long long)r.bytes);
     if (r.count == 0)
         return broken(&r, "it is empty");
-    archive.directory = r.begin;
     SHOAL_TRY(shoal_alloc(SHOAL_MEM_CHECKPOINT, r.bytes, &directory));
     shoal_status st = shoal_regular_read(file, path, r.begin, r.bytes, directory);
     if (st == SHOAL_OK)

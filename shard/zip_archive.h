@@ -29,7 +29,6 @@ typedef struct {
 typedef struct {
     shoal_zip_entry *entries; /* ascending by name */
     size_t count;
-    uint64_t directory; /* where it begins */
 } shoal_zip_archive;
 
 /* Read the directory of `file`; `path` goes into messages. Entries and names live in `arena`. */

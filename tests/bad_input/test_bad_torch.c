@@ -231,6 +231,8 @@ static shoal_maker *lying_call(int which)
         "ctorch._tensor\n_rebuild_from_type_v2\n(NNNNtR",
         ("ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_wrapper_subclass\n"
          "ctorchao.x\nInt8Tensor\n(NNNt}tR"),
+        ("ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_wrapper_subclass\n"
+         "ctorchao.x\nInt8Tensor\n(NN(K\x01K\x01tt}U\x0atransposed\x88stR"),
         "N",
     };
     torch_maker m;
@@ -433,7 +435,8 @@ static const row rows[] = {
     {"MF-14 class of nothing", lying_call, 5, DATA, "not read", "", 0, 0},
     {"MF-14 class of Nones", lying_call, 6, DATA, "not read", "", 0, 0},
     {"MF-14 class without shape", lying_call, 7, DATA, "two sizes", "", 0, 0},
-    {"MF-14 None", lying_call, 8, DATA, "no tensors", "a", 0, 0},
+    {"MF-14 transposed class", lying_call, 8, DATA, "a: its codes are transposed", "", 0, 0},
+    {"MF-14 None", lying_call, 9, DATA, "no tensors", "a", 0, 0},
     {"MF-14 long name", long_name, 1025, DATA, "no tensor name", "", 0, 0},
     {"MF-14 before 1.6", other_file, 0, DATA, "before version 1.6", "safetensors", 0, 0},
     {"MF-14 tar", other_file, 1, DATA, "before version 1.6", "", 0, 0},

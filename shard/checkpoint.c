@@ -152,27 +152,35 @@ static shoal_status look_closer(shoal_checkpoint *checkpoint, const char *where)
     return shoal_cpu_packing_guess(checkpoint, &checkpoint->cpu_order);
 }
 
-static shoal_status open_single(const char *path, shoal_checkpoint **out)
+typedef shoal_status list_fn(shoal_checkpoint *checkpoint, const char *path);
+
+/* A checkpoint of so many files, which `list` opens and lists. */
+static shoal_status open_files(const char *path, int files, list_fn *list, shoal_checkpoint **out)
 {
     shoal_checkpoint *checkpoint;
-    SHOAL_TRY(create(1, &checkpoint));
-    shoal_status st = shoal_strdup(SHOAL_MEM_CHECKPOINT, path, &checkpoint->files[0].path);
-    if (st == SHOAL_OK)
-        st = open_next(checkpoint);
-    if (st == SHOAL_OK)
-        st = read_header(checkpoint, 0);
-    if (st == SHOAL_OK && checkpoint->tensors.count == 0)
-        st = shoal_fail(SHOAL_ERR_DATA, "%s has no tensors", path);
-    if (st == SHOAL_OK) {
-        st = look_closer(checkpoint, path);
-        if (st == SHOAL_OK)
-            st = check_twice(checkpoint, path);
-    }
+    SHOAL_TRY(create(files, &checkpoint));
+    const shoal_status st = list(checkpoint, path);
     if (st == SHOAL_OK)
         *out = checkpoint;
     else
         shoal_checkpoint_close(checkpoint);
     return st;
+}
+
+static shoal_status open_only(shoal_checkpoint *checkpoint, const char *path)
+{
+    SHOAL_TRY(shoal_strdup(SHOAL_MEM_CHECKPOINT, path, &checkpoint->files[0].path));
+    return open_next(checkpoint);
+}
+
+static shoal_status list_single(shoal_checkpoint *checkpoint, const char *path)
+{
+    SHOAL_TRY(open_only(checkpoint, path));
+    SHOAL_TRY(read_header(checkpoint, 0));
+    if (checkpoint->tensors.count == 0)
+        return shoal_fail(SHOAL_ERR_DATA, "%s has no tensors", path);
+    SHOAL_TRY(look_closer(checkpoint, path));
+    return check_twice(checkpoint, path);
 }
 
 /* ---- opening by an index ---- */
@@ -206,12 +214,9 @@ static shoal_status open_shards(shoal_checkpoint *checkpoint, const char *folder
 static const shoal_tensor *find_mapped(const shoal_checkpoint *checkpoint, const char *name)
 {
     const shoal_tensor *found = shoal_checkpoint_find(checkpoint, name);
-    const char *dot = strrchr(name, '.');
-    char prefix[SHOAL_TENSOR_NAME_MAX + 3];
-    const int module = dot ? (int)(dot + 1 - name) : 0;
-    if (found)
+    char prefix[SHOAL_TENSOR_NAME_MAX + 1];
+    if (found || !shoal_subclass_part_name(name, "", 0, prefix, sizeof prefix))
         return found;
-    (void)snprintf(prefix, sizeof prefix, "%.*s_%s_", module, name, name + module);
     const size_t at = lower_bound(checkpoint, prefix);
     if (at == checkpoint->tensors.count)
         return NULL;
@@ -330,7 +335,7 @@ static shoal_status open_part(shoal_checkpoint *checkpoint, const char *first, i
     return st;
 }
 
-static shoal_status open_parts(shoal_checkpoint *checkpoint, const char *first)
+static shoal_status list_parts(shoal_checkpoint *checkpoint, const char *first)
 {
     SHOAL_TRY(shoal_gguf_parts_present(first, checkpoint->file_count));
     for (int i = 0; i < checkpoint->file_count; i++)
@@ -341,16 +346,9 @@ static shoal_status open_parts(shoal_checkpoint *checkpoint, const char *first)
 
 static shoal_status open_gguf(const char *first, shoal_checkpoint **out)
 {
-    shoal_checkpoint *checkpoint;
     int parts;
     SHOAL_TRY(shoal_gguf_parts(first, &parts));
-    SHOAL_TRY(create(parts, &checkpoint));
-    const shoal_status st = open_parts(checkpoint, first);
-    if (st == SHOAL_OK)
-        *out = checkpoint;
-    else
-        shoal_checkpoint_close(checkpoint);
-    return st;
+    return open_files(first, parts, list_parts, out);
 }
 
 const shoal_gguf *shoal_checkpoint_gguf(const shoal_checkpoint *checkpoint)
@@ -360,32 +358,14 @@ const shoal_gguf *shoal_checkpoint_gguf(const shoal_checkpoint *checkpoint)
 
 /* ---- opening a pack file ---- */
 
-static shoal_status list_pack(shoal_checkpoint *checkpoint)
+static shoal_status list_pack(shoal_checkpoint *checkpoint, const char *path)
 {
-    shoal_shard_file *shard = &checkpoint->files[0];
-    SHOAL_TRY(open_next(checkpoint));
+    const shoal_shard_file *shard = &checkpoint->files[0];
+    SHOAL_TRY(open_only(checkpoint, path));
     SHOAL_TRY(shoal_pack_open(&shard->file, shard->path, &checkpoint->pack));
     SHOAL_TRY(shoal_pack_list(checkpoint->pack, 0, &checkpoint->tensors));
     sort_tensors(checkpoint);
-    for (size_t i = 1; i < checkpoint->tensors.count; i++)
-        if (strcmp(checkpoint->tensors.items[i - 1].name, checkpoint->tensors.items[i].name) == 0)
-            return shoal_fail(SHOAL_ERR_DATA, "%s: tensor %s is there twice", shard->path,
-                              checkpoint->tensors.items[i].name);
-    return SHOAL_OK;
-}
-
-static shoal_status open_pack(const char *path, shoal_checkpoint **out)
-{
-    shoal_checkpoint *checkpoint;
-    SHOAL_TRY(create(1, &checkpoint));
-    shoal_status st = shoal_strdup(SHOAL_MEM_CHECKPOINT, path, &checkpoint->files[0].path);
-    if (st == SHOAL_OK)
-        st = list_pack(checkpoint);
-    if (st == SHOAL_OK)
-        *out = checkpoint;
-    else
-        shoal_checkpoint_close(checkpoint);
-    return st;
+    return check_twice(checkpoint, path);
 }
 
 const shoal_pack_file *shoal_checkpoint_pack(const shoal_checkpoint *checkpoint)
@@ -403,9 +383,9 @@ shoal_status shoal_checkpoint_open(const char *path, shoal_checkpoint **out)
     SHOAL_TRY(shoal_folder_weights(path, &kind, &file));
     switch (kind) {
     case SHOAL_WEIGHTS_INDEX: st = open_index(path, file, out); break;
-    case SHOAL_WEIGHTS_FILE: st = open_single(file, out); break;
+    case SHOAL_WEIGHTS_FILE: st = open_files(file, 1, list_single, out); break;
     case SHOAL_WEIGHTS_GGUF: st = open_gguf(file, out); break;
-    case SHOAL_WEIGHTS_PACK: st = open_pack(file, out); break;
+    case SHOAL_WEIGHTS_PACK: st = open_files(file, 1, list_pack, out); break;
     }
     shoal_free(file);
     return st;
@@ -449,6 +429,11 @@ int shoal_checkpoint_files(const shoal_checkpoint *checkpoint)
 uint64_t shoal_checkpoint_bytes(const shoal_checkpoint *checkpoint)
 {
     return checkpoint->bytes;
+}
+
+int shoal_checkpoint_cpu_order(const shoal_checkpoint *checkpoint)
+{
+    return (int)checkpoint->cpu_order;
 }
 
 uint64_t shoal_checkpoint_bytes_read(const shoal_checkpoint *checkpoint)

@@ -7,10 +7,9 @@
  *
  * Sources: a folder with model.safetensors, model.safetensors.index.json or any single
  * *.safetensors (format: huggingface/safetensors README), or the same of files of torch.save
- * (shard/torch_file.h); a GGUF file, or one in parts (shard/checkpoint_gguf.h). Other containers
- * join as one more file behind this header. Not thread-safe except shoal_checkpoint_read, which may
- * run on many threads.
- */
+ * (shard/torch_file.h); a GGUF file, or one in parts (shard/checkpoint_gguf.h); a pack file
+ * (shard/pack_file.h). Other containers join as one more file behind this header. Not thread-safe
+ * except the reads of tensors and files, which may run on many threads. */
 #ifndef SHOAL_SHARD_CHECKPOINT_H
 #define SHOAL_SHARD_CHECKPOINT_H
 
@@ -52,7 +51,7 @@ const char *shoal_tensor_type_name(const shoal_tensor *tensor);
 
 typedef struct shoal_checkpoint shoal_checkpoint;
 
-/* `path` is a model folder, a *.safetensors file, a file of torch.save or a GGUF file. */
+/* `path` is a model folder, a *.safetensors file, a file of torch.save, a GGUF or a pack file. */
 SHOAL_MUST_USE shoal_status shoal_checkpoint_open(const char *path, shoal_checkpoint **out);
 void shoal_checkpoint_close(shoal_checkpoint *checkpoint);
 
@@ -74,6 +73,7 @@ uint64_t shoal_checkpoint_bytes(const shoal_checkpoint *checkpoint);
 /* The metadata of a GGUF model (of the first part's file); NULL for other containers. */
 struct shoal_gguf;
 const struct shoal_gguf *shoal_checkpoint_gguf(const shoal_checkpoint *checkpoint);
+
 /* The order in which a CPU packed int4 weights, as far as their codes tell (shard/cpu_packing.h);
  * a shoal_int4_order. */
 int shoal_checkpoint_cpu_order(const shoal_checkpoint *checkpoint);

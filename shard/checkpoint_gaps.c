@@ -3,11 +3,6 @@
 
 #include "shard/checkpoint_state.h"
 
-int shoal_checkpoint_cpu_order(const shoal_checkpoint *checkpoint)
-{
-    return (int)checkpoint->cpu_order;
-}
-
 static uint64_t span_of(const shoal_tensor *tensor)
 {
     return tensor->view.rows ? shoal_view_span(&tensor->view, shoal_dtype_bytes(tensor->dtype))

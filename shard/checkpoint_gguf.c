@@ -189,11 +189,8 @@ shoal_status shoal_gguf_list(const char *path, const shoal_gguf *model, const sh
         list->room = all;
     }
     for (size_t i = 0; i < count; i++, list->count++) {
-        shoal_tensor *out = &list->items[list->count];
-        const shoal_status st =
-            list_one(path, model, shoal_gguf_tensor_at(part, i), file, names, out);
-        if (st != SHOAL_OK)
-            return st;
+        SHOAL_TRY(list_one(path, model, shoal_gguf_tensor_at(part, i), file, names,
+                           &list->items[list->count]));
     }
     return SHOAL_OK;
 }

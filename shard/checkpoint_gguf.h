@@ -4,8 +4,8 @@
  * its own that says which part it is (split.no, split.count); the first has the metadata. Names
  * are the file's ("blk.0.attn_q.weight"), shapes have the innermost dimension last, plain types
  * (F32, F16, BF16, I8 ...) become dtypes, and the rest are blocks (shoal_tensor.block_type).
- * Files of architecture llama hold the rows of q and k interleaved (shoal_tensor.pairs): the
- * program that runs them turns neighbours instead of halves. */
+ * Files of architecture llama or internlm2 hold the rows of q and k interleaved
+ * (shoal_tensor.pairs): the program that runs them turns neighbours instead of halves. */
 #ifndef SHOAL_SHARD_CHECKPOINT_GGUF_H
 #define SHOAL_SHARD_CHECKPOINT_GGUF_H
 

@@ -38,6 +38,19 @@ const shoal_tensor *shoal_module_tensor(const shoal_module *module, const char *
     return shoal_checkpoint_find(module->checkpoint, name);
 }
 
+int64_t shoal_module_group(const shoal_module *module)
+{
+    const int64_t group = module->quantization->group;
+    return group < 0 ? module->k : shoal_min_i64(group, module->k);
+}
+
+/* Is a tensor called "MODULE.something"? */
+static bool is_of(const shoal_tensor *tensor, const shoal_module *module)
+{
+    const size_t length = strlen(module->name);
+    return strncmp(tensor->name, module->name, length) == 0 && tensor->name[length] == '.';
+}
+
 /* "weight BF16 [64, 128], bias BF16 [64]": what the checkpoint has under a module. */
 static void list_parts(const shoal_module *module, char *out, size_t room)
 {
@@ -47,7 +60,7 @@ static void list_parts(const shoal_module *module, char *out, size_t room)
     for (size_t i = 0; i < shoal_checkpoint_count(module->checkpoint); i++) {
         const shoal_tensor *tensor = shoal_checkpoint_at(module->checkpoint, i);
         char shape[160];
-        if (strncmp(tensor->name, module->name, length) != 0 || tensor->name[length] != '.')
+        if (!is_of(tensor, module))
             continue;
         shoal_tensor_shape_text(tensor, shape, sizeof shape);
         at += (size_t)snprintf(out + at, room - at, "%s%s %s %s", at ? ", " : "",
@@ -60,10 +73,9 @@ static void list_parts(const shoal_module *module, char *out, size_t room)
 /* The class of the module's weight, if it is a subclass. */
 static const shoal_tensor_subclass *subclass_of(const shoal_module *module)
 {
-    const size_t length = strlen(module->name);
     for (size_t i = 0; i < shoal_checkpoint_count(module->checkpoint); i++) {
         const shoal_tensor *t = shoal_checkpoint_at(module->checkpoint, i);
-        if (t->subclass && strncmp(t->name, module->name, length) == 0 && t->name[length] == '.')
+        if (t->subclass && is_of(t, module))
             return t->subclass;
     }
     return NULL;
@@ -345,18 +357,18 @@ shoal_status shoal_dialect_stage_scales(const shoal_manifest *manifest, const sh
 
 shoal_status shoal_dialect_read_scales(const shoal_manifest *manifest, const shoal_weight *weight,
                                        const shoal_tensor *tensor, const shoal_rect *rect,
-                                       shoal_canonical *out)
+                                       float *out)
 {
     shoal_staging staging = {0};
     uint8_t *stored = NULL;
     const int64_t first = shoal_rect_group_begin(weight, rect);
-    const shoal_tile tile = {*rect, first, first + out->groups};
+    const int64_t columns = rect->n_end - rect->n_begin, groups = shoal_rect_groups(weight, rect);
+    const shoal_tile tile = {*rect, first, first + groups};
     const shoal_status st =
         shoal_dialect_stage_scales(manifest, weight, tensor, &tile, &staging, &stored);
-    for (int64_t n = 0; n < out->n && st == SHOAL_OK; n++)
-        for (int64_t g = 0; g < out->groups; g++)
-            out->scales[n * out->groups + g] =
-                shoal_load_f32(stored, tensor->dtype, (size_t)(g * out->n + n));
+    for (int64_t n = 0; n < columns && st == SHOAL_OK; n++)
+        for (int64_t g = 0; g < groups; g++)
+            out[n * groups + g] = shoal_load_f32(stored, tensor->dtype, (size_t)(g * columns + n));
     shoal_staging_free(&staging);
     return st;
 }

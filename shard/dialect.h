@@ -33,6 +33,8 @@ typedef struct {
     int64_t group_begin, group_end; /* counted in the whole weight */
 } shoal_tile;
 
+struct shoal_plain_codes;
+
 struct shoal_dialect {
     const char *name;
 
@@ -42,8 +44,12 @@ struct shoal_dialect {
 
     shoal_zeros_rule zeros;
 
-    /* Is the module stored in this form? Looks at tensors and config, not at shapes. */
+    /* Is the module stored in this form? Looks at tensors and config, not at shapes. NULL in rows
+     * that shoal_dialect_find does not look for. */
     bool (*claims)(const shoal_module *module);
+
+    /* How the parts hold codes, for rows that read as shard/plain_codes.h does; else NULL. */
+    struct shoal_plain_codes (*plain)(const shoal_weight *weight);
 
     /* Check the parts (already looked up; absent ones are NULL) and fill kind, dtype, group,
      * zeros, act_order, bits and source_group. n, k and row_offset are set. */
@@ -106,10 +112,8 @@ extern const shoal_dialect shoal_dialect_pack;
 
 /* What dialects share. */
 
-/* Words of zeros in a row of AWQ gemv (shard/dialect_awq_gemv.c). SHOAL_ERR_DATA for a group that
- * it does not have. */
-SHOAL_MUST_USE shoal_status shoal_awq_zero_words(const shoal_module *module, int64_t group,
-                                                 int64_t *out);
+/* Inputs of a group as the config says, at most those that there are. */
+int64_t shoal_module_group(const shoal_module *module);
 
 /* Tensor "MODULE.suffix"; NULL when it is not there. */
 const shoal_tensor *shoal_module_tensor(const shoal_module *module, const char *suffix);
@@ -180,16 +184,17 @@ SHOAL_MUST_USE shoal_status shoal_dialect_check_scales(const shoal_tensor *tenso
                                                        int64_t columns, int64_t first_group,
                                                        int64_t first_column);
 
-/* Read scales stored [groups][columns] for a rectangle into out->scales, all finite. */
+/* Read scales stored [groups][columns] for a rectangle, all finite. `out` is out->scales or
+ * out->mins. */
 SHOAL_MUST_USE shoal_status shoal_dialect_read_scales(const shoal_manifest *manifest,
                                                       const shoal_weight *weight,
                                                       const shoal_tensor *tensor,
-                                                      const shoal_rect *rect, shoal_canonical *out);
+                                                      const shoal_rect *rect, float *out);
 uint64_t shoal_dialect_scales_bytes(const shoal_weight *weight, const shoal_tensor *tensor,
                                     const shoal_rect *rect);
 
 /* The same for floats stored [columns][groups], with more groups than needed where the tensor is
- * padded; [columns] is one group, [1] is one number for all. `out` is out->scales or out->mins. */
+ * padded; [columns] is one group, [1] is one number for all. */
 SHOAL_MUST_USE shoal_status shoal_dialect_read_row_scales(const shoal_manifest *manifest,
                                                           const shoal_weight *weight,
                                                           const shoal_tensor *tensor,

@@ -4,22 +4,41 @@
  *
  * A word holds columns 8c .. 8c+7, column 8c+j in nibble order[j]; qzeros likewise. The zero is
  * stored as it is. */
-#include "proto/bytes.h"
-#include "shard/dialect.h"
-#include "shard/packed.h"
+#include "shard/dialect_awq.h"
 
-enum { QWEIGHT, QZEROS, SCALES };
+#include "proto/bytes.h"
+#include "shard/packed.h"
 
 /* Inputs unpacked at a time: 64 rows of words stay in cache while columns are walked. */
 #define K_STEP 64
 
 static const uint8_t nibble_of_column[8] = {0, 4, 1, 5, 2, 6, 3, 7};
 
-static bool claims(const shoal_module *module)
+bool shoal_awq_is(const shoal_module *module, shoal_stored_layout layout)
 {
     return module->quantization->method == SHOAL_METHOD_AWQ &&
-           module->quantization->layout == SHOAL_LAYOUT_PLAIN &&
-           shoal_module_tensor(module, "qweight");
+           module->quantization->layout == layout && shoal_module_tensor(module, "qweight");
+}
+
+shoal_status shoal_awq_describe(const shoal_module *module, shoal_weight *weight)
+{
+    const shoal_tensor *const *parts = weight->parts;
+    SHOAL_TRY(shoal_dialect_expect_dtype(parts[SHOAL_AWQ_CODES], SHOAL_I32));
+    SHOAL_TRY(shoal_dialect_expect_dtype(parts[SHOAL_AWQ_ZEROS], SHOAL_I32));
+    SHOAL_TRY(shoal_dialect_expect_float(parts[SHOAL_AWQ_SCALES]));
+    weight->kind = SHOAL_WEIGHT_INT4;
+    weight->dtype = parts[SHOAL_AWQ_SCALES]->dtype;
+    weight->group = shoal_module_group(module);
+    weight->has_zeros = true;
+    weight->zero_const = 8;
+    weight->bits = 4;
+    weight->source_group = module->quantization->group;
+    return SHOAL_OK;
+}
+
+static bool claims(const shoal_module *module)
+{
+    return shoal_awq_is(module, SHOAL_LAYOUT_PLAIN);
 }
 
 static shoal_status check_shape(const shoal_module *module, const shoal_tensor *qweight)
@@ -40,24 +59,13 @@ static shoal_status check_shape(const shoal_module *module, const shoal_tensor *
 
 static shoal_status describe(const shoal_module *module, shoal_weight *weight)
 {
-    const shoal_quantization *q = module->quantization;
-    const int64_t group = q->group < 0 ? module->k : shoal_min_i64(q->group, module->k);
-    const int64_t groups = shoal_ceil_div(module->k, group);
+    const int64_t groups = shoal_ceil_div(module->k, shoal_module_group(module));
     const shoal_tensor *const *parts = weight->parts;
-    SHOAL_TRY(check_shape(module, parts[QWEIGHT]));
-    SHOAL_TRY(shoal_dialect_expect(module, "qzeros", parts[QZEROS], groups, module->n / 8));
-    SHOAL_TRY(shoal_dialect_expect(module, "scales", parts[SCALES], groups, module->n));
-    SHOAL_TRY(shoal_dialect_expect_dtype(parts[QWEIGHT], SHOAL_I32));
-    SHOAL_TRY(shoal_dialect_expect_dtype(parts[QZEROS], SHOAL_I32));
-    SHOAL_TRY(shoal_dialect_expect_float(parts[SCALES]));
-    weight->kind = SHOAL_WEIGHT_INT4;
-    weight->dtype = parts[SCALES]->dtype;
-    weight->group = group;
-    weight->has_zeros = true;
-    weight->zero_const = 8;
-    weight->bits = 4;
-    weight->source_group = q->group;
-    return SHOAL_OK;
+    SHOAL_TRY(check_shape(module, parts[SHOAL_AWQ_CODES]));
+    SHOAL_TRY(
+        shoal_dialect_expect(module, "qzeros", parts[SHOAL_AWQ_ZEROS], groups, module->n / 8));
+    SHOAL_TRY(shoal_dialect_expect(module, "scales", parts[SHOAL_AWQ_SCALES], groups, module->n));
+    return shoal_awq_describe(module, weight);
 }
 
 /* Word columns [begin, end) that hold the rectangle's columns. */
@@ -76,7 +84,7 @@ static uint64_t read_bytes(const shoal_weight *weight, const shoal_rect *rect)
     word_range(weight, rect, &begin, &end);
     const int64_t rows = rect->k_end - rect->k_begin + shoal_rect_groups(weight, rect);
     return (uint64_t)rows * (uint64_t)(end - begin) * SHOAL_WORD_BYTES +
-           shoal_dialect_scales_bytes(weight, weight->parts[SCALES], rect);
+           shoal_dialect_scales_bytes(weight, weight->parts[SHOAL_AWQ_SCALES], rect);
 }
 
 /* One stored matrix of packed words: rows x words, whose first word holds column `column`. */
@@ -113,10 +121,10 @@ static shoal_status read_awq(const shoal_manifest *manifest, const shoal_weight 
     shoal_status st;
     word_range(weight, rect, &begin, &end);
     const int64_t bytes = (end - begin) * SHOAL_WORD_BYTES;
-    SHOAL_TRY_GOTO(shoal_dialect_stage(manifest, weight->parts[QWEIGHT], rect->k_begin, out->k,
-                                       begin * SHOAL_WORD_BYTES, bytes, &codes),
+    SHOAL_TRY_GOTO(shoal_dialect_stage(manifest, weight->parts[SHOAL_AWQ_CODES], rect->k_begin,
+                                       out->k, begin * SHOAL_WORD_BYTES, bytes, &codes),
                    done);
-    SHOAL_TRY_GOTO(shoal_dialect_stage(manifest, weight->parts[QZEROS], group, out->groups,
+    SHOAL_TRY_GOTO(shoal_dialect_stage(manifest, weight->parts[SHOAL_AWQ_ZEROS], group, out->groups,
                                        begin * SHOAL_WORD_BYTES, bytes, &zeros),
                    done);
     const words stored = {codes, end - begin, 8 * begin};
@@ -125,7 +133,8 @@ static shoal_status read_awq(const shoal_manifest *manifest, const shoal_weight 
     for (int64_t g = 0; g < out->groups; g++)
         for (int64_t n = 0; n < out->n; n++)
             out->zeros[n * out->groups + g] = (int16_t)code_at(&stored_zeros, g, first + n);
-    st = shoal_dialect_read_scales(manifest, weight, weight->parts[SCALES], rect, out);
+    st = shoal_dialect_read_scales(manifest, weight, weight->parts[SHOAL_AWQ_SCALES], rect,
+                                   out->scales);
 done:
     shoal_free(codes);
     shoal_free(zeros);
@@ -148,14 +157,14 @@ static shoal_status read_stored(const shoal_manifest *manifest, const shoal_weig
     word_range(weight, rect, &begin, &end);
     const int64_t stride = (end - begin) * SHOAL_WORD_BYTES, n = rect->n_end - rect->n_begin;
     const int64_t k = rect->k_end - rect->k_begin;
-    SHOAL_TRY(shoal_dialect_stage_slot(manifest, weight->parts[QWEIGHT], rect->k_begin, k,
+    SHOAL_TRY(shoal_dialect_stage_slot(manifest, weight->parts[SHOAL_AWQ_CODES], rect->k_begin, k,
                                        begin * SHOAL_WORD_BYTES, stride, staging, SHOAL_STAGE_CODES,
                                        &codes));
-    SHOAL_TRY(shoal_dialect_stage_slot(manifest, weight->parts[QZEROS], tile->group_begin, groups,
-                                       begin * SHOAL_WORD_BYTES, stride, staging, SHOAL_STAGE_ZEROS,
-                                       &zeros));
-    SHOAL_TRY(shoal_dialect_stage_scales(manifest, weight, weight->parts[SCALES], tile, staging,
-                                         &scales));
+    SHOAL_TRY(shoal_dialect_stage_slot(manifest, weight->parts[SHOAL_AWQ_ZEROS], tile->group_begin,
+                                       groups, begin * SHOAL_WORD_BYTES, stride, staging,
+                                       SHOAL_STAGE_ZEROS, &zeros));
+    SHOAL_TRY(shoal_dialect_stage_scales(manifest, weight, weight->parts[SHOAL_AWQ_SCALES], tile,
+                                         staging, &scales));
     SHOAL_TRY(shoal_staging_take(staging, SHOAL_STAGE_POINTS, (uint64_t)(groups * n), &points));
     const words stored_zeros = {zeros, end - begin, 0};
     for (int64_t g = 0; g < groups; g++)

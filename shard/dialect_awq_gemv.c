@@ -6,20 +6,17 @@
  * rounded up to what the kernel read at a time: 1 word, 2 with groups of 64, 4 with groups of 32.
  * Scales and zeros beyond the last group are padding. The zero is stored as it is. */
 #include "proto/bytes.h"
-#include "shard/dialect.h"
+#include "shard/dialect_awq.h"
 #include "shard/packed.h"
-
-enum { QWEIGHT, QZEROS, SCALES };
 
 static bool claims(const shoal_module *module)
 {
-    return module->quantization->method == SHOAL_METHOD_AWQ &&
-           module->quantization->layout == SHOAL_LAYOUT_GEMV &&
-           shoal_module_tensor(module, "qweight");
+    return shoal_awq_is(module, SHOAL_LAYOUT_GEMV);
 }
 
-shoal_status shoal_awq_zero_words(const shoal_module *module, int64_t group, int64_t *out)
+shoal_status shoal_awq_zero_words(const shoal_module *module, int64_t *out)
 {
+    const int64_t group = shoal_module_group(module);
     const int64_t words = shoal_ceil_div(shoal_ceil_div(module->k, group), 8);
     const int64_t step = group >= 128 ? 1 : 128 / group;
     if (group < 128 && group != 64 && group != 32)
@@ -32,26 +29,15 @@ shoal_status shoal_awq_zero_words(const shoal_module *module, int64_t group, int
 
 static shoal_status describe(const shoal_module *module, shoal_weight *weight)
 {
-    const shoal_quantization *q = module->quantization;
-    const int64_t group = q->group < 0 ? module->k : shoal_min_i64(q->group, module->k);
     const shoal_tensor *const *parts = weight->parts;
     int64_t words;
-    SHOAL_TRY(shoal_awq_zero_words(module, group, &words));
-    SHOAL_TRY(shoal_dialect_expect(module, "qweight", parts[QWEIGHT], module->n,
+    SHOAL_TRY(shoal_awq_zero_words(module, &words));
+    SHOAL_TRY(shoal_dialect_expect(module, "qweight", parts[SHOAL_AWQ_CODES], module->n,
                                    shoal_ceil_div(module->k, 8)));
-    SHOAL_TRY(shoal_dialect_expect(module, "qzeros", parts[QZEROS], module->n, words));
-    SHOAL_TRY(shoal_dialect_expect(module, "scales", parts[SCALES], module->n, 8 * words));
-    SHOAL_TRY(shoal_dialect_expect_dtype(parts[QWEIGHT], SHOAL_I32));
-    SHOAL_TRY(shoal_dialect_expect_dtype(parts[QZEROS], SHOAL_I32));
-    SHOAL_TRY(shoal_dialect_expect_float(parts[SCALES]));
-    weight->kind = SHOAL_WEIGHT_INT4;
-    weight->dtype = parts[SCALES]->dtype;
-    weight->group = group;
-    weight->has_zeros = true;
-    weight->zero_const = 8;
-    weight->bits = 4;
-    weight->source_group = q->group;
-    return SHOAL_OK;
+    SHOAL_TRY(shoal_dialect_expect(module, "qzeros", parts[SHOAL_AWQ_ZEROS], module->n, words));
+    SHOAL_TRY(
+        shoal_dialect_expect(module, "scales", parts[SHOAL_AWQ_SCALES], module->n, 8 * words));
+    return shoal_awq_describe(module, weight);
 }
 
 /* Words of a row that a rectangle needs of codes and of zeros. */
@@ -63,9 +49,9 @@ static reach reach_of(const shoal_weight *weight, const shoal_rect *rect)
 {
     const int64_t group = shoal_rect_group_begin(weight, rect);
     return (reach){
-        shoal_packed_cover(rect->k_begin, rect->k_end, 4, weight->parts[QWEIGHT]->shape[1]),
+        shoal_packed_cover(rect->k_begin, rect->k_end, 4, weight->parts[SHOAL_AWQ_CODES]->shape[1]),
         shoal_packed_cover(group, group + shoal_rect_groups(weight, rect), 4,
-                           weight->parts[QZEROS]->shape[1]),
+                           weight->parts[SHOAL_AWQ_ZEROS]->shape[1]),
     };
 }
 
@@ -76,7 +62,7 @@ static uint64_t read_bytes(const shoal_weight *weight, const shoal_rect *rect)
     if (shoal_rect_empty(rect))
         return 0;
     return (uint64_t)(words * (rect->n_end - rect->n_begin)) * SHOAL_WORD_BYTES +
-           shoal_dialect_row_scales_bytes(weight, weight->parts[SCALES], rect);
+           shoal_dialect_row_scales_bytes(weight, weight->parts[SHOAL_AWQ_SCALES], rect);
 }
 
 /* Rows of words [begin, end) of a packed tensor, for the rectangle's columns. */
@@ -95,7 +81,7 @@ static shoal_status read_zeros(const shoal_manifest *manifest, const shoal_weigh
     const int64_t first = shoal_rect_group_begin(weight, rect) - span->field;
     const int64_t words = span->end - span->begin;
     uint8_t *stored;
-    SHOAL_TRY(stage_rows(manifest, weight, QZEROS, rect, span, &stored));
+    SHOAL_TRY(stage_rows(manifest, weight, SHOAL_AWQ_ZEROS, rect, span, &stored));
     for (int64_t n = 0; n < out->n; n++)
         for (int64_t g = 0; g < out->groups; g++)
             out->zeros[n * out->groups + g] = (int16_t)shoal_packed_field(
@@ -112,13 +98,13 @@ static shoal_status read_gemv(const shoal_manifest *manifest, const shoal_weight
     uint8_t *stored;
     if (shoal_rect_empty(rect))
         return SHOAL_OK;
-    SHOAL_TRY(stage_rows(manifest, weight, QWEIGHT, rect, &r.codes, &stored));
+    SHOAL_TRY(stage_rows(manifest, weight, SHOAL_AWQ_CODES, rect, &r.codes, &stored));
     for (int64_t n = 0; n < out->n; n++)
         shoal_packed_row(stored + n * row, rect->k_begin - r.codes.field, out->k, 4,
                          out->codes + n * out->k);
     shoal_free(stored);
     SHOAL_TRY(read_zeros(manifest, weight, rect, &r.zeros, out));
-    return shoal_dialect_read_row_scales(manifest, weight, weight->parts[SCALES], rect,
+    return shoal_dialect_read_row_scales(manifest, weight, weight->parts[SHOAL_AWQ_SCALES], rect,
                                          out->scales);
 }
 

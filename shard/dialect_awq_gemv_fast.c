@@ -11,10 +11,8 @@
 #include <string.h>
 
 #include "proto/bytes.h"
-#include "shard/dialect.h"
+#include "shard/dialect_awq.h"
 #include "shard/packed.h"
-
-enum { QWEIGHT, QZEROS, SCALES };
 
 #define ROWS        4
 #define BLOCK_K     64
@@ -23,36 +21,34 @@ enum { QWEIGHT, QZEROS, SCALES };
 
 static bool claims(const shoal_module *module)
 {
-    return module->quantization->method == SHOAL_METHOD_AWQ &&
-           module->quantization->layout == SHOAL_LAYOUT_GEMV_FAST &&
-           shoal_module_tensor(module, "qweight");
+    return shoal_awq_is(module, SHOAL_LAYOUT_GEMV_FAST);
 }
 
 static shoal_status describe(const shoal_module *module, shoal_weight *weight)
 {
-    const shoal_quantization *q = module->quantization;
-    const int64_t group = q->group < 0 ? module->k : shoal_min_i64(q->group, module->k);
     const shoal_tensor *const *parts = weight->parts;
     int64_t words;
-    SHOAL_TRY(shoal_awq_zero_words(module, group, &words));
+    SHOAL_TRY(shoal_awq_zero_words(module, &words));
     if (module->n % ROWS || module->k % BLOCK_K)
         return shoal_fail(SHOAL_ERR_DATA,
                           "tensor %s: awq gemv_fast packs %d outputs by %d inputs, %lld by %lld do "
                           "not fit",
-                          parts[QWEIGHT]->name, ROWS, BLOCK_K, (long long)module->n,
+                          parts[SHOAL_AWQ_CODES]->name, ROWS, BLOCK_K, (long long)module->n,
                           (long long)module->k);
-    SHOAL_TRY(shoal_dialect_expect(module, "qweight", parts[QWEIGHT], module->n / ROWS, module->k));
-    SHOAL_TRY(shoal_dialect_expect(module, "qzeros", parts[QZEROS], 8 * words, module->n));
-    SHOAL_TRY(shoal_dialect_expect(module, "scales", parts[SCALES], 8 * words, module->n));
-    SHOAL_TRY(shoal_dialect_expect_dtype(parts[QWEIGHT], SHOAL_I16));
-    SHOAL_TRY(shoal_dialect_expect_float(parts[QZEROS]));
-    SHOAL_TRY(shoal_dialect_expect_float(parts[SCALES]));
+    SHOAL_TRY(shoal_dialect_expect(module, "qweight", parts[SHOAL_AWQ_CODES], module->n / ROWS,
+                                   module->k));
+    SHOAL_TRY(shoal_dialect_expect(module, "qzeros", parts[SHOAL_AWQ_ZEROS], 8 * words, module->n));
+    SHOAL_TRY(
+        shoal_dialect_expect(module, "scales", parts[SHOAL_AWQ_SCALES], 8 * words, module->n));
+    SHOAL_TRY(shoal_dialect_expect_dtype(parts[SHOAL_AWQ_CODES], SHOAL_I16));
+    SHOAL_TRY(shoal_dialect_expect_float(parts[SHOAL_AWQ_ZEROS]));
+    SHOAL_TRY(shoal_dialect_expect_float(parts[SHOAL_AWQ_SCALES]));
     weight->kind = SHOAL_WEIGHT_INT4;
-    weight->dtype = parts[SCALES]->dtype;
-    weight->group = group;
+    weight->dtype = parts[SHOAL_AWQ_SCALES]->dtype;
+    weight->group = shoal_module_group(module);
     weight->has_mins = true;
     weight->bits = 4;
-    weight->source_group = q->group;
+    weight->source_group = module->quantization->group;
     return SHOAL_OK;
 }
 
@@ -79,8 +75,8 @@ static uint64_t read_bytes(const shoal_weight *weight, const shoal_rect *rect)
     if (shoal_rect_empty(rect))
         return 0;
     return (uint64_t)(r.rows * r.blocks) * BLOCK_BYTES +
-           shoal_dialect_scales_bytes(weight, weight->parts[SCALES], rect) +
-           shoal_dialect_scales_bytes(weight, weight->parts[QZEROS], rect);
+           shoal_dialect_scales_bytes(weight, weight->parts[SHOAL_AWQ_SCALES], rect) +
+           shoal_dialect_scales_bytes(weight, weight->parts[SHOAL_AWQ_ZEROS], rect);
 }
 
 /* The 64 codes of a row in a block: two halves of four words. Nibble i of word p holds input
@@ -118,16 +114,16 @@ static shoal_status read_gemv_fast(const shoal_manifest *manifest, const shoal_w
     uint8_t *stored;
     if (shoal_rect_empty(rect))
         return SHOAL_OK;
-    SHOAL_TRY(shoal_dialect_stage(manifest, weight->parts[QWEIGHT], r.row, r.rows,
+    SHOAL_TRY(shoal_dialect_stage(manifest, weight->parts[SHOAL_AWQ_CODES], r.row, r.rows,
                                   r.block * BLOCK_BYTES, r.blocks * BLOCK_BYTES, &stored));
     for (int64_t n = 0; n < out->n; n++)
         unpack_column(stored, &r, weight->row_offset + rect->n_begin + n, rect,
                       out->codes + n * out->k);
     shoal_free(stored);
-    shoal_canonical zeros = *out;
-    zeros.scales = out->mins;
-    SHOAL_TRY(shoal_dialect_read_scales(manifest, weight, weight->parts[QZEROS], rect, &zeros));
-    return shoal_dialect_read_scales(manifest, weight, weight->parts[SCALES], rect, out);
+    SHOAL_TRY(shoal_dialect_read_scales(manifest, weight, weight->parts[SHOAL_AWQ_ZEROS], rect,
+                                        out->mins));
+    return shoal_dialect_read_scales(manifest, weight, weight->parts[SHOAL_AWQ_SCALES], rect,
+                                     out->scales);
 }
 
 const shoal_dialect shoal_dialect_awq_gemv_fast = {

@@ -95,7 +95,7 @@ static shoal_status check_codes(const shoal_module *module, const shoal_weight *
 static shoal_status describe(const shoal_module *module, shoal_weight *weight)
 {
     const shoal_quantization *q = module->quantization;
-    const int64_t group = q->group < 0 ? module->k : shoal_min_i64(q->group, module->k);
+    const int64_t group = shoal_module_group(module);
     const int64_t groups = shoal_ceil_div(module->k, group);
     const shoal_tensor *const *parts = weight->parts;
     weight->bits = q->bits;

@@ -18,12 +18,6 @@ static bool claims(const shoal_module *module)
     return weight && shoal_dtype_is_float(weight->dtype);
 }
 
-static bool claims_nothing(const shoal_module *module)
-{
-    (void)module;
-    return false;
-}
-
 static shoal_status describe(const shoal_module *module, shoal_weight *weight)
 {
     const shoal_tensor *tensor = weight->parts[0];
@@ -160,7 +154,6 @@ done:
 const shoal_dialect shoal_dialect_at_load = {
     .name = "dense, quantized at load",
     .parts = {"weight"},
-    .claims = claims_nothing,
     .describe = describe,
     .read_bytes = at_load_bytes,
     .read = read_at_load,

@@ -17,12 +17,6 @@ static bool claims(const shoal_module *module)
     return weight && weight->block_type != 0;
 }
 
-static bool claims_nothing(const shoal_module *module)
-{
-    (void)module;
-    return false;
-}
-
 static shoal_status describe(const shoal_module *module, shoal_weight *weight)
 {
     const shoal_tensor *tensor = weight->parts[0];
@@ -181,7 +175,6 @@ const shoal_dialect shoal_dialect_gguf = {
 const shoal_dialect shoal_dialect_gguf_rows = {
     .name = "gguf",
     .parts = {"weight"},
-    .claims = claims_nothing,
     .describe = describe_rows,
     .read_bytes = read_bytes,
     .read = read_gguf,

@@ -77,7 +77,7 @@ static shoal_status check_shapes(const shoal_module *module, const shoal_weight 
 static shoal_status describe(const shoal_module *module, shoal_weight *weight)
 {
     const shoal_quantization *q = module->quantization;
-    const int64_t group = q->group < 0 ? module->k : shoal_min_i64(q->group, module->k);
+    const int64_t group = shoal_module_group(module);
     if (q->layout == SHOAL_LAYOUT_MARLIN)
         return shoal_fail(SHOAL_ERR_DATA,
                           "tensor %s is stored as gptq does, but the quantization config says "
@@ -376,7 +376,7 @@ static shoal_status read_gptq(const shoal_manifest *manifest, const shoal_weight
         SHOAL_TRY(compare_g_idx(manifest, weight, rect));
     SHOAL_TRY(read_codes(manifest, weight, &r, rect, out));
     SHOAL_TRY(read_zeros(manifest, weight, rect, out));
-    return shoal_dialect_read_scales(manifest, weight, weight->parts[SCALES], rect, out);
+    return shoal_dialect_read_scales(manifest, weight, weight->parts[SCALES], rect, out->scales);
 }
 
 /* Words of 4 or 8 codes along k that start a K step, in the order of the file, and zeros that

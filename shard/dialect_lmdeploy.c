@@ -29,9 +29,8 @@ static shoal_plain_codes plain_of(const shoal_weight *weight)
 
 static shoal_status describe(const shoal_module *module, shoal_weight *weight)
 {
-    const shoal_plain_codes plain = plain_of(weight);
     const shoal_input_rule rule = module->quantization->input_rule;
-    SHOAL_TRY(shoal_plain_describe(module, &plain, module->k, weight));
+    SHOAL_TRY(shoal_plain_describe(module, module->k, weight));
     weight->per_token = true;
     if (weight->parts[MIGRATION] && rule != SHOAL_INPUT_IGNORE)
         SHOAL_TRY(shoal_dialect_set_input_scale(module, weight->parts[MIGRATION],
@@ -39,24 +38,12 @@ static shoal_status describe(const shoal_module *module, shoal_weight *weight)
     return SHOAL_OK;
 }
 
-static uint64_t read_bytes(const shoal_weight *weight, const shoal_rect *rect)
-{
-    const shoal_plain_codes plain = plain_of(weight);
-    return shoal_plain_read_bytes(weight, &plain, rect);
-}
-
-static shoal_status read(const shoal_manifest *manifest, const shoal_weight *weight,
-                         const shoal_rect *rect, shoal_canonical *out)
-{
-    const shoal_plain_codes plain = plain_of(weight);
-    return shoal_plain_read(manifest, weight, &plain, rect, out);
-}
-
 const shoal_dialect shoal_dialect_lmdeploy = {
     .name = "lmdeploy",
     .parts = {"weight", "scale", "migration_scale"},
     .claims = claims,
+    .plain = plain_of,
     .describe = describe,
-    .read_bytes = read_bytes,
-    .read = read,
+    .read_bytes = shoal_plain_read_bytes,
+    .read = shoal_plain_read,
 };

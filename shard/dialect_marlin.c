@@ -13,6 +13,7 @@
 
 #include "proto/bytes.h"
 #include "shard/dialect.h"
+#include "shard/dialect_awq.h"
 #include "shard/packed.h"
 
 enum { CODES, SCALES };
@@ -29,15 +30,13 @@ static bool claims_gptq(const shoal_module *module)
 
 static bool claims_awq(const shoal_module *module)
 {
-    return module->quantization->method == SHOAL_METHOD_AWQ &&
-           module->quantization->layout == SHOAL_LAYOUT_MARLIN &&
-           shoal_module_tensor(module, "qweight");
+    return shoal_awq_is(module, SHOAL_LAYOUT_MARLIN);
 }
 
 static shoal_status describe(const shoal_module *module, shoal_weight *weight)
 {
     const shoal_quantization *q = module->quantization;
-    const int64_t group = q->group < 0 ? module->k : shoal_min_i64(q->group, module->k);
+    const int64_t group = shoal_module_group(module);
     const int64_t groups = shoal_ceil_div(module->k, group);
     const char *const *names = weight->dialect->parts;
     const shoal_tensor *const *parts = weight->parts;

@@ -88,8 +88,7 @@ static shoal_status describe(const shoal_module *module, shoal_weight *weight)
     const int64_t group = s->block[1] ? s->block[1] : module->k;
     SHOAL_TRY(check_subclass(module, s));
     SHOAL_TRY(check_range(module, s));
-    const shoal_plain_codes plain = plain_of(weight);
-    SHOAL_TRY(shoal_plain_describe(module, &plain, group, weight));
+    SHOAL_TRY(shoal_plain_describe(module, group, weight));
     weight->per_token = s->per_token && weight->kind == SHOAL_WEIGHT_INT8 && group == module->k &&
                         !weight->has_mins;
     if (weight->parts[PRE_SCALE])
@@ -97,33 +96,22 @@ static shoal_status describe(const shoal_module *module, shoal_weight *weight)
     return SHOAL_OK;
 }
 
-static uint64_t read_bytes(const shoal_weight *weight, const shoal_rect *rect)
-{
-    const shoal_plain_codes plain = plain_of(weight);
-    return shoal_plain_read_bytes(weight, &plain, rect);
-}
-
-static shoal_status read(const shoal_manifest *manifest, const shoal_weight *weight,
-                         const shoal_rect *rect, shoal_canonical *out)
-{
-    const shoal_plain_codes plain = plain_of(weight);
-    return shoal_plain_read(manifest, weight, &plain, rect, out);
-}
-
 const shoal_dialect shoal_dialect_torchao = {
     .name = "torchao",
     .parts = {"_weight_qdata", "_weight_scale", "_weight_zero_point", "_weight_act_pre_scale"},
     .claims = claims,
+    .plain = plain_of,
     .describe = describe,
-    .read_bytes = read_bytes,
-    .read = read,
+    .read_bytes = shoal_plain_read_bytes,
+    .read = shoal_plain_read,
 };
 
 const shoal_dialect shoal_dialect_torchao_aqt = {
     .name = "torchao (AQT)",
     .parts = {"_weight_int_data", "_weight_scale", "_weight_zero_point", "_weight_act_pre_scale"},
     .claims = claims_aqt,
+    .plain = plain_of,
     .describe = describe,
-    .read_bytes = read_bytes,
-    .read = read,
+    .read_bytes = shoal_plain_read_bytes,
+    .read = shoal_plain_read,
 };

@@ -102,8 +102,7 @@ static shoal_status check_scales(const shoal_module *module, const shoal_tensor 
 }
 
 /* Inputs of a group: what the class says, else as many as make the scales' number of groups. */
-static shoal_status find_group(const shoal_module *module, const shoal_weight *weight, int64_t k,
-                               int64_t *out)
+static shoal_status find_group(const shoal_weight *weight, int64_t k, int64_t *out)
 {
     const shoal_tensor_subclass *s = weight->parts[CODES]->subclass;
     const shoal_tensor *scales =
@@ -112,9 +111,9 @@ static shoal_status find_group(const shoal_module *module, const shoal_weight *w
     *out = s->block[1] ? s->block[1] : groups > 0 ? k / groups : 0;
     if (*out > 0 && k % *out == 0 && (s->block[0] == 0 || s->block[0] == 1))
         return SHOAL_OK;
-    return shoal_fail(SHOAL_ERR_DATA,
-                      "tensor %s: a scale per block of [%lld, %lld] in %lld inputs is not read",
-                      module->name, (long long)s->block[0], (long long)*out, (long long)k);
+    return shoal_fail(
+        SHOAL_ERR_DATA, "tensor %s: a scale per block of [%lld, %lld] in %lld inputs is not read",
+        weight->parts[CODES]->name, (long long)s->block[0], (long long)*out, (long long)k);
 }
 
 static shoal_status describe(const shoal_module *module, shoal_weight *weight)
@@ -125,7 +124,7 @@ static shoal_status describe(const shoal_module *module, shoal_weight *weight)
     int64_t group;
     SHOAL_TRY(find_order(module, parts[CODES], &order));
     SHOAL_TRY(check_codes(module, parts[CODES], order, &packing));
-    SHOAL_TRY(find_group(module, weight, packing.k, &group));
+    SHOAL_TRY(find_group(weight, packing.k, &group));
     const bool pairs = order != SHOAL_INT4_NIBBLES;
     const int64_t groups = packing.k / group;
     if (pairs) {

@@ -1,7 +1,6 @@
 #include "shard/plain_codes.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "proto/bytes.h"
 
@@ -43,37 +42,37 @@ static shoal_status check_zeros(const shoal_module *module, const shoal_plain_co
                       zeros->name, shoal_dtype_name(zeros->dtype));
 }
 
-shoal_status shoal_plain_describe(const shoal_module *module, const shoal_plain_codes *plain,
-                                  int64_t group, shoal_weight *weight)
+shoal_status shoal_plain_describe(const shoal_module *module, int64_t group, shoal_weight *weight)
 {
-    const shoal_tensor *codes = plain->codes;
+    const shoal_plain_codes plain = weight->dialect->plain(weight);
+    const shoal_tensor *codes = plain.codes;
     weight->group = group;
     SHOAL_TRY(shoal_dialect_expect(module, "codes", codes, module->n, module->k));
     if (codes->dtype != SHOAL_I8 && codes->dtype != SHOAL_U8 && codes->dtype != SHOAL_I32)
         return shoal_fail(SHOAL_ERR_DATA, "tensor %s has dtype %s; expected I8, U8 or I32",
                           codes->name, shoal_dtype_name(codes->dtype));
-    SHOAL_TRY(check_parameters(module, weight, plain->scales, "scale"));
-    SHOAL_TRY(shoal_dialect_expect_float(plain->scales));
-    SHOAL_TRY(check_zeros(module, plain, weight));
-    weight->kind = plain->top > 15 ? SHOAL_WEIGHT_INT8 : SHOAL_WEIGHT_INT4;
-    weight->dtype = plain->scales->dtype;
-    weight->has_mins = plain->zeros && plain->zeros_are_minimums;
-    weight->has_zeros = plain->zeros && !plain->zeros_are_minimums;
-    weight->zero_const = weight->has_mins ? plain->middle : plain->shift;
-    weight->bits = plain->top > 15 ? 8 : 4;
+    SHOAL_TRY(check_parameters(module, weight, plain.scales, "scale"));
+    SHOAL_TRY(shoal_dialect_expect_float(plain.scales));
+    SHOAL_TRY(check_zeros(module, &plain, weight));
+    weight->kind = plain.top > 15 ? SHOAL_WEIGHT_INT8 : SHOAL_WEIGHT_INT4;
+    weight->dtype = plain.scales->dtype;
+    weight->has_mins = plain.zeros && plain.zeros_are_minimums;
+    weight->has_zeros = plain.zeros && !plain.zeros_are_minimums;
+    weight->zero_const = weight->has_mins ? plain.middle : plain.shift;
+    weight->bits = plain.top > 15 ? 8 : 4;
     weight->source_group = group == weight->k ? -1 : (int)group;
     return SHOAL_OK;
 }
 
-uint64_t shoal_plain_read_bytes(const shoal_weight *weight, const shoal_plain_codes *plain,
-                                const shoal_rect *rect)
+uint64_t shoal_plain_read_bytes(const shoal_weight *weight, const shoal_rect *rect)
 {
+    const shoal_plain_codes plain = weight->dialect->plain(weight);
     const uint64_t rows = (uint64_t)(rect->n_end - rect->n_begin);
     const uint64_t groups = (uint64_t)shoal_rect_groups(weight, rect);
-    const uint64_t each = shoal_dtype_bytes(plain->scales->dtype) +
-                          (plain->zeros ? shoal_dtype_bytes(plain->zeros->dtype) : 0);
+    const uint64_t each = shoal_dtype_bytes(plain.scales->dtype) +
+                          (plain.zeros ? shoal_dtype_bytes(plain.zeros->dtype) : 0);
     const uint64_t inputs = (uint64_t)(rect->k_end - rect->k_begin);
-    return rows * (inputs * shoal_dtype_bytes(plain->codes->dtype) + groups * each);
+    return rows * (inputs * shoal_dtype_bytes(plain.codes->dtype) + groups * each);
 }
 
 /* ---- codes ---- */
@@ -131,46 +130,7 @@ static shoal_status read_codes(const shoal_manifest *manifest, const shoal_weigh
     return st;
 }
 
-/* ---- scales and zeros ---- */
-
-/* Numbers of a tensor for the rectangle's rows and groups, as they lie in the file. */
-static shoal_status stage(const shoal_manifest *manifest, const shoal_weight *weight,
-                          const shoal_tensor *tensor, const shoal_rect *rect, int64_t groups,
-                          uint8_t **out)
-{
-    const uint64_t size = shoal_dtype_bytes(tensor->dtype);
-    const int64_t rows = rect->n_end - rect->n_begin;
-    void *block = NULL;
-    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)(rows * groups), size, &block));
-    const shoal_status st = shoal_checkpoint_read_matrix(
-        manifest->checkpoint, tensor, weight->row_offset + rect->n_begin, rows,
-        (uint64_t)shoal_rect_group_begin(weight, rect) * size, (uint64_t)groups * size, block);
-    if (st == SHOAL_OK)
-        *out = block;
-    else
-        shoal_free(block);
-    return st;
-}
-
-static shoal_status read_floats(const shoal_manifest *manifest, const shoal_weight *weight,
-                                const shoal_tensor *tensor, const shoal_rect *rect, int64_t groups,
-                                float *out)
-{
-    const int64_t count = (rect->n_end - rect->n_begin) * groups;
-    uint8_t *stored = NULL;
-    shoal_status st = stage(manifest, weight, tensor, rect, groups, &stored);
-    for (int64_t i = 0; i < count && st == SHOAL_OK; i++) {
-        out[i] = shoal_load_f32(stored, tensor->dtype, (size_t)i);
-        if (!isfinite(out[i]))
-            st = shoal_fail(SHOAL_ERR_DATA, "tensor %s: the number of row %lld, group %lld is %s",
-                            tensor->name,
-                            (long long)(weight->row_offset + rect->n_begin + i / groups),
-                            (long long)(shoal_rect_group_begin(weight, rect) + i % groups),
-                            isnan(out[i]) ? "NaN" : "infinite");
-    }
-    shoal_free(stored);
-    return st;
-}
+/* ---- zeros ---- */
 
 /* A zero point as a number, whatever holds it. */
 static double zero_of(const uint8_t *stored, shoal_dtype dtype, int64_t i)
@@ -190,7 +150,10 @@ static shoal_status read_zeros(const shoal_manifest *manifest, const shoal_weigh
 {
     const int64_t count = out->n * out->groups;
     uint8_t *stored = NULL;
-    shoal_status st = stage(manifest, weight, plain->zeros, rect, out->groups, &stored);
+    const int64_t size = (int64_t)shoal_dtype_bytes(plain->zeros->dtype);
+    shoal_status st = shoal_dialect_stage(
+        manifest, plain->zeros, weight->row_offset + rect->n_begin, out->n,
+        shoal_rect_group_begin(weight, rect) * size, out->groups * size, &stored);
     for (int64_t i = 0; i < count && st == SHOAL_OK; i++) {
         const double zero = zero_of(stored, plain->zeros->dtype, i) + plain->shift;
         if (zero >= 0 && zero <= plain->top && zero == floor(zero))
@@ -209,14 +172,14 @@ static shoal_status read_zeros(const shoal_manifest *manifest, const shoal_weigh
 }
 
 shoal_status shoal_plain_read(const shoal_manifest *manifest, const shoal_weight *weight,
-                              const shoal_plain_codes *plain, const shoal_rect *rect,
-                              shoal_canonical *out)
+                              const shoal_rect *rect, shoal_canonical *out)
 {
-    SHOAL_TRY(read_codes(manifest, weight, plain, rect, out));
-    SHOAL_TRY(read_floats(manifest, weight, plain->scales, rect, out->groups, out->scales));
+    const shoal_plain_codes plain = weight->dialect->plain(weight);
+    SHOAL_TRY(read_codes(manifest, weight, &plain, rect, out));
+    SHOAL_TRY(shoal_dialect_read_row_scales(manifest, weight, plain.scales, rect, out->scales));
     if (out->mins)
-        return read_floats(manifest, weight, plain->zeros, rect, out->groups, out->mins);
+        return shoal_dialect_read_row_scales(manifest, weight, plain.zeros, rect, out->mins);
     if (out->zeros)
-        return read_zeros(manifest, weight, plain, rect, out);
+        return read_zeros(manifest, weight, &plain, rect, out);
     return SHOAL_OK;
 }

@@ -257,6 +257,21 @@ static inline void check_refused(maker *m, const char *config, int64_t n, int64_
     free(order);
 }
 
+/* ---- spoiling a module ---- */
+
+static inline void spoil_nothing(maker *m)
+{
+    (void)m;
+}
+
+/* The tensor with another shape, its content 0. */
+static inline void spoil_replace(maker *m, const char *name, shoal_dtype dtype, int64_t rows,
+                                 int64_t columns)
+{
+    maker_remove(m, name);
+    maker_add(m, name, dtype, rows, columns);
+}
+
 /* ---- arrays with known CRCs ---- */
 
 enum { CRC_K = 256, CRC_N = 128, CRC_G = 4 };

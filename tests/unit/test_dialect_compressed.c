@@ -201,11 +201,6 @@ static void activations(void **state)
 
 /* ---- what is refused ---- */
 
-static void spoil_nothing(maker *m)
-{
-    (void)m;
-}
-
 static void spoil_scale(maker *m)
 {
     maker_store(maker_find(m, "P.weight_scale")->data, SHOAL_F16, 5 * 4 + 2, INFINITY);
@@ -213,8 +208,7 @@ static void spoil_scale(maker *m)
 
 static void spoil_scale_shape(maker *m)
 {
-    maker_remove(m, "P.weight_scale");
-    maker_add(m, "P.weight_scale", SHOAL_F16, 4, 16);
+    spoil_replace(m, "P.weight_scale", SHOAL_F16, 4, 16);
 }
 
 static void spoil_no_scale(maker *m)
@@ -229,8 +223,7 @@ static void spoil_no_zero(maker *m)
 
 static void spoil_zero_shape(maker *m)
 {
-    maker_remove(m, "P.weight_zero_point");
-    maker_add(m, "P.weight_zero_point", SHOAL_I32, 16, 4);
+    spoil_replace(m, "P.weight_zero_point", SHOAL_I32, 16, 4);
 }
 
 static void spoil_zero_value(maker *m)
@@ -241,8 +234,7 @@ static void spoil_zero_value(maker *m)
 
 static void spoil_codes(maker *m)
 {
-    maker_remove(m, "P.weight_packed");
-    maker_add(m, "P.weight_packed", SHOAL_I32, 16, 12);
+    spoil_replace(m, "P.weight_packed", SHOAL_I32, 16, 12);
 }
 
 static void spoil_dtype(maker *m)

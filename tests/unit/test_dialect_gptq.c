@@ -203,20 +203,17 @@ static void spoil_twice(maker *m)
 
 static void spoil_awq_shape(maker *m)
 {
-    maker_remove(m, "P.qweight");
-    maker_add(m, "P.qweight", SHOAL_I32, 128, 2);
+    spoil_replace(m, "P.qweight", SHOAL_I32, 128, 2);
 }
 
 static void spoil_shape(maker *m)
 {
-    maker_remove(m, "P.qweight");
-    maker_add(m, "P.qweight", SHOAL_I32, 16, 24);
+    spoil_replace(m, "P.qweight", SHOAL_I32, 16, 24);
 }
 
 static void spoil_zero_shape(maker *m)
 {
-    maker_remove(m, "P.qzeros");
-    maker_add(m, "P.qzeros", SHOAL_I32, 3, 2);
+    spoil_replace(m, "P.qzeros", SHOAL_I32, 3, 2);
 }
 
 static void spoil_dtype(maker *m)

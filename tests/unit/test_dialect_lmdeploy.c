@@ -90,7 +90,7 @@ static void refused(void **state)
     add_codes(&l, &m);
     const float bad[8] = {0, 1, 2, INFINITY};
     memcpy(maker_add(&m, "P.scale", SHOAL_F32, 8, 1), bad, sizeof bad);
-    check_refused(&m, CONFIG, 8, 16, (const char *[]){"P.scale", "row 3", "infinite"});
+    check_refused(&m, CONFIG, 8, 16, (const char *[]){"P.scale", "column 3", "infinite"});
     add_codes(&l, &m);
     maker_add_random(&m, "P.scale", SHOAL_F32, 8, 1);
     maker_add_random(&m, "P.migration_scale", SHOAL_F32, 8, 0);

@@ -111,14 +111,12 @@ static void spoil_scale(maker *m)
 
 static void spoil_shape(maker *m)
 {
-    maker_remove(m, "P.B");
-    maker_add(m, "P.B", SHOAL_I32, 16, 128);
+    spoil_replace(m, "P.B", SHOAL_I32, 16, 128);
 }
 
 static void spoil_groups(maker *m)
 {
-    maker_remove(m, "P.s");
-    maker_add(m, "P.s", SHOAL_F16, 1, 128);
+    spoil_replace(m, "P.s", SHOAL_F16, 1, 128);
 }
 
 static void spoil_no_scales(maker *m)
@@ -129,11 +127,6 @@ static void spoil_no_scales(maker *m)
 static void spoil_dtype(maker *m)
 {
     maker_find(m, "P.B")->dtype = SHOAL_F32;
-}
-
-static void spoil_nothing(maker *m)
-{
-    (void)m;
 }
 
 static void spoil_form(maker *m)

@@ -339,26 +339,24 @@ static void which_cpu(void **state)
 /* ---- safetensors ---- */
 
 /* Two parts and what the metadata say of them. */
-static void write_safetensors(const made_linear *l, const char *metadata, bool with_codes)
+static void write_safetensors(const made_linear *l, const char *metadata)
 {
     char header[2048];
     uint8_t file[16384], *data = file + 8;
     size_t at = (size_t)snprintf(header, sizeof header, "{\"__metadata__\":{%s}", metadata);
     const long long codes = l->n * l->k;
-    if (with_codes)
-        at += (size_t)snprintf(header + at, sizeof header - at,
-                               ",\"P._weight_qdata\":{\"dtype\":\"I8\",\"shape\":[%lld,%lld],"
-                               "\"data_offsets\":[0,%lld]}",
-                               (long long)l->n, (long long)l->k, codes);
+    at += (size_t)snprintf(header + at, sizeof header - at,
+                           ",\"P._weight_qdata\":{\"dtype\":\"I8\",\"shape\":[%lld,%lld],"
+                           "\"data_offsets\":[0,%lld]}",
+                           (long long)l->n, (long long)l->k, codes);
     at += (size_t)snprintf(header + at, sizeof header - at,
                            ",\"P._weight_scale\":{\"dtype\":\"F32\",\"shape\":[%lld,1],"
                            "\"data_offsets\":[%lld,%lld]}}",
-                           (long long)l->n, with_codes ? codes : 0,
-                           (with_codes ? codes : 0) + 4 * l->n);
+                           (long long)l->n, codes, codes + 4 * l->n);
     shoal_store_le64(file, at);
     memcpy(data, header, at);
     data += at;
-    for (int64_t i = 0; with_codes && i < codes; i++)
+    for (int64_t i = 0; i < codes; i++)
         *data++ = (uint8_t)(l->u[i % l->k * l->n + i / l->k] - 128);
     for (int64_t n = 0; n < l->n; n++, data += 4)
         memcpy(data, &l->s[n], 4);
@@ -382,7 +380,7 @@ static void from_metadata(void **state)
         opened o;
         made_fill(&l, &m);
         snprintf(metadata, sizeof metadata, INT8_TENSOR, i ? "{}" : "null");
-        write_safetensors(&l, metadata, true);
+        write_safetensors(&l, metadata);
         if (open_module(folder, "{\"quant_method\":\"torchao\"}", l.n, l.k, &o) != SHOAL_OK)
             fail_msg("%s", shoal_error_text());
         assert_int_equal(o.weight.per_token, i);
@@ -398,26 +396,24 @@ static void refused(void **state)
     static const struct {
         const char *metadata, *config, *says;
         int64_t n;
-        bool no_codes;
     } rows[] = {
-        {"", "torchao", "not a stored form", 40, false},
+        {"", "torchao", "not a stored form", 40},
         {"\"P.weight\":\"{\\\"_type\\\":\\\"Float8Tensor\\\",\\\"_tensor_data_names\\\":["
          "\\\"qdata\\\"]}\"",
-         "torchao", "class Float8Tensor", 40, false},
-        {"\"P.weight\":\"{\\\"_tensor_data_names\\\":[\\\"qdata\\\"]}\"", "torchao", "_type", 40,
-         false},
+         "torchao", "class Float8Tensor", 40},
+        {"\"P.weight\":\"{\\\"_tensor_data_names\\\":[\\\"qdata\\\"]}\"", "torchao", "_type", 40},
         {"\"P.weight\":\"{\\\"_type\\\":\\\"Int8Tensor\\\",\\\"_tensor_data_names\\\":[1]}\"",
-         "torchao", "no list of names", 40, false},
-        {"\"P.weight\":\"{\\\"_tensor_data_names\\\":\"", "torchao", "line 1", 40, false},
+         "torchao", "no list of names", 40},
+        {"\"P.weight\":\"{\\\"_tensor_data_names\\\":\"", "torchao", "line 1", 40},
         {"\"P.weight\":\"{\\\"_type\\\":\\\"Int8Tensor\\\",\\\"_data\\\":{\\\"block_size\\\":[1]},"
          "\\\"_tensor_data_names\\\":[\\\"qdata\\\"]}\"",
-         "torchao", "block_size", 40, false},
+         "torchao", "block_size", 40},
         {"\"P.weight\":\"{\\\"_type\\\":\\\"Int8Tensor\\\",\\\"_data\\\":{\\\"shape\\\":[40,23]},"
          "\\\"_tensor_data_names\\\":[\\\"qdata\\\"]}\"",
-         "torchao", "[40, 23]", 40, false},
+         "torchao", "[40, 23]", 40},
         {"\"P.weight\":\"{\\\"_type\\\":\\\"Int8Tensor\\\",\\\"_data\\\":{},"
          "\\\"_tensor_data_names\\\":[\\\"qdata\\\"]}\"",
-         "torchao", "[41, 24]", 41, false},
+         "torchao", "[41, 24]", 41},
     };
     maker m = {.seed = 24};
     char config[64];
@@ -427,7 +423,7 @@ static void refused(void **state)
             .n = 40, .k = 24, .group = -1, .bits = 8, .symmetric = true, .scale_dtype = SHOAL_F32};
         opened o;
         made_fill(&l, &m);
-        write_safetensors(&l, rows[i].metadata, !rows[i].no_codes);
+        write_safetensors(&l, rows[i].metadata);
         snprintf(config, sizeof config, "{\"quant_method\":\"%s\"}", rows[i].config);
         assert_int_equal(open_module(folder, config, rows[i].n, l.k, &o), SHOAL_ERR_DATA);
         if (!strstr(shoal_error_text(), rows[i].says))

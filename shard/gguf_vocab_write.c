@@ -90,22 +90,31 @@ static void put_tokens(const vocabulary *v, shoal_gguf_builder *b)
     shoal_gguf_put_i32s(b, "tokenizer.ggml.token_type", v->kind, (uint64_t)v->count);
 }
 
+/* Is each of the merges a string or a pair of strings? */
+static bool are_merges(const json_t *merges)
+{
+    for (size_t i = 0; i < json_array_size(merges); i++) {
+        const json_t *merge = json_array_get(merges, i);
+        if (!json_is_string(merge) &&
+            (json_array_size(merge) != 2 || !json_is_string(json_array_get(merge, 0)) ||
+             !json_is_string(json_array_get(merge, 1))))
+            return false;
+    }
+    return true;
+}
+
 /* "a b", also where the file has ["a", "b"]. */
 static void put_merges(const json_t *tokenizer, shoal_gguf_builder *b)
 {
     const json_t *merges = json_object_get(json_object_get(tokenizer, "model"), "merges");
-    char joined[2048];
     shoal_gguf_begin_strings(b, "tokenizer.ggml.merges", json_array_size(merges));
     for (size_t i = 0; i < json_array_size(merges); i++) {
         const json_t *merge = json_array_get(merges, i);
-        const char *text = json_string_value(merge);
-        if (!text) {
-            const char *left = json_string_value(json_array_get(merge, 0));
-            const char *right = json_string_value(json_array_get(merge, 1));
-            (void)snprintf(joined, sizeof joined, "%s %s", left ? left : "", right ? right : "");
-            text = joined;
-        }
-        shoal_gguf_add_string(b, text, strlen(text));
+        if (json_is_string(merge))
+            shoal_gguf_add_string(b, json_string_value(merge), json_string_length(merge));
+        else
+            shoal_gguf_add_pair(b, json_string_value(json_array_get(merge, 0)),
+                                json_string_value(json_array_get(merge, 1)));
     }
 }
 
@@ -130,19 +139,21 @@ static void put_ids(const json_t *tokenizer, const shoal_model *model, shoal_ggu
     shoal_gguf_put_bool(b, "tokenizer.ggml.add_bos_token", adds_bos(tokenizer));
 }
 
-/* False where a token has no place in the model's vocabulary. */
+/* False where a token has no place in the model's vocabulary, or a merge is none. */
 static bool put_bpe(const json_t *tokenizer, const char *pre, const shoal_model *model,
                     shoal_gguf_builder *b)
 {
     void *text = NULL, *kind = NULL;
     bool fits = true;
     const uint64_t count = (uint64_t)model->vocab;
-    b->status = shoal_alloc_array(SHOAL_MEM_TEXT, count, sizeof(char *), &text);
+    if (b->status == SHOAL_OK)
+        b->status = shoal_alloc_array(SHOAL_MEM_TEXT, count, sizeof(char *), &text);
     if (b->status == SHOAL_OK)
         b->status = shoal_alloc_array(SHOAL_MEM_TEXT, count, sizeof(int32_t), &kind);
     vocabulary v = {text, kind, model->vocab};
     if (b->status == SHOAL_OK)
-        fits = note_all(tokenizer, &v);
+        fits = note_all(tokenizer, &v) &&
+               are_merges(json_object_get(json_object_get(tokenizer, "model"), "merges"));
     if (b->status == SHOAL_OK && fits) {
         shoal_gguf_put_string(b, "tokenizer.ggml.model", "gpt2", 4);
         shoal_gguf_put_string(b, "tokenizer.ggml.pre", pre, strlen(pre));

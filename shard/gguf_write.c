@@ -9,24 +9,14 @@
 
 /* ---- bytes ---- */
 
-/* Room for `wanted` bytes in *block; what is there stays. */
-static shoal_status grow(uint8_t **block, uint64_t bytes, uint64_t wanted)
-{
-    void *fresh;
-    SHOAL_TRY(shoal_alloc(SHOAL_MEM_CHECKPOINT, wanted, &fresh));
-    if (bytes)
-        memcpy(fresh, *block, bytes);
-    shoal_free(*block);
-    *block = fresh;
-    return SHOAL_OK;
-}
-
 static void append(shoal_gguf_builder *b, uint8_t **to, uint64_t *bytes, uint64_t *room,
                    const void *data, uint64_t count)
 {
     if (b->status == SHOAL_OK && *bytes + count > *room) {
+        void *block = *to;
         *room = 2 * (*bytes + count) + 4096;
-        b->status = grow(to, *bytes, *room);
+        b->status = shoal_realloc_array(SHOAL_MEM_CHECKPOINT, *room, 1, &block);
+        *to = block;
     }
     if (b->status != SHOAL_OK || count == 0)
         return;
@@ -115,6 +105,15 @@ void shoal_gguf_begin_strings(shoal_gguf_builder *b, const char *key, uint64_t c
 void shoal_gguf_add_string(shoal_gguf_builder *b, const char *text, size_t bytes)
 {
     text_to(b, entry, text, bytes);
+}
+
+void shoal_gguf_add_pair(shoal_gguf_builder *b, const char *left, const char *right)
+{
+    const size_t left_bytes = strlen(left), right_bytes = strlen(right);
+    u64_to(b, entry, left_bytes + 1 + right_bytes);
+    entry(b, left, left_bytes);
+    entry(b, " ", 1);
+    entry(b, right, right_bytes);
 }
 
 void shoal_gguf_put_i32s(shoal_gguf_builder *b, const char *key, const int32_t *values,

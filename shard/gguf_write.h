@@ -28,6 +28,8 @@ void shoal_gguf_put_string(shoal_gguf_builder *b, const char *key, const char *t
 /* Arrays: begin with the count, then an item per element. */
 void shoal_gguf_begin_strings(shoal_gguf_builder *b, const char *key, uint64_t count);
 void shoal_gguf_add_string(shoal_gguf_builder *b, const char *text, size_t bytes);
+void shoal_gguf_add_pair(shoal_gguf_builder *b, const char *left,
+                         const char *right); /* "left right" */
 void shoal_gguf_put_i32s(shoal_gguf_builder *b, const char *key, const int32_t *values,
                          uint64_t count);
 

@@ -1,16 +1,21 @@
 /* GGUF headers written here byte by byte: every type of value comes back, tensors lie where the
- * format says, and what is cut, doubled or beyond a limit is refused. */
+ * format says, and what is cut, doubled or beyond a limit is refused. And the vocabularies that are
+ * put into headers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "proto/arena.h"
 #include "proto/bytes.h"
 #include "shard/gguf.h"
+#include "shard/gguf_vocab_write.h"
+#include "tests/support/model_maker.h"
 
 /* ---- a writer ---- */
 
@@ -235,13 +240,75 @@ static void test_cut(void **state)
     }
 }
 
+/* ---- vocabularies that are written ---- */
+
+/* Put the vocabulary of two tokens with these merges into a header; `b` may have failed before. */
+static shoal_status put_vocab(const char *merges, shoal_gguf_builder *b)
+{
+    static const shoal_model model = {.vocab = 2, .bos = -1};
+    char text[8192];
+    shoal_maker *maker = shoal_maker_begin();
+    snprintf(text, sizeof text,
+             "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1},\"merges\":[%s]},"
+             "\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}",
+             merges);
+    shoal_maker_text(maker, "tokenizer.json", text);
+    const shoal_status st = shoal_gguf_put_vocab(shoal_maker_path(maker), &model, b);
+    shoal_maker_end(maker);
+    return st;
+}
+
+/* Merges of any length, as one string or as two. */
+static void test_merges(void **state)
+{
+    enum { LONG = 3000 };
+    char merges[LONG + 64], expected[LONG + 3] = "a ";
+    shoal_gguf_builder b = {0};
+    const shoal_gguf_entry *entry;
+    shoal_gguf *g;
+    uint8_t *header;
+    uint64_t bytes, at = 0;
+    (void)state;
+    memset(expected + 2, 'b', LONG);
+    snprintf(merges, sizeof merges, "\"a b\",[\"a\",\"%s\"]", expected + 2);
+    assert_int_equal(put_vocab(merges, &b), SHOAL_OK);
+    assert_int_equal(shoal_gguf_builder_finish(&b, &header, &bytes), SHOAL_OK);
+    assert_int_equal(shoal_gguf_parse(header, bytes, bytes, &g), SHOAL_OK);
+    assert_int_equal(shoal_gguf_strings(g, "tokenizer.ggml.merges", &entry), SHOAL_OK);
+    assert_non_null(entry);
+    assert_int_equal(entry->count, 2);
+    assert_int_equal(shoal_gguf_next_string(entry, &at).bytes, 3);
+    const shoal_gguf_text second = shoal_gguf_next_string(entry, &at);
+    assert_int_equal(second.bytes, LONG + 2);
+    assert_memory_equal(second.data, expected, LONG + 2);
+    shoal_gguf_free(g);
+    shoal_free(header);
+}
+
+/* A merge that is none leaves the vocabulary out; a builder that has failed stays so. */
+static void test_no_vocab(void **state)
+{
+    static const char *const none[] = {"5", "[\"a\"]", "[\"a\",5]", "[\"a\",\"b\",\"c\"]"};
+    shoal_gguf_builder b = {0};
+    uint8_t *header;
+    uint64_t bytes;
+    (void)state;
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+        assert_int_equal(put_vocab(none[i], &b), SHOAL_OK);
+        assert_int_equal(b.entry_count, 0);
+    }
+    b.status = SHOAL_ERR_TEMPORARY;
+    assert_int_equal(put_vocab("\"a b\"", &b), SHOAL_OK);
+    assert_int_equal(shoal_gguf_builder_finish(&b, &header, &bytes), SHOAL_ERR_TEMPORARY);
+    shoal_gguf_builder_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_tensors),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_values),  cmocka_unit_test(test_tensors),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_merges),  cmocka_unit_test(test_no_vocab),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

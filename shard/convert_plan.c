@@ -363,3 +363,11 @@ void shoal_convert_plan_free(shoal_convert_plan *plan)
     if (plan)
         shoal_arena_destroy(plan->arena);
 }
+
+shoal_loss shoal_convert_plan_loss(const shoal_convert_plan *plan)
+{
+    shoal_loss loss = {true, 0};
+    for (size_t i = 0; i < plan->item_count; i++)
+        loss = shoal_loss_join(loss, plan->items[i].loss);
+    return loss;
+}

@@ -187,7 +187,7 @@ static shoal_status write_document(const conversion *c, const char *name, json_t
     return st;
 }
 
-static shoal_status write_documents(const conversion *c)
+static shoal_status write_documents(conversion *c)
 {
     json_t *document;
     SHOAL_TRY(shoal_convert_config(c->plan, c->request->source, c->quantization, &document));

@@ -94,12 +94,14 @@ static shoal_status claim(shoal_convert_folder *f, const char *path, const char 
     if (flock(f->lock, LOCK_EX | LOCK_NB) != 0)
         return shoal_fail(SHOAL_ERR_CREATE, "%s is being written by another process", f->partial);
     const ssize_t length = pread(f->lock, there, sizeof there - 1, 0);
+    if (length < 0)
+        return shoal_fail(SHOAL_ERR_IO, "reading %s: %s", path, strerror(errno));
     if (length > 0 && strcmp(there, fingerprint) != 0)
         return shoal_fail(SHOAL_ERR_CREATE,
                           "%s was left by a conversion of something else; remove it to go on",
                           f->partial);
     const size_t bytes = strlen(fingerprint);
-    if (length <= 0 &&
+    if (length == 0 &&
         (pwrite(f->lock, fingerprint, bytes, 0) != (ssize_t)bytes || fsync(f->lock) != 0))
         return shoal_fail(SHOAL_ERR_IO, "writing %s: %s", path, strerror(errno));
     return SHOAL_OK;
@@ -228,7 +230,7 @@ static bool ends_in(const char *text, const char *tail)
 }
 
 /* Configs and indices are written anew; the rest of these kinds is text about the model. */
-bool shoal_convert_copies(const char *name)
+static bool goes_along(const char *name)
 {
     static const char *const kinds[] = {".json",     ".txt", ".model", ".jinja",
                                         ".tiktoken", ".py",  ".vocab"};
@@ -245,6 +247,41 @@ bool shoal_convert_copies(const char *name)
     return false;
 }
 
+static int goes_along_entry(const struct dirent *entry)
+{
+    return goes_along(entry->d_name);
+}
+
+static shoal_status visit_file(const char *folder, const char *name, shoal_convert_visit visit,
+                               void *context)
+{
+    char tail[PATH_MAX], path[PATH_MAX];
+    struct stat info;
+    SHOAL_TRY(join("/", name, tail));
+    SHOAL_TRY(join(folder, tail, path));
+    if (stat(path, &info) != 0)
+        return shoal_fail(SHOAL_ERR_IO, "%s: %s", path, strerror(errno));
+    return S_ISREG(info.st_mode) ? visit(context, path, name) : SHOAL_OK;
+}
+
+shoal_status shoal_convert_visit_files(const char *source, shoal_convert_visit visit, void *context)
+{
+    struct dirent **entries;
+    shoal_status st = SHOAL_OK;
+    const int count = scandir(source, &entries, goes_along_entry, alphasort);
+    if (count < 0 && errno == ENOTDIR)
+        return SHOAL_OK;
+    if (count < 0)
+        return shoal_fail(SHOAL_ERR_IO, "%s: %s", source, strerror(errno));
+    for (int i = 0; i < count; i++) {
+        if (st == SHOAL_OK)
+            st = visit_file(source, entries[i]->d_name, visit, context);
+        free(entries[i]); /* scandir allocates with malloc */
+    }
+    free(entries);
+    return st;
+}
+
 static shoal_status copy_bytes(const shoal_regular_file *from, const char *source, int fd,
                                const char *path)
 {
@@ -259,16 +296,12 @@ static shoal_status copy_bytes(const shoal_regular_file *from, const char *sourc
     return SHOAL_OK;
 }
 
-static shoal_status copy_file(const shoal_convert_folder *f, const char *folder, const char *name)
+static shoal_status copy_file(void *context, const char *source, const char *name)
 {
-    char source[PATH_MAX], tail[PATH_MAX], path[PATH_MAX];
+    const shoal_convert_folder *f = context;
+    char path[PATH_MAX];
     shoal_regular_file from;
-    struct stat info;
     int fd;
-    SHOAL_TRY(join("/", name, tail));
-    SHOAL_TRY(join(folder, tail, source));
-    if (stat(source, &info) != 0 || !S_ISREG(info.st_mode))
-        return SHOAL_OK;
     SHOAL_TRY(shoal_convert_folder_path(f, name, path));
     SHOAL_TRY(shoal_regular_open(source, &from));
     shoal_status st = create_file(path, &fd);
@@ -278,17 +311,9 @@ static shoal_status copy_file(const shoal_convert_folder *f, const char *folder,
     return st;
 }
 
-shoal_status shoal_convert_folder_copy(const shoal_convert_folder *f, const char *source)
+shoal_status shoal_convert_folder_copy(shoal_convert_folder *f, const char *source)
 {
-    shoal_status st = SHOAL_OK;
-    DIR *dir = opendir(source);
-    if (!dir)
-        return SHOAL_OK;
-    for (const struct dirent *e; st == SHOAL_OK && (e = readdir(dir)) != NULL;)
-        if (shoal_convert_copies(e->d_name))
-            st = copy_file(f, source, e->d_name);
-    (void)closedir(dir);
-    return st;
+    return shoal_convert_visit_files(source, copy_file, f);
 }
 
 /* ---- publishing ------------------------------------------------------------------------------ */

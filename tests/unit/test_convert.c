@@ -210,6 +210,47 @@ static void test_in_place(void **state)
     maker_forget(&m);
 }
 
+/* ---- what goes along ---- */
+
+static void write_text(maker *m, const char *name, const char *text)
+{
+    FILE *f = maker_open(m, name);
+    fputs(text, f);
+    fclose(f);
+}
+
+/* Texts of a model go along, folders and what is written anew do not, and what is there but cannot
+ * be read is not left out in silence. */
+static void test_files(void **state)
+{
+    (void)state;
+    maker m = {.seed = 9};
+    char there[320], path[640];
+    shoal_convert_result r;
+    case_make(&m, &(case_source){4, 128, true, false, SHOAL_F16, {"", false}});
+    write_text(&m, "tokenizer.json", "{}");
+    write_text(&m, "quant_config.json", "{}");
+    write_text(&m, "events.log", "");
+    snprintf(path, sizeof path, "%s/notes.json", m.folder);
+    assert_int_equal(mkdir(path, 0777), 0);
+    folder_of(&m, ".to", there);
+    const shoal_convert_request request = case_request(m.folder, there, "awq");
+    assert_int_equal(case_convert(&request, &r), SHOAL_OK);
+    assert_true(exists(there, "/tokenizer.json"));
+    assert_false(exists(there, "/quant_config.json") || exists(there, "/events.log") ||
+                 exists(there, "/notes.json"));
+    case_remove(there);
+    snprintf(path, sizeof path, "%s/merges.txt", m.folder);
+    assert_int_equal(symlink("nowhere", path), 0);
+    assert_int_equal(case_convert(&request, &r), SHOAL_ERR_IO);
+    assert_non_null(strstr(shoal_error_text(), "merges.txt"));
+    assert_false(exists(there, ""));
+    folder_of(&m, ".to.partial", there);
+    case_remove(there);
+    case_remove(m.folder);
+    maker_forget(&m);
+}
+
 /* ---- killed and started again ---- */
 
 typedef struct {
@@ -338,7 +379,7 @@ int main(void)
         cmocka_unit_test(test_all_pairs), cmocka_unit_test(test_biases),
         cmocka_unit_test(test_refusals),  cmocka_unit_test(test_zero_of_v1),
         cmocka_unit_test(test_in_place),  cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_threads),   cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests_name("convert", tests, NULL, NULL);
 }

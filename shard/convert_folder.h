@@ -37,7 +37,7 @@ void shoal_convert_folder_discard(shoal_convert_folder *folder);
 SHOAL_MUST_USE shoal_status shoal_convert_folder_path(const shoal_convert_folder *folder,
                                                       const char *name, char out[PATH_MAX]);
 
-/* A document as file NAME, synced. */
+/* A document as file NAME, whole or not at all. */
 SHOAL_MUST_USE shoal_status shoal_convert_folder_json(const shoal_convert_folder *folder,
                                                       const char *name,
                                                       const struct json_t *document);

@@ -1,19 +1,15 @@
 /* shard/pack_write.c - see pack_write.h. */
 #include "shard/pack_write.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "kernels/threads.h"
 #include "proto/digest.h"
 #include "shard/convert_read.h"
 #include "shard/convert_source.h"
+#include "shard/new_file.h"
 #include "shard/pack_plan.h"
 
 /* Bytes of plain rows that are copied at a time. */
@@ -27,8 +23,7 @@ typedef struct {
     shoal_convert_plan *plan;
     shoal_pack_plan pack;
     shoal_pool *pool;
-    char temporary[PATH_MAX];
-    int fd;
+    shoal_new_file file;
     _Atomic uint64_t done; /* bytes */
 } packing;
 
@@ -49,15 +44,7 @@ typedef struct {
 
 static shoal_status put(packing *p, uint64_t offset, const void *data, uint64_t bytes)
 {
-    const char *from = data;
-    for (uint64_t at = 0; at < bytes;) {
-        const ssize_t n = pwrite(p->fd, from + at, bytes - at, (off_t)(offset + at));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return shoal_fail(SHOAL_ERR_IO, "writing %s: %s", p->temporary, strerror(errno));
-        at += (uint64_t)n;
-    }
+    SHOAL_TRY(shoal_new_file_put(&p->file, offset, data, bytes));
     p->done += bytes;
     return SHOAL_OK;
 }
@@ -264,36 +251,14 @@ static shoal_status write_head(packing *p)
     return st == SHOAL_OK ? put(p, 0, preamble, sizeof preamble) : st;
 }
 
-static shoal_status create_file(packing *p)
-{
-    struct stat info;
-    const char *path = p->request->destination;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
-        return shoal_fail(SHOAL_ERR_CREATE, "%s exists and is not a regular file", path);
-    const int length =
-        snprintf(p->temporary, sizeof p->temporary, "%s.tmp-%ld", path, (long)getpid());
-    if (length < 0 || (size_t)length >= sizeof p->temporary)
-        return shoal_fail(SHOAL_ERR_CREATE, "%.200s...: the path is too long", path);
-    p->fd = open(p->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-    if (p->fd < 0)
-        return shoal_fail(SHOAL_ERR_CREATE, "cannot create %s: %s", p->temporary, strerror(errno));
-    return SHOAL_OK;
-}
-
 static shoal_status write_file(packing *p)
 {
-    SHOAL_TRY(create_file(p));
+    SHOAL_TRY(shoal_new_file_create(p->request->destination, &p->file));
     for (size_t i = 0; i < p->pack.count; i++)
         SHOAL_TRY(write_entry(p, &p->pack.entries[i]));
     SHOAL_TRY(shoal_checkpoint_verify_unchanged(p->source.checkpoint));
     SHOAL_TRY(write_head(p));
-    if (fsync(p->fd) != 0)
-        return shoal_fail(SHOAL_ERR_IO, "syncing %s: %s", p->temporary, strerror(errno));
-    if (rename(p->temporary, p->request->destination) != 0)
-        return shoal_fail(SHOAL_ERR_CREATE, "renaming %s to %s: %s", p->temporary,
-                          p->request->destination, strerror(errno));
-    p->temporary[0] = '\0';
-    return SHOAL_OK;
+    return shoal_new_file_publish(&p->file);
 }
 
 static shoal_status open_source(packing *p)
@@ -308,10 +273,7 @@ static shoal_status open_source(packing *p)
 
 static void release(packing *p)
 {
-    if (p->fd >= 0)
-        (void)close(p->fd);
-    if (p->temporary[0])
-        (void)unlink(p->temporary);
+    shoal_new_file_discard(&p->file);
     if (p->pool)
         shoal_pool_destroy(p->pool);
     shoal_pack_plan_free(&p->pack);
@@ -322,7 +284,7 @@ static void release(packing *p)
 shoal_status shoal_pack_write(const shoal_pack_request *request, shoal_pack_progress progress,
                               void *context, shoal_pack_result *out)
 {
-    packing p = {.request = request, .progress = progress, .context = context, .fd = -1};
+    packing p = {.request = request, .progress = progress, .context = context, .file = {.fd = -1}};
     shoal_status st = open_source(&p);
     if (st == SHOAL_OK)
         st = write_file(&p);

@@ -290,7 +290,7 @@ static void test_resume(void **state)
 {
     (void)state;
     maker m = {.seed = 6};
-    char there[320], other[320], partial[320], path[640];
+    char there[320], other[320], partial[320], path[640], left[64];
     shoal_convert_result whole, r;
     case_make(&m, &(case_source){4, 128, true, false, SHOAL_F16, {"", false}});
     folder_of(&m, ".to", there);
@@ -307,8 +307,12 @@ static void test_resume(void **state)
     snprintf(path, sizeof path, "%s/.shoal-convert/model-00002-of-%05d.safetensors", partial,
              whole.files);
     assert_int_equal(unlink(path), 0); /* as if the second file were not finished */
+    snprintf(left, sizeof left, "/model-00002-of-%05d.safetensors.tmp-1", whole.files);
+    snprintf(path, sizeof path, "%s%s", partial, left);
+    fclose(fopen(path, "w")); /* what a killed process had of it */
     assert_int_equal(case_convert(&request, &r), SHOAL_OK);
     assert_int_equal(r.resumed, r.files - 1);
+    assert_false(exists(other, left));
     const shoal_difference d = case_compare(there, other);
     assert_false(shoal_differs(&d));
     /* another conversion does not take over what it finds */

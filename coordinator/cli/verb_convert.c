@@ -1,5 +1,3 @@
-#include <string.h>
-
 #include "coordinator/cli/report.h"
 #include "coordinator/cli/threads_wanted.h"
 #include "coordinator/cli/verbs.h"

@@ -2,7 +2,6 @@
 #include "shard/convert.h"
 
 #include <jansson.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -11,13 +10,12 @@
 #include "shard/convert_folder.h"
 #include "shard/convert_gguf.h"
 #include "shard/convert_item.h"
+#include "shard/convert_source.h"
 
 typedef struct {
     const shoal_convert_request *request;
     const shoal_convert_listener *listener;
-    shoal_model *model;
-    shoal_checkpoint *checkpoint;
-    shoal_manifest *manifest;
+    shoal_convert_source source;
     shoal_convert_plan *plan;
     json_t *quantization;
     shoal_convert_folder folder;
@@ -29,33 +27,29 @@ typedef struct {
 /* ---- opening --------------------------------------------------------------------------------- */
 
 /* What a GGUF file says in a way that no config.json does. */
-static shoal_status check_gguf(const shoal_checkpoint *checkpoint, const shoal_model *model,
-                               const char *source)
+static shoal_status check_gguf(const shoal_convert_source *source, const char *path)
 {
-    if (!shoal_checkpoint_gguf(checkpoint))
+    if (!shoal_checkpoint_gguf(source->checkpoint))
         return SHOAL_OK;
-    if (strncmp(model->family, "gemma", strlen("gemma")) == 0)
+    if (strncmp(source->model->family, "gemma", strlen("gemma")) == 0)
         return shoal_fail(SHOAL_ERR_DATA,
                           "%s: its norms have 1 added, as GGUF has them for Gemma; such files are "
                           "not converted",
-                          source);
-    if (model->ropes[0].factors)
+                          path);
+    if (source->model->ropes[0].factors)
         return shoal_fail(SHOAL_ERR_DATA,
                           "%s: rope_freqs.weight scales its rope, which config.json cannot say; "
                           "such files are not converted",
-                          source);
+                          path);
     return SHOAL_OK;
 }
 
 static shoal_status open_source(conversion *c)
 {
     const shoal_convert_request *r = c->request;
-    const shoal_manifest_options options = {r->quantize, r->keep};
-    SHOAL_TRY(shoal_model_open(r->source, &c->model));
-    SHOAL_TRY(shoal_checkpoint_open(r->source, &c->checkpoint));
-    SHOAL_TRY(check_gguf(c->checkpoint, c->model, r->source));
-    SHOAL_TRY(shoal_manifest_create(c->model, c->checkpoint, &options, &c->manifest));
-    SHOAL_TRY(shoal_convert_plan_make(c->manifest, &r->target, r->file_bytes, &c->plan));
+    SHOAL_TRY(shoal_convert_source_open(r->source, r->quantize, r->keep, &c->source));
+    SHOAL_TRY(check_gguf(&c->source, r->source));
+    SHOAL_TRY(shoal_convert_plan_make(c->source.manifest, &r->target, r->file_bytes, &c->plan));
     return shoal_convert_quantization(c->plan, &c->quantization);
 }
 
@@ -72,16 +66,16 @@ static void fingerprint(const conversion *c, char out[2 * SHOAL_XXH128_BYTES + 1
         shoal_xxh128_add(&stream, words[i], strlen(words[i]) + 1);
     shoal_xxh128_add_i64(&stream, (int64_t)r->file_bytes);
     shoal_xxh128_add_i64(&stream, r->target.allow_requantize);
-    for (size_t i = 0; i < shoal_checkpoint_count(c->checkpoint); i++) {
-        const shoal_tensor *t = shoal_checkpoint_at(c->checkpoint, i);
+    for (size_t i = 0; i < shoal_checkpoint_count(c->source.checkpoint); i++) {
+        const shoal_tensor *t = shoal_checkpoint_at(c->source.checkpoint, i);
         shoal_xxh128_add(&stream, t->name, strlen(t->name) + 1);
         shoal_xxh128_add_i64(&stream, t->file);
         shoal_xxh128_add_i64(&stream, (int64_t)t->offset);
         shoal_xxh128_add_i64(&stream, (int64_t)t->bytes);
     }
-    for (int i = 0; i < shoal_checkpoint_files(c->checkpoint); i++) {
+    for (int i = 0; i < shoal_checkpoint_files(c->source.checkpoint); i++) {
         struct stat info = {0};
-        (void)stat(shoal_checkpoint_file(c->checkpoint, i), &info);
+        (void)stat(shoal_checkpoint_file(c->source.checkpoint, i), &info);
         shoal_xxh128_add_i64(&stream, info.st_mtim.tv_sec);
         shoal_xxh128_add_i64(&stream, info.st_mtim.tv_nsec);
     }
@@ -193,7 +187,7 @@ static shoal_status write_document(const conversion *c, const char *name, json_t
     return st;
 }
 
-static shoal_status write_documents(const conversion *c)
+static shoal_status write_documents(conversion *c)
 {
     json_t *document;
     SHOAL_TRY(shoal_convert_config(c->plan, c->request->source, c->quantization, &document));
@@ -213,12 +207,12 @@ static shoal_status write_documents(const conversion *c)
 static shoal_status compare_weights(const conversion *c, const shoal_manifest *written)
 {
     char name[SHOAL_TENSOR_NAME_MAX];
-    for (size_t i = 0; i < shoal_manifest_count(c->manifest); i++) {
-        const shoal_weight *a = shoal_manifest_at(c->manifest, i);
+    for (size_t i = 0; i < shoal_manifest_count(c->source.manifest); i++) {
+        const shoal_weight *a = shoal_manifest_at(c->source.manifest, i);
         const shoal_weight *b = shoal_manifest_at(written, i);
         if (a->present == b->present && !a->bias == !b->bias && a->n == b->n && a->k == b->k)
             continue;
-        shoal_weight_name(c->manifest, a, name, sizeof name);
+        shoal_weight_name(c->source.manifest, a, name, sizeof name);
         return shoal_fail(SHOAL_ERR_INTERNAL, "%s is not in %s as it is in %s", name,
                           c->folder.partial, c->request->source);
     }
@@ -228,22 +222,11 @@ static shoal_status compare_weights(const conversion *c, const shoal_manifest *w
 /* Open what was written as any reader would: it must say what the source says. */
 static shoal_status read_back(const conversion *c)
 {
-    const shoal_manifest_options options = {NULL, NULL};
-    shoal_model *model = NULL;
-    shoal_checkpoint *checkpoint = NULL;
-    shoal_manifest *manifest = NULL;
-    shoal_status st;
-    SHOAL_TRY_GOTO(shoal_model_open(c->folder.partial, &model), done);
-    SHOAL_TRY_GOTO(shoal_checkpoint_open(c->folder.partial, &checkpoint), done);
-    SHOAL_TRY_GOTO(shoal_manifest_create(model, checkpoint, &options, &manifest), done);
-    st = compare_weights(c, manifest);
-done:
-    if (manifest)
-        shoal_manifest_destroy(manifest);
-    if (checkpoint)
-        shoal_checkpoint_close(checkpoint);
-    if (model)
-        shoal_model_close(model);
+    shoal_convert_source written = {0};
+    shoal_status st = shoal_convert_source_open(c->folder.partial, NULL, NULL, &written);
+    if (st == SHOAL_OK)
+        st = compare_weights(c, written.manifest);
+    shoal_convert_source_close(&written);
     return st == SHOAL_OK ? st : shoal_fail_within(st, "reading back what was written");
 }
 
@@ -254,7 +237,7 @@ static shoal_status write_all(conversion *c)
     for (int file = 0; file < c->plan->files; file++)
         SHOAL_TRY(write_file(c, file));
     SHOAL_TRY(write_documents(c));
-    SHOAL_TRY(shoal_checkpoint_verify_unchanged(c->checkpoint));
+    SHOAL_TRY(shoal_checkpoint_verify_unchanged(c->source.checkpoint));
     SHOAL_TRY(read_back(c));
     return shoal_convert_folder_publish(&c->folder);
 }
@@ -272,9 +255,7 @@ static void report(const conversion *c, shoal_convert_result *out)
                                   .bytes = c->plan->bytes,
                                   .files = c->plan->files,
                                   .resumed = c->resumed,
-                                  .loss = {true, 0}};
-    for (size_t i = 0; i < c->plan->item_count; i++)
-        out->loss = shoal_loss_join(out->loss, c->plan->items[i].loss);
+                                  .loss = shoal_convert_plan_loss(c->plan)};
 }
 
 static void release(conversion *c)
@@ -284,12 +265,7 @@ static void release(conversion *c)
         shoal_pool_destroy(c->pool);
     json_decref(c->quantization);
     shoal_convert_plan_free(c->plan);
-    if (c->manifest)
-        shoal_manifest_destroy(c->manifest);
-    if (c->checkpoint)
-        shoal_checkpoint_close(c->checkpoint);
-    if (c->model)
-        shoal_model_close(c->model);
+    shoal_convert_source_close(&c->source);
 }
 
 shoal_status shoal_convert(const shoal_convert_request *request,

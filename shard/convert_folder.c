@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "shard/json_file.h"
-#include "shard/model_folder.h"
+#include "shard/new_file.h"
 #include "shard/regular_file.h"
 
 #define RECORDS    ".shoal-convert"
@@ -39,6 +39,19 @@ shoal_status shoal_convert_folder_path(const shoal_convert_folder *f, const char
     char tail[PATH_MAX];
     SHOAL_TRY(join("/", name, tail));
     return join(f->partial, tail, out);
+}
+
+/* Remove those files of a folder that are meant; it has no folders but the records. */
+static void remove_files(const char *folder, bool (*is_meant)(const char *name))
+{
+    char file[PATH_MAX], tail[PATH_MAX];
+    DIR *dir = opendir(folder);
+    for (const struct dirent *e; dir && (e = readdir(dir)) != NULL;)
+        if (is_meant(e->d_name) && join("/", e->d_name, tail) == SHOAL_OK &&
+            join(folder, tail, file) == SHOAL_OK)
+            (void)unlink(file);
+    if (dir)
+        (void)closedir(dir);
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -94,12 +107,14 @@ static shoal_status claim(shoal_convert_folder *f, const char *path, const char 
     if (flock(f->lock, LOCK_EX | LOCK_NB) != 0)
         return shoal_fail(SHOAL_ERR_CREATE, "%s is being written by another process", f->partial);
     const ssize_t length = pread(f->lock, there, sizeof there - 1, 0);
+    if (length < 0)
+        return shoal_fail(SHOAL_ERR_IO, "reading %s: %s", path, strerror(errno));
     if (length > 0 && strcmp(there, fingerprint) != 0)
         return shoal_fail(SHOAL_ERR_CREATE,
                           "%s was left by a conversion of something else; remove it to go on",
                           f->partial);
     const size_t bytes = strlen(fingerprint);
-    if (length <= 0 &&
+    if (length == 0 &&
         (pwrite(f->lock, fingerprint, bytes, 0) != (ssize_t)bytes || fsync(f->lock) != 0))
         return shoal_fail(SHOAL_ERR_IO, "writing %s: %s", path, strerror(errno));
     return SHOAL_OK;
@@ -122,6 +137,7 @@ shoal_status shoal_convert_folder_open(const char *source, const char *destinati
     SHOAL_TRY(make_folder(path));
     SHOAL_TRY(shoal_convert_folder_path(&f, RECORDS "/fingerprint", path));
     SHOAL_TRY_GOTO(claim(&f, path, fingerprint), fail);
+    remove_files(f.partial, shoal_new_file_is_temporary); /* of a killed conversion */
     *out = f;
     return SHOAL_OK;
 
@@ -139,31 +155,11 @@ void shoal_convert_folder_close(shoal_convert_folder *f)
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-static shoal_status write_all(int fd, const char *path, const char *data, size_t bytes)
+static shoal_status published(shoal_status st, shoal_new_file *file)
 {
-    while (bytes > 0) {
-        const ssize_t n = write(fd, data, bytes);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return shoal_fail(SHOAL_ERR_IO, "writing %s: %s", path, strerror(errno));
-        data += n;
-        bytes -= (size_t)n;
-    }
-    return SHOAL_OK;
-}
-
-static shoal_status create_file(const char *path, int *fd)
-{
-    *fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-    return *fd < 0 ? failed("cannot create", path) : SHOAL_OK;
-}
-
-static shoal_status close_file(int fd, const char *path, shoal_status st)
-{
-    if (st == SHOAL_OK && fsync(fd) != 0)
-        st = shoal_fail(SHOAL_ERR_IO, "syncing %s: %s", path, strerror(errno));
-    (void)close(fd);
+    if (st == SHOAL_OK)
+        st = shoal_new_file_publish(file);
+    shoal_new_file_discard(file);
     return st;
 }
 
@@ -171,49 +167,35 @@ shoal_status shoal_convert_folder_json(const shoal_convert_folder *f, const char
                                        const json_t *document)
 {
     char path[PATH_MAX];
-    int fd;
+    shoal_new_file file;
     SHOAL_TRY(shoal_convert_folder_path(f, name, path));
     char *text = json_dumps(document, JSON_INDENT(2));
     if (!text)
         return shoal_fail(SHOAL_ERR_TEMPORARY, "no memory for %s", name);
-    shoal_status st = create_file(path, &fd);
-    if (st == SHOAL_OK) {
-        st = write_all(fd, path, text, strlen(text));
-        if (st == SHOAL_OK)
-            st = write_all(fd, path, "\n", 1);
-        st = close_file(fd, path, st);
-    }
+    shoal_status st = shoal_new_file_create(path, &file);
+    if (st == SHOAL_OK)
+        st = shoal_new_file_append(&file, text, strlen(text));
+    if (st == SHOAL_OK)
+        st = shoal_new_file_append(&file, "\n", 1);
     free(text); /* jansson allocates it with malloc */
-    return st;
-}
-
-static shoal_status record_path(const shoal_convert_folder *f, const char *name, const char *tail,
-                                char out[PATH_MAX])
-{
-    char head[PATH_MAX], inner[PATH_MAX];
-    SHOAL_TRY(join(RECORDS "/", name, inner));
-    SHOAL_TRY(join(inner, tail, head));
-    return shoal_convert_folder_path(f, head, out);
+    return published(st, &file);
 }
 
 shoal_status shoal_convert_folder_record(const shoal_convert_folder *f, const char *name,
                                          const json_t *record)
 {
-    char fresh[PATH_MAX], path[PATH_MAX], temporary[PATH_MAX];
-    SHOAL_TRY(join(RECORDS "/", name, temporary));
-    SHOAL_TRY(join(temporary, ".new", fresh));
-    SHOAL_TRY(shoal_convert_folder_json(f, fresh, record));
-    SHOAL_TRY(record_path(f, name, ".new", temporary));
-    SHOAL_TRY(record_path(f, name, "", path));
-    return rename(temporary, path) == 0 ? SHOAL_OK : failed("cannot create", path);
+    char inner[PATH_MAX];
+    SHOAL_TRY(join(RECORDS "/", name, inner));
+    return shoal_convert_folder_json(f, inner, record);
 }
 
 json_t *shoal_convert_folder_recorded(const shoal_convert_folder *f, const char *name)
 {
     const shoal_json_limits limits = {64u << 20, 8, 10000000};
-    char path[PATH_MAX];
+    char inner[PATH_MAX], path[PATH_MAX];
     json_t *record = NULL;
-    if (record_path(f, name, "", path) != SHOAL_OK || access(path, R_OK) != 0 ||
+    if (join(RECORDS "/", name, inner) != SHOAL_OK ||
+        shoal_convert_folder_path(f, inner, path) != SHOAL_OK || access(path, R_OK) != 0 ||
         shoal_json_read(path, &limits, &record) != SHOAL_OK)
         return NULL;
     return record;
@@ -228,7 +210,7 @@ static bool ends_in(const char *text, const char *tail)
 }
 
 /* Configs and indices are written anew; the rest of these kinds is text about the model. */
-bool shoal_convert_copies(const char *name)
+static bool goes_along(const char *name)
 {
     static const char *const kinds[] = {".json",     ".txt", ".model", ".jinja",
                                         ".tiktoken", ".py",  ".vocab"};
@@ -245,73 +227,86 @@ bool shoal_convert_copies(const char *name)
     return false;
 }
 
-static shoal_status copy_bytes(const shoal_regular_file *from, const char *source, int fd,
-                               const char *path)
+static int goes_along_entry(const struct dirent *entry)
+{
+    return goes_along(entry->d_name);
+}
+
+static shoal_status visit_file(const char *folder, const char *name, shoal_convert_visit visit,
+                               void *context)
+{
+    char tail[PATH_MAX], path[PATH_MAX];
+    struct stat info;
+    SHOAL_TRY(join("/", name, tail));
+    SHOAL_TRY(join(folder, tail, path));
+    if (stat(path, &info) != 0)
+        return shoal_fail(SHOAL_ERR_IO, "%s: %s", path, strerror(errno));
+    return S_ISREG(info.st_mode) ? visit(context, path, name) : SHOAL_OK;
+}
+
+shoal_status shoal_convert_visit_files(const char *source, shoal_convert_visit visit, void *context)
+{
+    struct dirent **entries;
+    shoal_status st = SHOAL_OK;
+    const int count = scandir(source, &entries, goes_along_entry, alphasort);
+    if (count < 0 && errno == ENOTDIR)
+        return SHOAL_OK;
+    if (count < 0)
+        return shoal_fail(SHOAL_ERR_IO, "%s: %s", source, strerror(errno));
+    for (int i = 0; i < count; i++) {
+        if (st == SHOAL_OK)
+            st = visit_file(source, entries[i]->d_name, visit, context);
+        free(entries[i]); /* scandir allocates with malloc */
+    }
+    free(entries);
+    return st;
+}
+
+static shoal_status copy_bytes(const shoal_regular_file *from, const char *source,
+                               const shoal_new_file *to)
 {
     char piece[COPY_BYTES];
     for (uint64_t at = 0; at < from->bytes;) {
         const uint64_t left = from->bytes - at;
         const uint64_t bytes = left < sizeof piece ? left : sizeof piece;
         SHOAL_TRY(shoal_regular_read(from, source, at, bytes, piece));
-        SHOAL_TRY(write_all(fd, path, piece, bytes));
+        SHOAL_TRY(shoal_new_file_append(to, piece, bytes));
         at += bytes;
     }
     return SHOAL_OK;
 }
 
-static shoal_status copy_file(const shoal_convert_folder *f, const char *folder, const char *name)
+static shoal_status copy_file(void *context, const char *source, const char *name)
 {
-    char source[PATH_MAX], tail[PATH_MAX], path[PATH_MAX];
+    const shoal_convert_folder *f = context;
+    char path[PATH_MAX];
     shoal_regular_file from;
-    struct stat info;
-    int fd;
-    SHOAL_TRY(join("/", name, tail));
-    SHOAL_TRY(join(folder, tail, source));
-    if (stat(source, &info) != 0 || !S_ISREG(info.st_mode))
-        return SHOAL_OK;
+    shoal_new_file to;
     SHOAL_TRY(shoal_convert_folder_path(f, name, path));
     SHOAL_TRY(shoal_regular_open(source, &from));
-    shoal_status st = create_file(path, &fd);
+    shoal_status st = shoal_new_file_create(path, &to);
     if (st == SHOAL_OK)
-        st = close_file(fd, path, copy_bytes(&from, source, fd, path));
+        st = copy_bytes(&from, source, &to);
     shoal_regular_close(&from);
-    return st;
+    return published(st, &to);
 }
 
-shoal_status shoal_convert_folder_copy(const shoal_convert_folder *f, const char *source)
+shoal_status shoal_convert_folder_copy(shoal_convert_folder *f, const char *source)
 {
-    shoal_status st = SHOAL_OK;
-    DIR *dir = opendir(source);
-    if (!dir)
-        return SHOAL_OK;
-    for (const struct dirent *e; st == SHOAL_OK && (e = readdir(dir)) != NULL;)
-        if (shoal_convert_copies(e->d_name))
-            st = copy_file(f, source, e->d_name);
-    (void)closedir(dir);
-    return st;
+    return shoal_convert_visit_files(source, copy_file, f);
 }
 
 /* ---- publishing ------------------------------------------------------------------------------ */
 
-static void sync_path(const char *path)
+static bool any(const char *name)
 {
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)fsync(fd);
-        (void)close(fd);
-    }
+    (void)name;
+    return true;
 }
 
-/* Remove a folder that holds files only. */
 static void remove_folder(const char *folder)
 {
-    char file[PATH_MAX], tail[PATH_MAX];
-    DIR *dir = opendir(folder);
-    for (const struct dirent *e; dir && (e = readdir(dir)) != NULL;)
-        if (join("/", e->d_name, tail) == SHOAL_OK && join(folder, tail, file) == SHOAL_OK)
-            (void)unlink(file);
-    if (dir)
-        (void)closedir(dir);
+    remove_files(folder, any);
     (void)rmdir(folder);
 }
 
@@ -334,7 +329,7 @@ void shoal_convert_folder_discard(shoal_convert_folder *f)
 shoal_status shoal_convert_folder_publish(shoal_convert_folder *f)
 {
     char aside[PATH_MAX], parent[PATH_MAX];
-    sync_path(f->partial);
+    shoal_sync_folder(f->partial);
     SHOAL_TRY(join(f->destination, ".backup", aside));
     if (f->in_place && rename(f->destination, aside) != 0)
         return failed("cannot move the source to", aside);
@@ -345,7 +340,7 @@ shoal_status shoal_convert_folder_publish(shoal_convert_folder *f)
         return st;
     }
     SHOAL_TRY(join(f->destination, "", parent));
-    sync_path(dirname(parent));
+    shoal_sync_folder(dirname(parent));
     remove_records(f->destination);
     return SHOAL_OK;
 }

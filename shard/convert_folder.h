@@ -37,7 +37,7 @@ void shoal_convert_folder_discard(shoal_convert_folder *folder);
 SHOAL_MUST_USE shoal_status shoal_convert_folder_path(const shoal_convert_folder *folder,
                                                       const char *name, char out[PATH_MAX]);
 
-/* A document as file NAME, synced. */
+/* A document as file NAME, whole or not at all. */
 SHOAL_MUST_USE shoal_status shoal_convert_folder_json(const shoal_convert_folder *folder,
                                                       const char *name,
                                                       const struct json_t *document);
@@ -49,12 +49,15 @@ SHOAL_MUST_USE shoal_status shoal_convert_folder_record(const shoal_convert_fold
                                                         const struct json_t *record);
 struct json_t *shoal_convert_folder_recorded(const shoal_convert_folder *folder, const char *name);
 
-/* Is this a file that goes with a model, and not written anew? */
-bool shoal_convert_copies(const char *name);
+/* Visit every regular file of folder `source` that goes with a model and is not written anew, in
+ * order of names: `path` of the file `name`. `source` may be a file; then there is nothing. */
+typedef shoal_status (*shoal_convert_visit)(void *context, const char *path, const char *name);
+SHOAL_MUST_USE shoal_status shoal_convert_visit_files(const char *source, shoal_convert_visit visit,
+                                                      void *context);
 
 /* Copy what belongs to a model beside weights and config: tokenizer, templates, generation
- * settings. `source` may be a file; then there is nothing. */
-SHOAL_MUST_USE shoal_status shoal_convert_folder_copy(const shoal_convert_folder *folder,
+ * settings. */
+SHOAL_MUST_USE shoal_status shoal_convert_folder_copy(shoal_convert_folder *folder,
                                                       const char *source);
 
 /* Give the folder its name. */

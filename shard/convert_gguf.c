@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "shard/convert_item.h"
+#include "shard/convert_source.h"
 #include "shard/gguf_vocab_write.h"
 #include "shard/gguf_write.h"
 #include "shard/roles.h"
@@ -15,9 +16,7 @@ typedef struct {
     const shoal_convert_request *request;
     const shoal_convert_listener *listener;
     shoal_target target;
-    shoal_model *model;
-    shoal_checkpoint *checkpoint;
-    shoal_manifest *manifest;
+    shoal_convert_source source;
     shoal_convert_plan *plan;
     shoal_pool *pool;
     shoal_st_extent *extents; /* [tensors, and the factors of rope] */
@@ -66,7 +65,7 @@ static int64_t paired_row(const shoal_target *target, const shoal_weight *weight
 
 static const char *key(const conversion *c, const char *name, char room[96])
 {
-    (void)snprintf(room, 96, "%s.%s", family_of(c->model)->architecture, name);
+    (void)snprintf(room, 96, "%s.%s", family_of(c->source.model)->architecture, name);
     return room;
 }
 
@@ -86,7 +85,7 @@ static uint32_t file_type(const shoal_target *target)
 static shoal_status put_rope(const conversion *c, shoal_gguf_builder *b)
 {
     char room[96];
-    const shoal_rope *rope = &c->model->ropes[0];
+    const shoal_rope *rope = &c->source.model->ropes[0];
     shoal_gguf_put_u32(b, key(c, "rope.dimension_count", room), (uint32_t)rope->dim);
     shoal_gguf_put_f32(b, key(c, "rope.freq_base", room), (float)rope->theta);
     if (rope->kind == SHOAL_ROPE_DEFAULT || rope->kind == SHOAL_ROPE_LLAMA3)
@@ -105,7 +104,7 @@ static shoal_status put_rope(const conversion *c, shoal_gguf_builder *b)
 static shoal_status put_metadata(const conversion *c, shoal_gguf_builder *b)
 {
     char room[96];
-    const shoal_model *m = c->model;
+    const shoal_model *m = c->source.model;
     const char *architecture = family_of(m)->architecture;
     shoal_gguf_put_string(b, "general.architecture", architecture, strlen(architecture));
     shoal_gguf_put_u32(b, "general.file_type", file_type(&c->target));
@@ -168,9 +167,9 @@ static shoal_status put_tensors(conversion *c, shoal_gguf_builder *b)
     }
     if (!c->factors)
         return SHOAL_OK;
-    const uint64_t bytes = (uint64_t)c->model->ropes[0].dim / 2 * sizeof(float);
+    const uint64_t bytes = (uint64_t)c->source.model->ropes[0].dim / 2 * sizeof(float);
     shoal_st_extent *extent = &c->extents[c->plan->item_count];
-    shoal_gguf_put_tensor(b, "rope_freqs.weight", 0, 0, c->model->ropes[0].dim / 2, bytes,
+    shoal_gguf_put_tensor(b, "rope_freqs.weight", 0, 0, c->source.model->ropes[0].dim / 2, bytes,
                           &extent->offset);
     extent->bytes = bytes;
     return SHOAL_OK;
@@ -190,7 +189,7 @@ static float factor_of(float plain, float scaled)
 /* What llama3 divides each frequency by. */
 static shoal_status make_factors(conversion *c)
 {
-    const shoal_rope *rope = &c->model->ropes[0];
+    const shoal_rope *rope = &c->source.model->ropes[0];
     void *scaled, *plain;
     shoal_rope unscaled = *rope;
     if (rope->kind != SHOAL_ROPE_LLAMA3)
@@ -237,7 +236,7 @@ static shoal_status make_header(conversion *c, uint8_t **header, uint64_t *bytes
     shoal_gguf_builder b = {0};
     shoal_status st = put_metadata(c, &b);
     if (st == SHOAL_OK)
-        st = shoal_gguf_put_vocab(c->request->source, c->model, &b);
+        st = shoal_gguf_put_vocab(c->request->source, c->source.model, &b);
     if (st == SHOAL_OK)
         st = put_tensors(c, &b);
     if (st == SHOAL_OK)
@@ -258,7 +257,7 @@ static shoal_status write_gguf(conversion *c)
     SHOAL_TRY(st);
     st = write_items(c, writer);
     if (st == SHOAL_OK)
-        st = shoal_checkpoint_verify_unchanged(c->checkpoint);
+        st = shoal_checkpoint_verify_unchanged(c->source.checkpoint);
     if (st != SHOAL_OK) {
         shoal_st_writer_abandon(writer);
         return st;
@@ -269,19 +268,16 @@ static shoal_status write_gguf(conversion *c)
 static shoal_status open_source(conversion *c)
 {
     const shoal_convert_request *r = c->request;
-    const shoal_manifest_options options = {r->quantize, r->keep};
     void *block;
-    SHOAL_TRY(shoal_model_open(r->source, &c->model));
-    const family_row *family = family_of(c->model);
-    if (!family || c->model->rope_count > 1)
+    SHOAL_TRY(shoal_convert_source_open(r->source, r->quantize, r->keep, &c->source));
+    const family_row *family = family_of(c->source.model);
+    if (!family || c->source.model->rope_count > 1)
         return shoal_fail(SHOAL_ERR_DATA, "%s: models of family %s are not written as GGUF",
-                          r->source, c->model->family);
+                          r->source, c->source.model->family);
     c->target = r->target;
     c->target.row = family->pairs ? paired_row : NULL;
-    c->target.head_dim = c->model->head_dim;
-    SHOAL_TRY(shoal_checkpoint_open(r->source, &c->checkpoint));
-    SHOAL_TRY(shoal_manifest_create(c->model, c->checkpoint, &options, &c->manifest));
-    SHOAL_TRY(shoal_convert_plan_make(c->manifest, &c->target, UINT64_MAX, &c->plan));
+    c->target.head_dim = c->source.model->head_dim;
+    SHOAL_TRY(shoal_convert_plan_make(c->source.manifest, &c->target, UINT64_MAX, &c->plan));
     SHOAL_TRY(make_factors(c));
     c->extent_count = c->plan->item_count + (c->factors ? 1 : 0);
     SHOAL_TRY(
@@ -297,12 +293,7 @@ static void release(conversion *c)
     shoal_free(c->extents);
     shoal_free(c->factors);
     shoal_convert_plan_free(c->plan);
-    if (c->manifest)
-        shoal_manifest_destroy(c->manifest);
-    if (c->checkpoint)
-        shoal_checkpoint_close(c->checkpoint);
-    if (c->model)
-        shoal_model_close(c->model);
+    shoal_convert_source_close(&c->source);
 }
 
 static void report(const conversion *c, shoal_convert_result *out)
@@ -311,9 +302,7 @@ static void report(const conversion *c, shoal_convert_result *out)
                                   .written = c->extent_count,
                                   .bytes = c->plan->bytes,
                                   .files = 1,
-                                  .loss = {true, 0}};
-    for (size_t i = 0; i < c->plan->item_count; i++)
-        out->loss = shoal_loss_join(out->loss, c->plan->items[i].loss);
+                                  .loss = shoal_convert_plan_loss(c->plan)};
 }
 
 shoal_status shoal_convert_gguf(const shoal_convert_request *request,

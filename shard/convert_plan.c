@@ -126,25 +126,17 @@ static shoal_status add_weight(const builder *b, const shoal_weight *weight)
 
 /* ---- forms ---- */
 
-static shoal_form float_form(const shoal_writer_module *module, shoal_dtype dtype)
-{
-    return (shoal_form){.kind = SHOAL_WEIGHT_FLOAT,
-                        .bits = (int)shoal_dtype_bits(dtype),
-                        .group = module->k,
-                        .dtype = dtype};
-}
-
 static shoal_status choose_form(const shoal_convert_plan *plan, shoal_written_module *m)
 {
     const shoal_weight *w = m->module.weights[0];
     const shoal_target *target = plan->target;
     const bool is_float = w->kind == SHOAL_WEIGHT_FLOAT;
     if (is_float && !target->writer->writes_floats) {
-        m->form = float_form(&m->module, w->dtype);
+        m->form = shoal_form_float(&m->module, w->dtype);
         return SHOAL_OK;
     }
     if (w->role == SHOAL_ROLE_EMBEDDING && !target->writer->writes_floats) {
-        m->form = float_form(&m->module, plan->manifest->model->dtype);
+        m->form = shoal_form_float(&m->module, plan->manifest->model->dtype);
         return SHOAL_OK;
     }
     if (!is_float && !target->writer->any_zeros)
@@ -362,4 +354,12 @@ void shoal_convert_plan_free(shoal_convert_plan *plan)
 {
     if (plan)
         shoal_arena_destroy(plan->arena);
+}
+
+shoal_loss shoal_convert_plan_loss(const shoal_convert_plan *plan)
+{
+    shoal_loss loss = {true, 0};
+    for (size_t i = 0; i < plan->item_count; i++)
+        loss = shoal_loss_join(loss, plan->items[i].loss);
+    return loss;
 }

@@ -1,13 +1,10 @@
 /* shard/pack_plan.c - see pack_plan.h. */
 #include "shard/pack_plan.h"
 
-#include <dirent.h>
 #include <jansson.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "proto/digest.h"
 #include "shard/convert_config.h"
@@ -169,15 +166,22 @@ static shoal_status add_tensors(shoal_pack_plan *p)
 
 /* ---- texts ---- */
 
+/* `data` is the plan's whatever comes back. */
 static shoal_status add_text(shoal_pack_plan *p, const char *name, char *data, uint64_t bytes)
 {
     char *copy;
+    shoal_status st;
     void *texts = p->texts;
-    SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_TEXT, p->text_count + 1, sizeof *p->texts, &texts));
+    SHOAL_TRY_GOTO(shoal_realloc_array(SHOAL_MEM_TEXT, p->text_count + 1, sizeof *p->texts, &texts),
+                   fail);
     p->texts = texts;
-    SHOAL_TRY(shoal_strdup(SHOAL_MEM_TEXT, name, &copy));
+    SHOAL_TRY_GOTO(shoal_strdup(SHOAL_MEM_TEXT, name, &copy), fail);
     p->texts[p->text_count++] = (shoal_pack_blob){copy, data, bytes};
     return SHOAL_OK;
+
+fail:
+    shoal_free(data);
+    return st;
 }
 
 /* Everything that other files say of the model, too: token ids, what became of a tied output. */
@@ -185,12 +189,12 @@ static shoal_status complete_config(const shoal_pack_plan *p, json_t *config)
 {
     const shoal_model *model = p->plan->manifest->model;
     const shoal_weight *head = shoal_manifest_weight(p->plan->manifest, -1, SHOAL_ROLE_LM_HEAD);
-    json_t *eos = json_array();
     for (int i = 0; i < model->rope_count; i++)
         if (model->ropes[i].factors)
             return shoal_fail(SHOAL_ERR_DATA,
                               "the file has factors of rope frequencies of its own (rope_freqs), "
                               "which a config cannot say");
+    json_t *eos = json_array();
     for (int i = 0; i < model->eos_count; i++)
         json_array_append_new(eos, json_integer(model->eos[i]));
     if (model->eos_count > 0)
@@ -221,16 +225,11 @@ static shoal_status add_config(shoal_pack_plan *p, const char *source)
     return st;
 }
 
-static shoal_status add_file(shoal_pack_plan *p, const char *folder, const char *name)
+static shoal_status add_file(void *context, const char *path, const char *name)
 {
-    char path[PATH_MAX];
+    shoal_pack_plan *p = context;
     shoal_regular_file file;
-    struct stat info;
     void *data = NULL;
-    const int length = snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (length < 0 || (size_t)length >= sizeof path || stat(path, &info) != 0 ||
-        !S_ISREG(info.st_mode))
-        return SHOAL_OK;
     SHOAL_TRY(shoal_regular_open(path, &file));
     shoal_status st = SHOAL_OK;
     if (file.bytes > TEXT_MAX)
@@ -245,20 +244,6 @@ static shoal_status add_file(shoal_pack_plan *p, const char *folder, const char 
     else
         shoal_free(data);
     shoal_regular_close(&file);
-    return st;
-}
-
-/* The same files that a conversion copies, but programs. */
-static shoal_status add_files(shoal_pack_plan *p, const char *source)
-{
-    shoal_status st = SHOAL_OK;
-    DIR *dir = opendir(source);
-    if (!dir)
-        return SHOAL_OK;
-    for (const struct dirent *e; st == SHOAL_OK && (e = readdir(dir)) != NULL;)
-        if (shoal_convert_copies(e->d_name))
-            st = add_file(p, source, e->d_name);
-    (void)closedir(dir);
     return st;
 }
 
@@ -378,7 +363,7 @@ static shoal_status make(shoal_pack_plan *p, const char *source)
     SHOAL_TRY(shoal_arena_create(SHOAL_MEM_CHECKPOINT, &p->arena));
     SHOAL_TRY(add_tensors(p));
     SHOAL_TRY(add_config(p, source));
-    SHOAL_TRY(add_files(p, source));
+    SHOAL_TRY(shoal_convert_visit_files(source, add_file, p));
     SHOAL_TRY(add_sources(p));
     return place(p);
 }

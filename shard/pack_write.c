@@ -1,18 +1,15 @@
 /* shard/pack_write.c - see pack_write.h. */
 #include "shard/pack_write.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "kernels/threads.h"
 #include "proto/digest.h"
 #include "shard/convert_read.h"
+#include "shard/convert_source.h"
+#include "shard/new_file.h"
 #include "shard/pack_plan.h"
 
 /* Bytes of plain rows that are copied at a time. */
@@ -22,14 +19,11 @@ typedef struct {
     const shoal_pack_request *request;
     shoal_pack_progress progress;
     void *context;
-    shoal_model *model;
-    shoal_checkpoint *checkpoint;
-    shoal_manifest *manifest;
+    shoal_convert_source source;
     shoal_convert_plan *plan;
     shoal_pack_plan pack;
     shoal_pool *pool;
-    char temporary[PATH_MAX];
-    int fd;
+    shoal_new_file file;
     _Atomic uint64_t done; /* bytes */
 } packing;
 
@@ -50,15 +44,7 @@ typedef struct {
 
 static shoal_status put(packing *p, uint64_t offset, const void *data, uint64_t bytes)
 {
-    const char *from = data;
-    for (uint64_t at = 0; at < bytes;) {
-        const ssize_t n = pwrite(p->fd, from + at, bytes - at, (off_t)(offset + at));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return shoal_fail(SHOAL_ERR_IO, "writing %s: %s", p->temporary, strerror(errno));
-        at += (uint64_t)n;
-    }
+    SHOAL_TRY(shoal_new_file_put(&p->file, offset, data, bytes));
     p->done += bytes;
     return SHOAL_OK;
 }
@@ -116,7 +102,7 @@ static shoal_status read_run(const crew *c, const shoal_pack_run *run, shoal_are
                              shoal_canonical *block)
 {
     const shoal_writer_module *m = c->entry->module;
-    const shoal_manifest *manifest = c->p->manifest;
+    const shoal_manifest *manifest = c->p->source.manifest;
     const shoal_rect rect = {.n_begin = run->n_begin,
                              .n_end = run->n_end,
                              .k_begin = run->k_begin,
@@ -151,8 +137,8 @@ static shoal_status write_rows(const crew *c, int64_t task, shoal_arena *arena)
     shoal_canonical block;
     const shoal_writer_module *m = c->entry->module;
     const int64_t step = (int64_t)c->runs_per_task, begin = task * step;
-    SHOAL_TRY(shoal_convert_read(c->p->manifest, m, NULL, begin, shoal_min_i64(begin + step, m->n),
-                                 arena, &block));
+    SHOAL_TRY(shoal_convert_read(c->p->source.manifest, m, NULL, begin,
+                                 shoal_min_i64(begin + step, m->n), arena, &block));
     return put_runs(c->p, c->entry, (uint64_t)begin, block.dense,
                     (uint64_t)block.n * c->entry->run_bytes);
 }
@@ -172,7 +158,7 @@ static shoal_status write_vector(const crew *c, shoal_arena *arena)
     const shoal_pack_entry *e = c->entry;
     SHOAL_TRY(shoal_arena_array(arena, (uint64_t)e->shape[0], sizeof(float), &values));
     SHOAL_TRY(shoal_arena_alloc(arena, e->bytes, &data));
-    SHOAL_TRY(shoal_vector_read(c->p->manifest, e->vector, 0, e->shape[0], NULL, values));
+    SHOAL_TRY(shoal_vector_read(c->p->source.manifest, e->vector, 0, e->shape[0], NULL, values));
     for (int64_t i = 0; i < e->shape[0]; i++)
         shoal_store_float(data, e->dtype, (size_t)i, ((const float *)values)[i]);
     return put_runs(c->p, e, 0, data, e->bytes);
@@ -220,7 +206,7 @@ static shoal_status write_entry(packing *p, const shoal_pack_entry *e)
     const int threads = shoal_pool_threads(p->pool);
     crew c = {.p = p, .entry = e, .tasks = 1, .runs_per_task = 1};
     if (e->module)
-        SHOAL_TRY(shoal_convert_order(p->manifest, e->module, &order));
+        SHOAL_TRY(shoal_convert_order(p->source.manifest, e->module, &order));
     c.order = order;
     SHOAL_TRY_GOTO(
         shoal_alloc_array(SHOAL_MEM_OTHER, (uint64_t)threads, sizeof *c.findings, &block), done);
@@ -265,73 +251,40 @@ static shoal_status write_head(packing *p)
     return st == SHOAL_OK ? put(p, 0, preamble, sizeof preamble) : st;
 }
 
-static shoal_status create_file(packing *p)
-{
-    struct stat info;
-    const char *path = p->request->destination;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
-        return shoal_fail(SHOAL_ERR_CREATE, "%s exists and is not a regular file", path);
-    const int length =
-        snprintf(p->temporary, sizeof p->temporary, "%s.tmp-%ld", path, (long)getpid());
-    if (length < 0 || (size_t)length >= sizeof p->temporary)
-        return shoal_fail(SHOAL_ERR_CREATE, "%.200s...: the path is too long", path);
-    p->fd = open(p->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-    if (p->fd < 0)
-        return shoal_fail(SHOAL_ERR_CREATE, "cannot create %s: %s", p->temporary, strerror(errno));
-    return SHOAL_OK;
-}
-
 static shoal_status write_file(packing *p)
 {
-    SHOAL_TRY(create_file(p));
+    SHOAL_TRY(shoal_new_file_create(p->request->destination, &p->file));
     for (size_t i = 0; i < p->pack.count; i++)
         SHOAL_TRY(write_entry(p, &p->pack.entries[i]));
-    SHOAL_TRY(shoal_checkpoint_verify_unchanged(p->checkpoint));
+    SHOAL_TRY(shoal_checkpoint_verify_unchanged(p->source.checkpoint));
     SHOAL_TRY(write_head(p));
-    if (fsync(p->fd) != 0)
-        return shoal_fail(SHOAL_ERR_IO, "syncing %s: %s", p->temporary, strerror(errno));
-    if (rename(p->temporary, p->request->destination) != 0)
-        return shoal_fail(SHOAL_ERR_CREATE, "renaming %s to %s: %s", p->temporary,
-                          p->request->destination, strerror(errno));
-    p->temporary[0] = '\0';
-    return SHOAL_OK;
+    return shoal_new_file_publish(&p->file);
 }
 
 static shoal_status open_source(packing *p)
 {
     const shoal_pack_request *r = p->request;
-    const shoal_manifest_options options = {r->quantize, r->keep};
     static const shoal_target target = {.writer = &shoal_writer_pack};
-    SHOAL_TRY(shoal_model_open(r->source, &p->model));
-    SHOAL_TRY(shoal_checkpoint_open(r->source, &p->checkpoint));
-    SHOAL_TRY(shoal_manifest_create(p->model, p->checkpoint, &options, &p->manifest));
-    SHOAL_TRY(shoal_convert_plan_make(p->manifest, &target, UINT64_MAX, &p->plan));
+    SHOAL_TRY(shoal_convert_source_open(r->source, r->quantize, r->keep, &p->source));
+    SHOAL_TRY(shoal_convert_plan_make(p->source.manifest, &target, UINT64_MAX, &p->plan));
     SHOAL_TRY(shoal_pack_plan_make(p->plan, r->source, &p->pack));
     return shoal_pool_create(r->threads, true, &p->pool);
 }
 
 static void release(packing *p)
 {
-    if (p->fd >= 0)
-        (void)close(p->fd);
-    if (p->temporary[0])
-        (void)unlink(p->temporary);
+    shoal_new_file_discard(&p->file);
     if (p->pool)
         shoal_pool_destroy(p->pool);
     shoal_pack_plan_free(&p->pack);
     shoal_convert_plan_free(p->plan);
-    if (p->manifest)
-        shoal_manifest_destroy(p->manifest);
-    if (p->checkpoint)
-        shoal_checkpoint_close(p->checkpoint);
-    if (p->model)
-        shoal_model_close(p->model);
+    shoal_convert_source_close(&p->source);
 }
 
 shoal_status shoal_pack_write(const shoal_pack_request *request, shoal_pack_progress progress,
                               void *context, shoal_pack_result *out)
 {
-    packing p = {.request = request, .progress = progress, .context = context, .fd = -1};
+    packing p = {.request = request, .progress = progress, .context = context, .file = {.fd = -1}};
     shoal_status st = open_source(&p);
     if (st == SHOAL_OK)
         st = write_file(&p);

@@ -1,19 +1,14 @@
+/* shard/safetensors_write.c - see safetensors_write.h. */
 #include "shard/safetensors_write.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
-#include <libgen.h>
-#include <limits.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "proto/arena.h"
 #include "proto/bytes.h"
+#include "shard/new_file.h"
 
 #define BUFFER_BYTES (1u << 20)
 
@@ -21,8 +16,7 @@
 #define HEADER_ALIGN 8
 
 struct shoal_st_writer {
-    char path[PATH_MAX], temporary[PATH_MAX];
-    int fd;
+    shoal_new_file file;
     uint64_t expected, written; /* data bytes that are appended */
     uint64_t data;              /* where they begin in the file */
     uint64_t count;
@@ -33,28 +27,9 @@ struct shoal_st_writer {
     uint64_t buffered;
 };
 
-static shoal_status io_failed(const shoal_st_writer *w, const char *what)
-{
-    return shoal_fail(SHOAL_ERR_IO, "%s %s: %s", what, w->temporary, strerror(errno));
-}
-
-static shoal_status write_all(const shoal_st_writer *w, const char *data, uint64_t bytes)
-{
-    while (bytes > 0) {
-        const ssize_t n = write(w->fd, data, bytes < SSIZE_MAX ? bytes : SSIZE_MAX);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return io_failed(w, "writing");
-        data += n;
-        bytes -= (uint64_t)n;
-    }
-    return SHOAL_OK;
-}
-
 static shoal_status flush(shoal_st_writer *w)
 {
-    SHOAL_TRY(write_all(w, w->buffer, w->buffered));
+    SHOAL_TRY(shoal_new_file_append(&w->file, w->buffer, w->buffered));
     w->buffered = 0;
     return SHOAL_OK;
 }
@@ -133,9 +108,9 @@ static shoal_status write_header(shoal_st_writer *w, const shoal_tensor_decl *de
     const uint64_t padded = (bytes + HEADER_ALIGN - 1) / HEADER_ALIGN * HEADER_ALIGN;
     w->data = sizeof length + padded;
     shoal_store_le64(length, padded);
-    SHOAL_TRY_GOTO(write_all(w, length, sizeof length), done);
-    SHOAL_TRY_GOTO(write_all(w, text, bytes), done);
-    st = write_all(w, spaces, padded - bytes);
+    SHOAL_TRY_GOTO(shoal_new_file_append(&w->file, length, sizeof length), done);
+    SHOAL_TRY_GOTO(shoal_new_file_append(&w->file, text, bytes), done);
+    st = shoal_new_file_append(&w->file, spaces, padded - bytes);
 
 done:
     free(text);
@@ -144,25 +119,8 @@ done:
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-static shoal_status open_temporary(shoal_st_writer *w, const char *path)
-{
-    struct stat info;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
-        return shoal_fail(SHOAL_ERR_CREATE, "%s exists and is not a regular file", path);
-    const int a = snprintf(w->path, sizeof w->path, "%s", path);
-    const int b = snprintf(w->temporary, sizeof w->temporary, "%s.tmp-%ld", path, (long)getpid());
-    if (a < 0 || b < 0 || (size_t)b >= sizeof w->temporary)
-        return shoal_fail(SHOAL_ERR_CREATE, "%.200s...: the path is too long", path);
-    w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-    if (w->fd < 0)
-        return shoal_fail(SHOAL_ERR_CREATE, "cannot create %s: %s", w->temporary, strerror(errno));
-    return SHOAL_OK;
-}
-
 static void release(shoal_st_writer *w)
 {
-    if (w->fd >= 0)
-        (void)close(w->fd);
     shoal_free(w->buffer);
     shoal_free(w->extents);
     shoal_free((void *)w->filled);
@@ -173,8 +131,7 @@ void shoal_st_writer_abandon(shoal_st_writer *w)
 {
     if (!w)
         return;
-    if (w->fd >= 0)
-        (void)unlink(w->temporary);
+    shoal_new_file_discard(&w->file);
     release(w);
 }
 
@@ -191,24 +148,41 @@ static shoal_status allocate(shoal_st_writer *w, uint64_t count)
     return SHOAL_OK;
 }
 
-shoal_status shoal_st_writer_create_with(const char *path, const shoal_tensor_decl *decls,
-                                         uint64_t count, const json_t *metadata,
-                                         shoal_st_writer **out)
+/* A writer of `count` tensors into a temporary file beside `path`, without a header yet. */
+static shoal_status open_writer(const char *path, uint64_t count, shoal_st_writer **out)
 {
-    shoal_status st = SHOAL_OK;
+    shoal_status st;
     void *block;
     SHOAL_TRY(shoal_alloc(SHOAL_MEM_OTHER, sizeof(shoal_st_writer), &block));
     shoal_st_writer *w = block;
-    w->fd = -1;
+    w->file.fd = -1;
     SHOAL_TRY_GOTO(allocate(w, count), fail);
-    SHOAL_TRY_GOTO(open_temporary(w, path), fail);
-    SHOAL_TRY_GOTO(write_header(w, decls, metadata), fail);
+    SHOAL_TRY_GOTO(shoal_new_file_create(path, &w->file), fail);
     *out = w;
     return SHOAL_OK;
 
 fail:
     shoal_st_writer_abandon(w);
     return st;
+}
+
+/* What a create function says: the writer whose header came out as `st`, or nothing. */
+static shoal_status opened(shoal_status st, shoal_st_writer *w, shoal_st_writer **out)
+{
+    if (st == SHOAL_OK)
+        *out = w;
+    else
+        shoal_st_writer_abandon(w);
+    return st;
+}
+
+shoal_status shoal_st_writer_create_with(const char *path, const shoal_tensor_decl *decls,
+                                         uint64_t count, const json_t *metadata,
+                                         shoal_st_writer **out)
+{
+    shoal_st_writer *w;
+    SHOAL_TRY(open_writer(path, count, &w));
+    return opened(write_header(w, decls, metadata), w, out);
 }
 
 static shoal_status write_raw(shoal_st_writer *w, const void *head, uint64_t head_bytes,
@@ -218,30 +192,17 @@ static shoal_status write_raw(shoal_st_writer *w, const void *head, uint64_t hea
     w->data = head_bytes;
     w->expected = data_bytes(w);
     w->puts = true;
-    SHOAL_TRY(write_all(w, head, head_bytes));
-    if (ftruncate(w->fd, (off_t)(w->data + w->expected)) != 0)
-        return io_failed(w, "extending");
-    return SHOAL_OK;
+    SHOAL_TRY(shoal_new_file_append(&w->file, head, head_bytes));
+    return shoal_new_file_extend(&w->file, w->data + w->expected);
 }
 
 shoal_status shoal_st_writer_create_raw(const char *path, const void *head, uint64_t head_bytes,
                                         const shoal_st_extent *extents, uint64_t count,
                                         shoal_st_writer **out)
 {
-    shoal_status st = SHOAL_OK;
-    void *block;
-    SHOAL_TRY(shoal_alloc(SHOAL_MEM_OTHER, sizeof(shoal_st_writer), &block));
-    shoal_st_writer *w = block;
-    w->fd = -1;
-    SHOAL_TRY_GOTO(allocate(w, count), fail);
-    SHOAL_TRY_GOTO(open_temporary(w, path), fail);
-    SHOAL_TRY_GOTO(write_raw(w, head, head_bytes, extents), fail);
-    *out = w;
-    return SHOAL_OK;
-
-fail:
-    shoal_st_writer_abandon(w);
-    return st;
+    shoal_st_writer *w;
+    SHOAL_TRY(open_writer(path, count, &w));
+    return opened(write_raw(w, head, head_bytes, extents), w, out);
 }
 
 shoal_status shoal_st_writer_create(const char *path, const shoal_tensor_decl *decls,
@@ -253,20 +214,11 @@ shoal_status shoal_st_writer_create(const char *path, const shoal_tensor_decl *d
 shoal_status shoal_st_writer_put(shoal_st_writer *w, uint64_t index, uint64_t offset,
                                  const void *data, uint64_t bytes)
 {
-    const char *from = data;
     if (index >= w->count || !shoal_range_inside(offset, bytes, w->extents[index].bytes))
-        return shoal_fail(SHOAL_ERR_INTERNAL, "%s: more data than declared", w->path);
+        return shoal_fail(SHOAL_ERR_INTERNAL, "%s: more data than declared", w->file.path);
     const uint64_t begin = w->extents[index].offset;
     w->puts = true;
-    for (uint64_t at = 0; at < bytes;) {
-        const ssize_t n =
-            pwrite(w->fd, from + at, bytes - at, (off_t)(w->data + begin + offset + at));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return io_failed(w, "writing");
-        at += (uint64_t)n;
-    }
+    SHOAL_TRY(shoal_new_file_put(&w->file, w->data + begin + offset, data, bytes));
     w->filled[index] += bytes;
     return SHOAL_OK;
 }
@@ -274,27 +226,15 @@ shoal_status shoal_st_writer_put(shoal_st_writer *w, uint64_t index, uint64_t of
 shoal_status shoal_st_writer_append(shoal_st_writer *w, const void *data, uint64_t bytes)
 {
     if (!shoal_range_inside(w->written, bytes, w->expected))
-        return shoal_fail(SHOAL_ERR_INTERNAL, "%s: more data than declared", w->path);
+        return shoal_fail(SHOAL_ERR_INTERNAL, "%s: more data than declared", w->file.path);
     w->written += bytes;
     if (bytes > BUFFER_BYTES - w->buffered)
         SHOAL_TRY(flush(w));
     if (bytes > BUFFER_BYTES)
-        return write_all(w, data, bytes);
+        return shoal_new_file_append(&w->file, data, bytes);
     memcpy(w->buffer + w->buffered, data, bytes);
     w->buffered += bytes;
     return SHOAL_OK;
-}
-
-/* The name is only safe once the folder that holds it is on disk. */
-static void sync_folder(const char *path)
-{
-    char copy[PATH_MAX];
-    (void)snprintf(copy, sizeof copy, "%s", path);
-    const int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)fsync(fd);
-        (void)close(fd);
-    }
 }
 
 /* Did every tensor that was put get all its bytes? */
@@ -304,7 +244,7 @@ static shoal_status check_filled(const shoal_st_writer *w)
         const uint64_t expected = w->extents[i].bytes;
         if (w->filled[i] != expected)
             return shoal_fail(SHOAL_ERR_INTERNAL, "%s: %llu of %llu bytes of tensor %llu came",
-                              w->path, (unsigned long long)w->filled[i],
+                              w->file.path, (unsigned long long)w->filled[i],
                               (unsigned long long)expected, (unsigned long long)i);
     }
     return SHOAL_OK;
@@ -315,16 +255,10 @@ static shoal_status complete(shoal_st_writer *w)
     if (w->puts)
         SHOAL_TRY(check_filled(w));
     else if (w->written != w->expected)
-        return shoal_fail(SHOAL_ERR_INTERNAL, "%s: %llu of %llu data bytes came", w->path,
+        return shoal_fail(SHOAL_ERR_INTERNAL, "%s: %llu of %llu data bytes came", w->file.path,
                           (unsigned long long)w->written, (unsigned long long)w->expected);
     SHOAL_TRY(flush(w));
-    if (fsync(w->fd) != 0)
-        return io_failed(w, "syncing");
-    if (rename(w->temporary, w->path) != 0)
-        return shoal_fail(SHOAL_ERR_CREATE, "renaming %s to %s: %s", w->temporary, w->path,
-                          strerror(errno));
-    sync_folder(w->path);
-    return SHOAL_OK;
+    return shoal_new_file_publish(&w->file);
 }
 
 shoal_status shoal_st_writer_finish(shoal_st_writer *w)

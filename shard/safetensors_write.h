@@ -2,8 +2,7 @@
  *
  * The tensors are declared first; their bytes follow either in the declared order, in pieces of any
  * size (append), or by tensor in any order (put), from as many threads as like; not both ways into
- * one file. Everything goes to a temporary name beside the target; finish checks that every byte
- * came, syncs and renames, so the target either has the whole new contents or is untouched.
+ * one file. Finish checks that every byte came before the file gets its name (shard/new_file.h).
  * Elements are little-endian, row-major. All but put belongs to one thread. */
 #ifndef SHOAL_SHARD_SAFETENSORS_WRITE_H
 #define SHOAL_SHARD_SAFETENSORS_WRITE_H

@@ -93,6 +93,14 @@ shoal_form shoal_form_of(const shoal_writer_module *module, int bits)
     };
 }
 
+shoal_form shoal_form_float(const shoal_writer_module *m, shoal_dtype dtype)
+{
+    return (shoal_form){.kind = SHOAL_WEIGHT_FLOAT,
+                        .bits = (int)shoal_dtype_bits(dtype),
+                        .group = m->k,
+                        .dtype = dtype};
+}
+
 shoal_form shoal_form_requantized(int bits, int64_t group, shoal_dtype dtype)
 {
     return (shoal_form){

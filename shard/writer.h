@@ -148,6 +148,9 @@ shoal_status shoal_writer_refuse(const shoal_target *target, const shoal_writer_
  * where some are not the middle. */
 shoal_form shoal_form_of(const shoal_writer_module *module, int bits);
 
+/* The form of plain numbers. */
+shoal_form shoal_form_float(const shoal_writer_module *module, shoal_dtype dtype);
+
 /* The form of new symmetric codes: 4 or 8 bits, natural order. */
 shoal_form shoal_form_requantized(int bits, int64_t group, shoal_dtype dtype);
 

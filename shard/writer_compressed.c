@@ -8,6 +8,7 @@
  * activations are int8 per token are int-quantized, all others packed. Codes of 2 and 3 bits are
  * written as 4, which every loader knows. */
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "shard/packed.h"

@@ -35,14 +35,6 @@ static const gguf_type *type_of(const shoal_target *target)
     return &types[i];
 }
 
-static shoal_form float_form(const shoal_writer_module *m, shoal_dtype dtype)
-{
-    return (shoal_form){.kind = SHOAL_WEIGHT_FLOAT,
-                        .bits = (int)shoal_dtype_bits(dtype),
-                        .group = m->k,
-                        .dtype = dtype};
-}
-
 static shoal_form block_form(const gguf_type *t)
 {
     shoal_form form = shoal_form_requantized(t->bits, BLOCK, SHOAL_F16);
@@ -81,7 +73,7 @@ static shoal_status form_of(const shoal_target *target, const shoal_writer_modul
 {
     const gguf_type *t = type_of(target);
     if (m->count == 0) { /* a vector */
-        *form = float_form(m, SHOAL_F32);
+        *form = shoal_form_float(m, SHOAL_F32);
         return SHOAL_OK;
     }
     const shoal_weight *w = m->weights[0];
@@ -89,7 +81,7 @@ static shoal_status form_of(const shoal_target *target, const shoal_writer_modul
                        (w->role == SHOAL_ROLE_EMBEDDING || w->role == SHOAL_ROLE_LM_HEAD);
     if (t->bits && !stays)
         return integer_form(target, m, t, form);
-    *form = float_form(m, t->bits ? w->dtype : t->dtype);
+    *form = shoal_form_float(m, t->bits ? w->dtype : t->dtype);
     return SHOAL_OK;
 }
 

@@ -14,11 +14,7 @@ static shoal_dtype dtype_of(const shoal_target *target)
 static shoal_status form_of(const shoal_target *target, const shoal_writer_module *module,
                             shoal_form *form)
 {
-    const shoal_dtype dtype = dtype_of(target);
-    *form = (shoal_form){.kind = SHOAL_WEIGHT_FLOAT,
-                         .bits = (int)shoal_dtype_bits(dtype),
-                         .group = module->k,
-                         .dtype = dtype};
+    *form = shoal_form_float(module, dtype_of(target));
     return SHOAL_OK;
 }
 

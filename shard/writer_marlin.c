@@ -21,10 +21,11 @@ static shoal_status form_of(const shoal_target *target, const shoal_writer_modul
     const shoal_weight *w = m->weights[0];
     *form = shoal_form_requantized(4, m->k > 128 && m->k % 128 == 0 ? 128 : m->k, SHOAL_F16);
     form->requantized = m->k % TILE_K == 0 && m->n % TILE_N == 0 && w->role != SHOAL_ROLE_LM_HEAD;
+    if (w->role == SHOAL_ROLE_LM_HEAD)
+        return shoal_writer_refuse(target, m, "marlin leaves lm_head in floats");
     if (!form->requantized)
         return shoal_writer_refuse(target, m,
-                                   "%lld outputs and %lld inputs are no whole tiles of "
-                                   "64 x 16 of a layer's linear",
+                                   "%lld outputs and %lld inputs are no whole tiles of 64 x 16",
                                    (long long)m->n, (long long)m->k);
     if (m->bits != 4 || w->has_mins || !m->symmetric)
         return shoal_writer_refuse(target, m,

@@ -9,6 +9,7 @@
  * zero of a zero point z is (8 - z) * scale. torchao itself flattens only the first into
  * safetensors; the second is named in the same way, with its layout in __metadata__. */
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "shard/packed.h"
@@ -49,16 +50,20 @@ static shoal_status form_of(const shoal_target *target, const shoal_writer_modul
     form->requantized = m->k % 32 == 0;
     if (!is_tiled(target) && (m->n % 16 != 0 || m->k % 2 != 0)) {
         form->requantized = false;
-        return shoal_writer_refuse(target, m, "%lld outputs are no multiple of 16",
-                                   (long long)m->n);
+        return shoal_writer_refuse(target, m,
+                                   "%lld outputs are no multiple of 16, or %lld inputs of 2",
+                                   (long long)m->n, (long long)m->k);
     }
     if (m->bits > 4)
         return shoal_writer_refuse(target, m, "it has %d bits", m->bits);
     if (w->act_order)
         return shoal_writer_refuse(target, m, "its groups are in act-order");
     if (!is_group(w->group, m->k))
-        return shoal_writer_refuse(target, m, "its group is %lld; torchao has 32, 64, 128 and 256",
-                                   (long long)w->group);
+        return shoal_writer_refuse(
+            target, m,
+            "its group is %lld of %lld inputs; torchao has whole ones of 32, "
+            "64, 128 and 256",
+            (long long)w->group, (long long)m->k);
     *form = shoal_form_of(m, 4);
     form->has_zeros = false;
     form->has_mins = true;

@@ -221,6 +221,11 @@ void shoal_progress_update(shoal_progress *progress, uint64_t done, uint64_t tot
         (void)fprintf(stderr, "%s %d %%\n", progress->label, percent - percent % step);
 }
 
+void shoal_progress_show(void *progress, uint64_t done, uint64_t total)
+{
+    shoal_progress_update(progress, done, total);
+}
+
 void shoal_progress_end(shoal_progress *progress)
 {
     if (progress->bar && progress->shown >= 0 && progress->shown < 100)

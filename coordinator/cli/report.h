@@ -69,6 +69,9 @@ typedef struct {
 void shoal_progress_begin(shoal_progress *progress, const char *label);
 void shoal_progress_update(shoal_progress *progress, uint64_t done, uint64_t total);
 
+/* The same as a callback, whose context is the shoal_progress. */
+void shoal_progress_show(void *progress, uint64_t done, uint64_t total);
+
 /* Remove an unfinished bar, so that an error starts on a clean line. */
 void shoal_progress_end(shoal_progress *progress);
 

@@ -66,11 +66,6 @@ shoal_status shoal_settings_from(const shoal_options *o, int ranks, double *capa
     return SHOAL_OK;
 }
 
-static void show_progress(void *context, uint64_t done, uint64_t total)
-{
-    shoal_progress_update(context, done, total);
-}
-
 shoal_status shoal_run_request_from(const shoal_options *o, shoal_run_request *out)
 {
     int rank, size;
@@ -87,7 +82,7 @@ shoal_status shoal_run_request_from(const shoal_options *o, shoal_run_request *o
         .force_network = shoal_option_int(o, SHOAL_OPT_COMM) == 1,
         .hostfile = shoal_option_text(o, SHOAL_OPT_HOSTFILE),
         .mpi_args = shoal_option_text(o, SHOAL_OPT_MPI_ARGS),
-        .progress = show_progress,
+        .progress = shoal_progress_show,
         .progress_context = &out->progress,
     };
     if (launched && size > 0)

@@ -1,5 +1,3 @@
-#include <string.h>
-
 #include "coordinator/cli/report.h"
 #include "coordinator/cli/threads_wanted.h"
 #include "coordinator/cli/verbs.h"
@@ -83,13 +81,13 @@ static shoal_status report_text(const hearing *h, const shoal_convert_request *r
 /* A pack file is a conversion, too. */
 static shoal_status pack(const shoal_options *options, const shoal_convert_request *request)
 {
-    hearing h = {0};
+    shoal_progress progress;
     shoal_pack_result result;
     const shoal_pack_request packing = {request->source, request->destination, request->quantize,
                                         request->keep, request->threads};
-    shoal_progress_begin(&h.progress, "pack");
-    const shoal_status st = shoal_pack_write(&packing, show, &h, &result);
-    shoal_progress_end(&h.progress);
+    shoal_progress_begin(&progress, "pack");
+    const shoal_status st = shoal_pack_write(&packing, shoal_progress_show, &progress, &result);
+    shoal_progress_end(&progress);
     SHOAL_TRY(st);
     if (shoal_option_bool(options, SHOAL_OPT_JSON))
         return shoal_report_json(

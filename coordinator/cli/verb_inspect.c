@@ -3,17 +3,12 @@
 #include "coordinator/cli/verbs.h"
 #include "shard/dequant.h"
 
-static void show_progress(void *context, uint64_t done, uint64_t total)
-{
-    shoal_progress_update(context, done, total);
-}
-
 static shoal_status dequantize(const shoal_inspection *i, const char *path)
 {
     shoal_progress progress;
     SHOAL_TRY(shoal_inspection_need(i));
     shoal_progress_begin(&progress, "dequant");
-    const shoal_status st = shoal_dequant_file(i->manifest, path, show_progress, &progress);
+    const shoal_status st = shoal_dequant_file(i->manifest, path, shoal_progress_show, &progress);
     shoal_progress_end(&progress);
     SHOAL_TRY(st);
     if (!shoal_option_bool(i->options, SHOAL_OPT_JSON))

@@ -4,11 +4,6 @@
 #include "coordinator/clock.h"
 #include "shard/pack_write.h"
 
-static void show(void *context, uint64_t done, uint64_t total)
-{
-    shoal_progress_update(context, done, total);
-}
-
 shoal_status shoal_verb_pack(const shoal_options *o)
 {
     const shoal_pack_request request = {.source = o->operands[0],
@@ -21,7 +16,7 @@ shoal_status shoal_verb_pack(const shoal_options *o)
     char bytes[32];
     const double begin = shoal_clock_seconds();
     shoal_progress_begin(&progress, "pack");
-    const shoal_status st = shoal_pack_write(&request, show, &progress, &result);
+    const shoal_status st = shoal_pack_write(&request, shoal_progress_show, &progress, &result);
     shoal_progress_end(&progress);
     SHOAL_TRY(st);
     const double seconds = shoal_clock_seconds() - begin;

@@ -147,6 +147,25 @@ static void test_compressed(void **state)
     expect("compressed-tensors", 8, false, 0, K / 4 * N * 4, 0x69860656);
 }
 
+/* Marlin's whole tiles and lm_head are two reasons, each with its own sentence. */
+static void test_marlin_refuses(void **state)
+{
+    (void)state;
+    shoal_target target;
+    shoal_form form;
+    shoal_weight weight = {.role = SHOAL_ROLE_LM_HEAD, .n = N, .k = K, .group = 128, .bits = 4};
+    shoal_writer_module module = {"lm_head", {&weight}, 1, N, K, 4, true};
+    assert_int_equal(shoal_target_parse("marlin", &target), SHOAL_OK);
+    assert_int_equal(target.writer->form(&target, &module, &form), SHOAL_ERR_DATA);
+    assert_non_null(strstr(shoal_error_text(), "lm_head in floats"));
+    assert_false(form.requantized);
+    weight.role = SHOAL_ROLE_Q;
+    module.n = N - 8;
+    assert_int_equal(target.writer->form(&target, &module, &form), SHOAL_ERR_DATA);
+    assert_non_null(strstr(shoal_error_text(), "120 outputs and 256 inputs are no whole tiles"));
+    assert_false(form.requantized);
+}
+
 /* Its form wants groups of 128; the words and the permutation of four groups do not. */
 static void test_marlin(void **state)
 {
@@ -210,9 +229,10 @@ static void test_torchao_cpu(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gptq),          cmocka_unit_test(test_awq),
-        cmocka_unit_test(test_compressed),    cmocka_unit_test(test_marlin),
-        cmocka_unit_test(test_torchao_tiled), cmocka_unit_test(test_torchao_cpu),
+        cmocka_unit_test(test_gptq),           cmocka_unit_test(test_awq),
+        cmocka_unit_test(test_compressed),     cmocka_unit_test(test_marlin),
+        cmocka_unit_test(test_torchao_tiled),  cmocka_unit_test(test_torchao_cpu),
+        cmocka_unit_test(test_marlin_refuses),
     };
     return cmocka_run_group_tests_name("writer", tests, NULL, NULL);
 }

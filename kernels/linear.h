@@ -66,12 +66,13 @@ typedef struct {
     int64_t unit;           /* 0: K is whole here; else length of a unit in absolute k      */
 } shoal_linear_spec;
 
-/* A run of local k inside one activation group, one weight group and one unit. */
+/* A stretch of local k inside one activation group, one weight group and one unit. */
 typedef struct {
     int32_t k, count;     /* local k of the first element; elements                       */
     int32_t act_group;    /* index into the activation scales of the local K range        */
-    int32_t weight_group; /* index into the local zeros and steps, and, without           */
-    int32_t scale_group;  /* super-groups, the same index into the local scales and mins  */
+    int32_t weight_group; /* index into the local zeros and steps                         */
+    int32_t scale_group;  /* index into the local scales and mins: of the super-group, or,
+                             where there are none, weight_group                           */
     int32_t unit;         /* index of the local unit; 0 in whole linears                  */
     int32_t run;          /* first segment of its run: itself without super-groups        */
     bool ends_run;

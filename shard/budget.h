@@ -7,7 +7,8 @@
  *     linears            shoal_linear_measure of the slice
  *     biases             fp32, the slice's columns
  *     norms              fp32, whole
- *     kept permutations  int32 [k] (shoal_slice_keeps_order)
+ *     input scales       fp32, the slice's inputs
+ *     kept permutations  int32 [k] (shoal_slice_keeps_order_of)
  *     embedding          the rank's rows in the weight's dtype, unless shared with lm_head
  *
  * Scratch and reduce slots depend on how steps are run; whoever runs them states their bytes. */

@@ -130,22 +130,29 @@ static shoal_status check_vector(const shoal_tensor *tensor, int64_t count)
     return shoal_dialect_expect_float(tensor);
 }
 
+/* Rows of the module of a weight that belong to roles before `end`. */
+static int64_t stacked_rows(const builder *b, const shoal_weight *weight, shoal_role end)
+{
+    int64_t rows = 0;
+    for (shoal_role r = 0; r < end && weight->expert == 0; r++)
+        if (shoal_roles_stacked(b->roles, weight->role, r))
+            rows += blank(b->manifest->model, weight->layer, 0, r).n;
+    return rows;
+}
+
 /* The module of a weight: its name in `name`, n over all roles stacked in it. */
 static shoal_status module_of(const builder *b, const shoal_weight *weight, char *name, size_t room,
                               shoal_module *module)
 {
     const shoal_manifest *manifest = b->manifest;
     const shoal_quantization *quantization;
-    int64_t n = 0;
     if (!shoal_roles_pattern(b->roles, weight))
         return shoal_fail(SHOAL_ERR_DATA, "family %s has no name for %s", manifest->model->family,
                           shoal_role_name(weight->role));
     if (!shoal_roles_module(b->roles, manifest->part, weight, name, room))
         return shoal_fail(SHOAL_ERR_INTERNAL, "the name of %s is too long",
                           shoal_role_name(weight->role));
-    for (shoal_role r = 0; r < SHOAL_ROLE_LAYER_LINEARS; r++)
-        if (weight->expert == 0 && shoal_roles_stacked(b->roles, weight->role, r))
-            n += blank(manifest->model, weight->layer, 0, r).n;
+    const int64_t n = stacked_rows(b, weight, SHOAL_ROLE_LAYER_LINEARS);
     SHOAL_TRY(shoal_quantization_of(b->quantization, name, &quantization));
     *module = (shoal_module){
         .checkpoint = manifest->checkpoint,
@@ -161,9 +168,7 @@ static shoal_status module_of(const builder *b, const shoal_weight *weight, char
 static void place_rows(const builder *b, int64_t rows, shoal_weight *weight)
 {
     const shoal_model *model = b->manifest->model;
-    for (shoal_role r = 0; r < weight->role && weight->expert == 0; r++)
-        if (shoal_roles_stacked(b->roles, weight->role, r))
-            weight->row_offset += blank(model, weight->layer, 0, r).n;
+    weight->row_offset = stacked_rows(b, weight, weight->role);
     if (weight->role > SHOAL_ROLE_V || !b->roles->by_kv_head)
         return;
     weight->row_offset /= model->kv_heads;
@@ -192,9 +197,7 @@ static shoal_status add_bias(builder *b, const shoal_module *module, shoal_weigh
  * as it is. */
 static void quantize_at_load(const builder *b, const shoal_module *module, shoal_weight *weight)
 {
-    const bool routes =
-        weight->role == SHOAL_ROLE_ROUTER || weight->role == SHOAL_ROLE_SHARED_ROUTER;
-    if (!b->quantizes || routes || weight->kind != SHOAL_WEIGHT_FLOAT)
+    if (!b->quantizes || shoal_role_routes(weight->role) || weight->kind != SHOAL_WEIGHT_FLOAT)
         return;
     if (b->keeps && regexec(&b->keep, module->name, 0, NULL, 0) == 0)
         return;
@@ -219,6 +222,20 @@ static shoal_status describe(builder *b, const shoal_module *module, const shoal
     return dialect->describe(module, weight);
 }
 
+/* What all linears have in common once their stored form is described. */
+static shoal_status finish_linear(builder *b, const shoal_module *module, shoal_weight *weight)
+{
+    SHOAL_TRY(add_bias(b, module, weight));
+    if (weight->input_scale && (weight->expert != 0 || weight->role >= SHOAL_ROLE_LAYER_LINEARS))
+        return shoal_fail(SHOAL_ERR_DATA,
+                          "tensor %s: a scale of the inputs of experts, a router or lm_head is not "
+                          "read",
+                          weight->input_scale->name);
+    b->integer_linears += weight->kind != SHOAL_WEIGHT_FLOAT;
+    quantize_at_load(b, module, weight);
+    return SHOAL_OK;
+}
+
 /* Find what the weight `to` of this place is stored as. */
 static shoal_status add_linear(builder *b, int layer, int expert, shoal_role role, shoal_weight *to)
 {
@@ -230,14 +247,7 @@ static shoal_status add_linear(builder *b, int layer, int expert, shoal_role rol
     place_rows(b, module.n, &weight);
     SHOAL_TRY(shoal_dialect_find(&module, &dialect));
     SHOAL_TRY(describe(b, &module, dialect, &weight));
-    SHOAL_TRY(add_bias(b, &module, &weight));
-    if (weight.input_scale && (expert != 0 || role >= SHOAL_ROLE_LAYER_LINEARS))
-        return shoal_fail(SHOAL_ERR_DATA,
-                          "tensor %s: a scale of the inputs of experts, a router or lm_head is not "
-                          "read",
-                          weight.input_scale->name);
-    b->integer_linears += weight.kind != SHOAL_WEIGHT_FLOAT;
-    quantize_at_load(b, &module, &weight);
+    SHOAL_TRY(finish_linear(b, &module, &weight));
     *to = weight;
     return SHOAL_OK;
 }
@@ -298,9 +308,7 @@ static shoal_status add_tied_lm_head(builder *b)
                   "tensor %s is not read: tie_word_embeddings makes it the embedding", other->name);
         claim(b, other);
     }
-    SHOAL_TRY(add_bias(b, &module, &weight));
-    b->integer_linears += weight.kind != SHOAL_WEIGHT_FLOAT;
-    quantize_at_load(b, &module, &weight);
+    SHOAL_TRY(finish_linear(b, &module, &weight));
     *slot(b->manifest, -1, SHOAL_ROLE_LM_HEAD) = weight;
     return SHOAL_OK;
 }

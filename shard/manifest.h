@@ -43,6 +43,12 @@ typedef enum {
     SHOAL_ROLE_NAMES
 } shoal_role;
 
+/* Does a weight of this role choose experts? */
+static inline bool shoal_role_routes(shoal_role role)
+{
+    return role == SHOAL_ROLE_ROUTER || role == SHOAL_ROLE_SHARED_ROUTER;
+}
+
 /* What an expert is made of: gate, up and down. */
 #define SHOAL_EXPERT_LINEARS 3
 
@@ -154,7 +160,8 @@ const shoal_weight *shoal_manifest_sibling(const shoal_manifest *manifest,
  * first expert where it has experts; or lm_head. */
 const shoal_weight *shoal_manifest_example(const shoal_manifest *manifest, shoal_role role);
 
-/* Full module or tensor name of a weight ("model.layers.3.mlp.down_proj"). Into `out`. */
+/* Full module or tensor name of a weight ("model.layers.3.mlp.down_proj") into `out`: the name on
+ * the Hugging Face hub, of a GGUF file, too. */
 void shoal_weight_name(const shoal_manifest *manifest, const shoal_weight *weight, char *out,
                        size_t room);
 

@@ -21,6 +21,7 @@
 #define SHOAL_INTERMEDIATE_MAX 1048576
 #define SHOAL_VOCAB_MAX        4194304
 #define SHOAL_CONTEXT_MAX      16777216
+#define SHOAL_EXPERTS_MAX      65536
 #define SHOAL_EOS_MAX          16
 #define SHOAL_ROPES_MAX        2
 

@@ -1,8 +1,7 @@
 /* shard/model_family.h - what the model types of Hugging Face configs mean beyond their numbers.
  *
  * One row per model_type: defaults of what a config may leave out (those of transformers'
- * configuration classes) and how its layers are made. To add a family: a row here, a row in
- * roles.c if its tensors have other names, and fields in model.h if it is new in kind. */
+ * configuration classes) and how its layers are made. To add a family: docs/adding_a_model.md. */
 #ifndef SHOAL_SHARD_MODEL_FAMILY_H
 #define SHOAL_SHARD_MODEL_FAMILY_H
 

@@ -45,11 +45,22 @@ static shoal_status within(const source *s, shoal_status st)
     return st == SHOAL_OK ? st : shoal_fail_within(st, "%s", s->path);
 }
 
-static shoal_status put(const source *s, const char *member, json_t *value)
+/* `code` is what the JSON library returned: only memory can be lacking. */
+static shoal_status added(const source *s, int code)
 {
-    if (json_object_set_new(s->config, member, value) == 0)
+    if (code == 0)
         return SHOAL_OK;
     return shoal_fail(SHOAL_ERR_TEMPORARY, "no memory for the metadata of %s", s->path);
+}
+
+static shoal_status put_in(const source *s, json_t *object, const char *member, json_t *value)
+{
+    return added(s, json_object_set_new(object, member, value));
+}
+
+static shoal_status put(const source *s, const char *member, json_t *value)
+{
+    return put_in(s, s->config, member, value);
 }
 
 static bool is_gemma(const source *s)
@@ -239,18 +250,19 @@ static shoal_status put_yarn(const source *s, json_t *scaling, double factor)
     double attention;
     SHOAL_TRY(integer_of(s, "rope.scaling.original_context_length", -1, &original));
     if (original != -1)
-        json_object_set_new(scaling, "original_max_position_embeddings", json_integer(original));
+        SHOAL_TRY(put_in(s, scaling, "original_max_position_embeddings", json_integer(original)));
     for (size_t i = 0; i < sizeof betas / sizeof betas[0]; i++) {
         double beta;
         SHOAL_TRY(real_of(s, betas[i].name, 0, &beta));
-        json_object_set_new(scaling, betas[i].member, json_real(beta));
+        SHOAL_TRY(put_in(s, scaling, betas[i].member, json_real(beta)));
     }
     SHOAL_TRY(real_of(s, "rope.scaling.attn_factor", 1, &attention));
-    if (attention != 1 && factor >= 1) {
-        attention *= 0.1 * shoal_log_double(factor) + 1;
-        json_object_set_new(scaling, "attention_factor", json_real(attention));
-    }
-    return SHOAL_OK;
+    if (attention == 1)
+        return SHOAL_OK;
+    const double all = factor >= 1 ? attention * (0.1 * shoal_log_double(factor) + 1) : 0;
+    if (all == 0 || !isfinite(all))
+        return refuse(s, "rope.scaling.attn_factor", attention);
+    return put_in(s, scaling, "attention_factor", json_real(all));
 }
 
 static shoal_status fill_scaling(const source *s, const char *kind, json_t *scaling)
@@ -265,9 +277,9 @@ static shoal_status fill_scaling(const source *s, const char *kind, json_t *scal
         return shoal_fail(SHOAL_ERR_DATA,
                           "%s: %s.rope.scaling.type is '%s'; none, linear and yarn are read",
                           s->path, s->architecture, kind);
-    json_object_set_new(scaling, "rope_type", json_string(yarn ? "yarn" : "linear"));
+    SHOAL_TRY(put_in(s, scaling, "rope_type", json_string(yarn ? "yarn" : "linear")));
     if (factor != 0)
-        json_object_set_new(scaling, "factor", json_real(factor));
+        SHOAL_TRY(put_in(s, scaling, "factor", json_real(factor)));
     return yarn ? put_yarn(s, scaling, factor) : SHOAL_OK;
 }
 
@@ -320,7 +332,7 @@ static shoal_status put_tokens(const source *s)
         id = -1;
         SHOAL_TRY(within(s, shoal_gguf_integer(s->gguf, ends[i], &id)));
         if (id >= 0)
-            json_array_append_new(list, json_integer(id));
+            SHOAL_TRY(added(s, json_array_append_new(list, json_integer(id))));
     }
     return SHOAL_OK;
 }

@@ -6,8 +6,6 @@
 
 #include "shard/quoted.h"
 
-#define EXPERTS_MAX 65536
-
 /* ---- windows ---- */
 
 static bool has_window(const shoal_family *family, int64_t layer, int64_t first, int64_t pattern)
@@ -221,9 +219,9 @@ static shoal_status read_experts(const shoal_config *config, const shoal_family_
     int64_t intermediate =
         family->intermediate ? family->intermediate : model->layers[0].intermediate;
     bool renormalize = family->renormalized;
-    SHOAL_TRY(shoal_config_int(config, "num_experts", 1, EXPERTS_MAX, &experts));
-    SHOAL_TRY(shoal_config_int(config, "num_local_experts", 1, EXPERTS_MAX, &experts));
-    SHOAL_TRY(shoal_config_int(config, "num_experts_per_tok", 1, EXPERTS_MAX, &chosen));
+    SHOAL_TRY(shoal_config_int(config, "num_experts", 1, SHOAL_EXPERTS_MAX, &experts));
+    SHOAL_TRY(shoal_config_int(config, "num_local_experts", 1, SHOAL_EXPERTS_MAX, &experts));
+    SHOAL_TRY(shoal_config_int(config, "num_experts_per_tok", 1, SHOAL_EXPERTS_MAX, &chosen));
     if (family->intermediate)
         SHOAL_TRY(shoal_config_int(config, "moe_intermediate_size", 1, SHOAL_INTERMEDIATE_MAX,
                                    &intermediate));

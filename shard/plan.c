@@ -7,8 +7,10 @@
 #include "kernels/linear.h"
 #include "proto/bytes.h"
 #include "proto/digest.h"
+#include "shard/model.h"
 
-/* Largest integer weight of a rank; with 1024 ranks and 2^32 items products stay in 62 bits. */
+/* Largest integer weight of a rank; with 1024 ranks and 2^32 items products stay in 62 bits.
+ * SHOAL_EXPERTS_MAX experts of SHOAL_UNITS_MAX units are fewer. */
 #define WEIGHT_MAX 1073741824
 
 /* Largest size a shape may hold. */
@@ -19,9 +21,6 @@
 
 /* From this K on units are twice as long (docs/arithmetic.md rule 4). */
 #define LONG_K 4096
-
-/* Experts of a layer; with SHOAL_UNITS_MAX units each their number stays below 2^32. */
-#define EXPERTS_MAX 65536
 
 static int64_t gcd(int64_t a, int64_t b)
 {
@@ -243,10 +242,10 @@ static shoal_status check_experts(const shoal_plan_shape *shape)
 
     SHOAL_TRY(check_mlps("experts", experts->count, experts->intermediate, experts->unit));
     SHOAL_TRY(check_mlps("shared experts", shared->count, shared->intermediate, shared->unit));
-    if (experts->count > EXPERTS_MAX || shared->count > 1 || shape->chosen < (experts->count > 0) ||
-        shape->chosen > experts->count)
+    if (experts->count > SHOAL_EXPERTS_MAX || shared->count > 1 ||
+        shape->chosen < (experts->count > 0) || shape->chosen > experts->count)
         return shoal_fail(SHOAL_ERR_DATA, "plan: %lld of %lld experts (at most %d), %lld shared",
-                          (long long)shape->chosen, (long long)experts->count, EXPERTS_MAX,
+                          (long long)shape->chosen, (long long)experts->count, SHOAL_EXPERTS_MAX,
                           (long long)shared->count);
     /* an expert's bias is a term of its own */
     const int64_t each = units_of(experts->intermediate, experts->unit) + 1;

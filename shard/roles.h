@@ -1,9 +1,9 @@
 /* shard/roles.h - what each family calls its weights.
  *
- * A name is a Hugging Face module path; the first "%d" in it stands for the layer, the second for
- * the expert. Parameters of a module
- * are PATH.weight, PATH.bias, PATH.qweight and so on. Names are looked up whole, so "q_proj" can
- * never be found inside another word. */
+ * A name is a module path, of the Hugging Face hub or of a GGUF file; the first "%d" in it stands
+ * for the layer, the second for the expert. Parameters of a module are PATH.weight, PATH.bias,
+ * PATH.qweight and so on. Names are looked up whole, so "q_proj" can never be found inside another
+ * word. */
 #ifndef SHOAL_SHARD_ROLES_H
 #define SHOAL_SHARD_ROLES_H
 

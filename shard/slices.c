@@ -60,17 +60,16 @@ static shoal_status add_down(downs *d, const shoal_weight *down)
     return SHOAL_OK;
 }
 
-/* Plain MLPs, experts, shared experts. */
-#define MLP_KINDS 3
+enum { PLAIN, EXPERTS, SHARED, MLP_KINDS };
 
 static shoal_status add_layer_downs(const shoal_manifest *manifest, int layer, downs *kinds)
 {
     const shoal_expert_set *set = &manifest->experts[layer];
     if (set->count == 0)
-        return add_down(&kinds[0], shoal_manifest_weight(manifest, layer, SHOAL_ROLE_DOWN));
+        return add_down(&kinds[PLAIN], shoal_manifest_weight(manifest, layer, SHOAL_ROLE_DOWN));
     for (int e = 0; e < set->count; e++) {
         const shoal_weight *down = shoal_expert_weight(set, e, SHOAL_ROLE_DOWN);
-        SHOAL_TRY(add_down(&kinds[down->expert == SHOAL_EXPERT_SHARED ? 2 : 1], down));
+        SHOAL_TRY(add_down(&kinds[down->expert == SHOAL_EXPERT_SHARED ? SHARED : EXPERTS], down));
     }
     return SHOAL_OK;
 }
@@ -95,12 +94,12 @@ static void state_shape(const shoal_manifest *manifest, const downs *kinds, cons
         .heads = model->heads,
         .kv_heads = model->kv_heads,
         .head_dim = model->head_dim,
-        .intermediate = kinds[0].intermediate,
-        .unit = units[0],
+        .intermediate = kinds[PLAIN].intermediate,
+        .unit = units[PLAIN],
         .vocab = model->vocab,
         .hidden = model->hidden,
-        .experts = {0, kinds[1].intermediate, units[1]},
-        .shared = {kinds[2].count > 0, kinds[2].intermediate, units[2]},
+        .experts = {0, kinds[EXPERTS].intermediate, units[EXPERTS]},
+        .shared = {kinds[SHARED].count > 0, kinds[SHARED].intermediate, units[SHARED]},
     };
     for (int layer = 0; layer < model->layer_count; layer++) {
         shape.experts.count = shoal_max_i64(shape.experts.count, model->layers[layer].experts);
@@ -227,9 +226,8 @@ static int64_t act_group(const shoal_slicing *slicing, const shoal_weight *weigh
 
 static shoal_act_form act_form(const shoal_weight *weight, shoal_activations activations)
 {
-    const bool routes =
-        weight->role == SHOAL_ROLE_ROUTER || weight->role == SHOAL_ROLE_SHARED_ROUTER;
-    if (weight->kind == SHOAL_WEIGHT_FLOAT || routes || activations == SHOAL_ACTIVATIONS_F32)
+    if (weight->kind == SHOAL_WEIGHT_FLOAT || shoal_role_routes(weight->role) ||
+        activations == SHOAL_ACTIVATIONS_F32)
         return SHOAL_ACT_F32;
     return activations == SHOAL_ACTIVATIONS_BF16 ? SHOAL_ACT_BF16 : SHOAL_ACT_INT8;
 }

@@ -84,39 +84,12 @@ bool shoal_slice_in_down_order_of(const shoal_manifest *manifest, const shoal_we
 uint64_t shoal_slice_read_bytes_of(const shoal_slicing *slicing, int rank,
                                    const shoal_weight *weight);
 
-/* The same by place; `layer` is ignored for roles outside layers. */
+/* shoal_slice_rect_of by place; `layer` is ignored for roles outside layers. */
 static inline bool shoal_slice_rect(const shoal_slicing *slicing, int rank, int layer,
                                     shoal_role role, shoal_rect *out)
 {
     return shoal_slice_rect_of(slicing, rank, shoal_manifest_weight(slicing->manifest, layer, role),
                                out);
-}
-
-static inline bool shoal_slice_spec(const shoal_slicing *slicing, int rank, int layer,
-                                    shoal_role role, shoal_linear_spec *out)
-{
-    return shoal_slice_spec_of(slicing, rank, shoal_manifest_weight(slicing->manifest, layer, role),
-                               out);
-}
-
-static inline bool shoal_slice_reads_order(const shoal_slicing *slicing, int rank, int layer,
-                                           shoal_role role)
-{
-    return shoal_slice_reads_order_of(slicing, rank,
-                                      shoal_manifest_weight(slicing->manifest, layer, role));
-}
-
-static inline bool shoal_slice_keeps_order(const shoal_slicing *slicing, int rank, int layer,
-                                           shoal_role role)
-{
-    return shoal_slice_keeps_order_of(slicing, rank,
-                                      shoal_manifest_weight(slicing->manifest, layer, role));
-}
-
-static inline bool shoal_slice_in_down_order(const shoal_manifest *manifest, int layer,
-                                             shoal_role role)
-{
-    return shoal_slice_in_down_order_of(manifest, shoal_manifest_weight(manifest, layer, role));
 }
 
 /* Is the embedding read from the lm_head slice instead of held a second time? (Tied, and lm_head

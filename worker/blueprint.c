@@ -284,6 +284,8 @@ static void add_weight(shoal_xxh128_stream *s, const shoal_weight *w)
                                (int64_t)w->kind,
                                (int64_t)w->dtype,
                                w->group,
+                               w->super_group,
+                               w->variant,
                                w->has_zeros,
                                w->has_mins,
                                w->zero_const,
@@ -303,7 +305,7 @@ static void add_tensor(shoal_xxh128_stream *s, const shoal_tensor *t)
 {
     add_text(s, t->name);
     shoal_xxh128_add_i64(s, (int64_t)t->dtype);
-    shoal_xxh128_add_i64(s, t->block_type); /* with it the two levels of a weight */
+    shoal_xxh128_add_i64(s, t->block_type);
     shoal_xxh128_add_i64(s, t->pairs);
     shoal_xxh128_add_i64(s, t->file);
     shoal_xxh128_add_i64(s, (int64_t)t->offset);

@@ -179,17 +179,21 @@ static expert_bytes bytes_of(const shoal_expert_weights *w)
                           shoal_act_bytes(&w->linear[2], 1)};
 }
 
+static expert_bytes larger(expert_bytes a, expert_bytes b)
+{
+    return (expert_bytes){a.inputs > b.inputs ? a.inputs : b.inputs,
+                          a.gated > b.gated ? a.gated : b.gated};
+}
+
 static expert_bytes layer_bytes(const shoal_layer_weights *w, int64_t chosen)
 {
     expert_bytes most = {0, 0}, shared = {0, 0};
     for (int e = 0; e < w->expert_count; e++) {
         const expert_bytes bytes = bytes_of(&w->experts[e]);
-        if (w->has_shared && e == w->expert_count - 1) {
+        if (w->has_shared && e == w->expert_count - 1)
             shared = bytes;
-            continue;
-        }
-        most.inputs = bytes.inputs > most.inputs ? bytes.inputs : most.inputs;
-        most.gated = bytes.gated > most.gated ? bytes.gated : most.gated;
+        else
+            most = larger(most, bytes);
     }
     return (expert_bytes){most.inputs * (uint64_t)chosen + shared.inputs,
                           most.gated * (uint64_t)chosen + shared.gated};
@@ -202,9 +206,7 @@ static void take_experts(const shoal_scratch_shape *s, const shoal_weights *w, s
     int64_t experts = 0;
     expert_bytes most = {0, 0};
     for (int64_t layer = 0; layer < w->layer_count; layer++) {
-        const expert_bytes bytes = layer_bytes(&w->layers[layer], s->experts_chosen);
-        most.inputs = bytes.inputs > most.inputs ? bytes.inputs : most.inputs;
-        most.gated = bytes.gated > most.gated ? bytes.gated : most.gated;
+        most = larger(most, layer_bytes(&w->layers[layer], s->experts_chosen));
         experts = shoal_max_i64(experts, w->layers[layer].expert_count);
     }
     *to = (shoal_expert_scratch){0};

@@ -57,7 +57,7 @@ typedef struct {
     int64_t *first;                /* [experts + 1]: pairs of an expert begin here             */
     int32_t *rows_of;              /* [pairs], by expert                                       */
     float *pair_weight;            /* [pairs]                                                  */
-    shoal_expert_job *jobs;        /* [experts + 1]                                            */
+    shoal_expert_job *jobs;        /* [experts, the shared one too]                            */
     uint8_t *inputs, *gated;       /* memory of acts: inputs of gate and up, and of down       */
 } shoal_expert_scratch;
 

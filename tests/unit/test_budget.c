@@ -286,6 +286,11 @@ static const shoal_recipe small[] = {
 };
 #define SMALL ((int)(sizeof small / sizeof small[0]))
 
+static const shoal_weight *at(const opened *o, int layer, shoal_role role)
+{
+    return shoal_manifest_weight(o->manifest, layer, role);
+}
+
 /* Read one linear as a loader does; adds to the arena what a rank would hold. */
 static void load_linear(const opened *o, int rank, int layer, shoal_role role,
                         const int32_t *down_order, shoal_arena *arena)
@@ -297,13 +302,13 @@ static void load_linear(const opened *o, int rank, int layer, shoal_role role,
     void *order = NULL;
 
     assert_true(shoal_slice_rect(&o->slicing, rank, layer, role, &rect));
-    assert_true(shoal_slice_spec(&o->slicing, rank, layer, role, &spec));
-    if (shoal_slice_in_down_order(o->manifest, layer, role) && down_order)
+    assert_true(shoal_slice_spec_of(&o->slicing, rank, at(o, layer, role), &spec));
+    if (shoal_slice_in_down_order_of(o->manifest, at(o, layer, role)) && down_order)
         rect.columns = down_order + rect.n_begin;
     if (role == SHOAL_ROLE_DOWN) {
         rect.order = down_order;
-    } else if (shoal_slice_reads_order(&o->slicing, rank, layer, role)) {
-        assert_true(shoal_slice_keeps_order(&o->slicing, rank, layer, role));
+    } else if (shoal_slice_reads_order_of(&o->slicing, rank, at(o, layer, role))) {
+        assert_true(shoal_slice_keeps_order_of(&o->slicing, rank, at(o, layer, role)));
         must(shoal_arena_array(arena, (uint64_t)weight->k, sizeof(int32_t), &order));
         must(shoal_weight_order(o->manifest, weight, order));
         rect.order = order;
@@ -325,8 +330,8 @@ static void load_layer(const opened *o, int rank, int layer, shoal_arena *arena)
     const shoal_weight *down = shoal_manifest_weight(o->manifest, layer, SHOAL_ROLE_DOWN);
     int32_t *down_order = NULL;
 
-    if (shoal_slice_reads_order(&o->slicing, rank, layer, SHOAL_ROLE_DOWN)) {
-        assert_false(shoal_slice_keeps_order(&o->slicing, rank, layer, SHOAL_ROLE_DOWN));
+    if (shoal_slice_reads_order_of(&o->slicing, rank, at(o, layer, SHOAL_ROLE_DOWN))) {
+        assert_false(shoal_slice_keeps_order_of(&o->slicing, rank, at(o, layer, SHOAL_ROLE_DOWN)));
         down_order = test_malloc((size_t)down->k * sizeof *down_order);
         must(shoal_weight_order(o->manifest, down, down_order));
     }
@@ -419,34 +424,34 @@ static void test_specs(void **state)
         const int64_t head_dim = recipe.head_dim = head_dims[i];
         open_recipe(&recipe, NULL, &o);
         plan_for(&o, 3, NULL);
-        assert_true(shoal_slice_spec(&o.slicing, 1, 0, SHOAL_ROLE_O, &spec));
+        assert_true(shoal_slice_spec_of(&o.slicing, 1, at(&o, 0, SHOAL_ROLE_O), &spec));
         assert_int_equal(spec.unit, head_dim);
         assert_int_equal(spec.act_group, head_dim % 128 ? head_dim : 128);
         assert_int_equal(spec.k_begin, o.plan->rank[1].q_heads.begin * head_dim);
         assert_int_equal(spec.n, 1024);
         assert_int_equal(spec.group, 128);
         assert_int_equal(spec.act, SHOAL_ACT_INT8);
-        assert_true(shoal_slice_spec(&o.slicing, 2, 0, SHOAL_ROLE_DOWN, &spec));
+        assert_true(shoal_slice_spec_of(&o.slicing, 2, at(&o, 0, SHOAL_ROLE_DOWN), &spec));
         assert_int_equal(spec.unit, 256);
         assert_int_equal(spec.act_group, 128);
         assert_int_equal(spec.k_begin % 256, 0);
         assert_int_equal(spec.k_begin + spec.k, 5504);
-        assert_true(shoal_slice_spec(&o.slicing, 0, 0, SHOAL_ROLE_K, &spec));
+        assert_true(shoal_slice_spec_of(&o.slicing, 0, at(&o, 0, SHOAL_ROLE_K), &spec));
         assert_int_equal(spec.n, shoal_range_size(o.plan->rank[0].kv_heads) * head_dim);
         assert_int_equal(spec.unit, 0);
         assert_int_equal(spec.k, 1024);
-        assert_true(shoal_slice_spec(&o.slicing, 0, -1, SHOAL_ROLE_LM_HEAD, &spec));
+        assert_true(shoal_slice_spec_of(&o.slicing, 0, at(&o, -1, SHOAL_ROLE_LM_HEAD), &spec));
         assert_int_equal(spec.act, SHOAL_ACT_F32); /* left in float by GPTQ */
         assert_int_equal(spec.n, 384);             /* 16 panels over 3 ranks: 6, 5, 5 */
-        assert_false(shoal_slice_spec(&o.slicing, 0, -1, SHOAL_ROLE_EMBEDDING, &spec));
-        assert_false(shoal_slice_spec(&o.slicing, 0, 0, SHOAL_ROLE_INPUT_NORM, &spec));
+        assert_false(shoal_slice_spec_of(&o.slicing, 0, at(&o, -1, SHOAL_ROLE_EMBEDDING), &spec));
+        assert_false(shoal_slice_spec_of(&o.slicing, 0, at(&o, 0, SHOAL_ROLE_INPUT_NORM), &spec));
         o.slicing.activations = SHOAL_ACTIVATIONS_BF16;
-        assert_true(shoal_slice_spec(&o.slicing, 0, 0, SHOAL_ROLE_Q, &spec));
+        assert_true(shoal_slice_spec_of(&o.slicing, 0, at(&o, 0, SHOAL_ROLE_Q), &spec));
         assert_int_equal(spec.act, SHOAL_ACT_BF16);
-        assert_true(shoal_slice_spec(&o.slicing, 0, -1, SHOAL_ROLE_LM_HEAD, &spec));
+        assert_true(shoal_slice_spec_of(&o.slicing, 0, at(&o, -1, SHOAL_ROLE_LM_HEAD), &spec));
         assert_int_equal(spec.act, SHOAL_ACT_F32);
         o.slicing.activations = SHOAL_ACTIVATIONS_F32;
-        assert_true(shoal_slice_spec(&o.slicing, 0, 0, SHOAL_ROLE_Q, &spec));
+        assert_true(shoal_slice_spec_of(&o.slicing, 0, at(&o, 0, SHOAL_ROLE_Q), &spec));
         assert_int_equal(spec.act, SHOAL_ACT_F32);
         close_recipe(&o);
     }
@@ -463,9 +468,9 @@ static void test_act_order(void **state)
     plan_for(&o, 3, NULL);
     budget_for(&o, 0, 512);
     assert_true(shoal_slice_o_gathered(o.manifest, 0));
-    assert_true(shoal_slice_in_down_order(o.manifest, 0, SHOAL_ROLE_UP));
-    assert_false(shoal_slice_in_down_order(o.manifest, 0, SHOAL_ROLE_Q));
-    assert_true(shoal_slice_spec(&o.slicing, 1, 0, SHOAL_ROLE_O, &spec));
+    assert_true(shoal_slice_in_down_order_of(o.manifest, at(&o, 0, SHOAL_ROLE_UP)));
+    assert_false(shoal_slice_in_down_order_of(o.manifest, at(&o, 0, SHOAL_ROLE_Q)));
+    assert_true(shoal_slice_spec_of(&o.slicing, 1, at(&o, 0, SHOAL_ROLE_O), &spec));
     assert_int_equal(spec.unit, 0);
     assert_int_equal(spec.k, 256);
     assert_int_equal(spec.act_group, 64);

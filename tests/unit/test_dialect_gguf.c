@@ -506,6 +506,29 @@ static void test_scaled_rope(void **state)
     gguf_forget(&m);
 }
 
+/* It multiplies the scale that follows from the factor; where there is none, nothing is guessed. */
+static void test_attention_factor(void **state)
+{
+    (void)state;
+    for (int factor = 0; factor <= 4; factor += 4) {
+        gguf_maker m = {.seed = 1};
+        opened o;
+        gguf_model(&m, "llama", 8);
+        gguf_text(&m, "llama.rope.scaling.type", "yarn");
+        gguf_u32(&m, "llama.rope.scaling.original_context_length", 32);
+        gguf_f32(&m, "llama.rope.scaling.attn_factor", 2);
+        if (factor) {
+            gguf_f32(&m, "llama.rope.scaling.factor", (float)factor);
+            write_and_open(&m, &o);
+            assert_true(fabs(o.model->ropes[0].attention_factor - 2 * (0.1 * log(4) + 1)) < 1e-12);
+            remove_folder(&o);
+        } else {
+            refuse(&m, "rope.scaling.attn_factor is 2");
+        }
+        gguf_forget(&m);
+    }
+}
+
 /* ---- parts ---- */
 
 /* Tensors [begin, end) as part `number` of `count`. */
@@ -668,9 +691,10 @@ int main(void)
         cmocka_unit_test(test_types),       cmocka_unit_test(test_biases),
         cmocka_unit_test(test_tied),        cmocka_unit_test(test_quantized_at_load),
         cmocka_unit_test(test_description), cmocka_unit_test(test_rope_factors),
-        cmocka_unit_test(test_scaled_rope), cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_gemma),       cmocka_unit_test(test_phi3),
-        cmocka_unit_test(test_refused),     cmocka_unit_test(test_bad_scale),
+        cmocka_unit_test(test_scaled_rope), cmocka_unit_test(test_attention_factor),
+        cmocka_unit_test(test_parts),       cmocka_unit_test(test_gemma),
+        cmocka_unit_test(test_phi3),        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_bad_scale),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

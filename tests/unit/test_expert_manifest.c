@@ -177,7 +177,7 @@ static void walk_meets_every_expert(void **state)
             assert_int_equal(w->kind, SHOAL_WEIGHT_INT8);
             assert_ptr_equal(shoal_manifest_sibling(l.manifest, w, w->role), w);
             experts++;
-        } else if (w->role == SHOAL_ROLE_ROUTER || w->role == SHOAL_ROLE_SHARED_ROUTER) {
+        } else if (shoal_role_routes(w->role)) {
             assert_int_equal(w->kind, SHOAL_WEIGHT_FLOAT); /* --quantize leaves them alone */
             routers++;
         } else {

@@ -208,10 +208,18 @@ static void test_sizes(void **state)
     }
 }
 
-static void check_segments(const shoal_linear *w, const shoal_segment *want, int64_t count)
+/* A linear of this spec has these segments; returns its sizes. */
+static shoal_linear_size check_segments(const shoal_linear_spec *s, const shoal_segment *want,
+                                        int64_t count)
 {
+    shoal_arena *arena;
+    shoal_linear w;
+    case_must(shoal_arena_create(SHOAL_MEM_WEIGHTS, &arena));
+    case_must(shoal_linear_create(s, SHOAL_CPU_REF, arena, &w));
+    assert_int_equal(shoal_arena_bytes(arena), w.size.bytes);
+    assert_int_equal(w.size.segments, count);
     for (int64_t i = 0; i < count; i++) {
-        const shoal_segment *got = &w->segments[i];
+        const shoal_segment *got = &w.segments[i];
         assert_int_equal(got->k, want[i].k);
         assert_int_equal(got->count, want[i].count);
         assert_int_equal(got->act_group, want[i].act_group);
@@ -221,6 +229,8 @@ static void check_segments(const shoal_linear *w, const shoal_segment *want, int
         assert_int_equal(got->run, want[i].run);
         assert_int_equal(got->ends_run, want[i].ends_run);
     }
+    shoal_arena_destroy(arena);
+    return w.size;
 }
 
 /* A cut that starts inside a weight group and ends in a short unit. */
@@ -239,16 +249,10 @@ static void test_segments(void **state)
                                  .unit = 96};
     static const shoal_segment want[] = {
         {0, 64, 0, 0, 0, 0, 0, true}, {64, 32, 0, 1, 1, 0, 1, true}, {96, 96, 1, 1, 1, 1, 2, true}};
-    shoal_arena *arena;
-    shoal_linear w;
-    case_must(shoal_arena_create(SHOAL_MEM_WEIGHTS, &arena));
-    case_must(shoal_linear_create(&s, SHOAL_CPU_REF, arena, &w));
-    assert_int_equal(w.size.segments, 3);
-    assert_int_equal(w.size.groups, 2);
-    assert_int_equal(w.size.act_groups, 2);
-    assert_int_equal(w.size.units, 2);
-    check_segments(&w, want, 3);
-    shoal_arena_destroy(arena);
+    const shoal_linear_size size = check_segments(&s, want, 3);
+    assert_int_equal(size.groups, 2);
+    assert_int_equal(size.act_groups, 2);
+    assert_int_equal(size.units, 2);
 }
 
 /* The same with super-groups: a run ends with its activation group, super-group or unit. */
@@ -271,19 +275,13 @@ static void test_runs(void **state)
         {0, 16, 0, 0, 0, 0, 0, false},  {16, 32, 0, 1, 0, 0, 0, true},
         {48, 32, 1, 2, 0, 1, 2, true},  {80, 16, 1, 3, 1, 1, 3, true},
         {96, 16, 2, 3, 1, 2, 4, false}, {112, 32, 2, 4, 1, 2, 4, true}};
-    shoal_arena *arena;
-    shoal_linear w;
-    case_must(shoal_arena_create(SHOAL_MEM_WEIGHTS, &arena));
-    case_must(shoal_linear_create(&s, SHOAL_CPU_REF, arena, &w));
-    assert_int_equal(w.size.segments, 6);
-    assert_int_equal(w.size.groups, 5);
-    assert_int_equal(w.size.supers, 2);
-    assert_int_equal(w.size.scales_bytes, 2 * 64 * 2);
-    assert_int_equal(w.size.mins_bytes, 2 * 64 * 4);
-    assert_int_equal(w.size.steps_bytes, 5 * 64);
-    assert_int_equal(shoal_arena_bytes(arena), w.size.bytes);
-    check_segments(&w, want, 6);
-    shoal_arena_destroy(arena);
+    const shoal_linear_size size = check_segments(&s, want, 6);
+    assert_int_equal(size.groups, 5);
+    assert_int_equal(size.supers, 2);
+    assert_int_equal(size.scales_bytes, 2 * 64 * 2);
+    assert_int_equal(size.mins_bytes, 2 * 64 * 4);
+    assert_int_equal(size.steps_bytes, 5 * 64);
+    assert_int_equal(size.min_steps_bytes, 5 * 64);
 }
 
 /* Nothing of a linear on this rank: no bytes but the calls work. */

@@ -337,6 +337,33 @@ static void test_extreme_products(void **state)
     }
 }
 
+/* The largest integers that a run of SHOAL_SUPER_MAX inputs can have. */
+static void test_extreme_runs(void **state)
+{
+    (void)state;
+    for (int signs = 0; signs < 4; signs++) {
+        shoal_linear_spec s = int4_g128;
+        s.kind = SHOAL_WEIGHT_INT8;
+        s.zero_const = 256;
+        s.group = 16;
+        s.super_group = s.act_group = SHOAL_SUPER_MAX;
+        s.k = 2 * SHOAL_SUPER_MAX;
+        s.has_mins = true;
+        linear_case *t = case_create(s, 18);
+        memset(t->block.codes, 0, (size_t)(s.n * s.k));
+        for (int64_t i = 0; i < s.n * t->block.groups; i++) {
+            t->block.steps[i] = signs & 1 ? 127 : -128;
+            t->block.min_steps[i] = -128;
+        }
+        for (int64_t i = 0; i < t->rows * s.k; i++)
+            t->x[i] = signs & 2 ? 1.0f : -1.0f;
+        case_must(shoal_linear_pack(&t->linear, 0, &t->block));
+        shoal_quantize_rows(SHOAL_CPU_REF, t->x, s.k, 0, t->rows, &t->act, NULL);
+        check_case(t);
+        case_free(t);
+    }
+}
+
 /* A row with a NaN or an infinity gives NaN everywhere; its neighbours do not notice. */
 static void test_error_rows(void **state)
 {
@@ -687,10 +714,11 @@ int main(void)
         cmocka_unit_test(test_super_groups),     cmocka_unit_test(test_many_rows),
         cmocka_unit_test(test_per_token),        cmocka_unit_test(test_row_counts),
         cmocka_unit_test(test_float_row_counts), cmocka_unit_test(test_extreme_products),
-        cmocka_unit_test(test_error_rows),       cmocka_unit_test(test_cut_shapes),
-        cmocka_unit_test(test_cut_bad_units),    cmocka_unit_test(test_cut_divisions),
-        cmocka_unit_test(test_whole_run),        cmocka_unit_test(test_bf16_flush),
-        cmocka_unit_test(test_bf16_rows_alone),  cmocka_unit_test(test_coverage),
+        cmocka_unit_test(test_extreme_runs),     cmocka_unit_test(test_error_rows),
+        cmocka_unit_test(test_cut_shapes),       cmocka_unit_test(test_cut_bad_units),
+        cmocka_unit_test(test_cut_divisions),    cmocka_unit_test(test_whole_run),
+        cmocka_unit_test(test_bf16_flush),       cmocka_unit_test(test_bf16_rows_alone),
+        cmocka_unit_test(test_coverage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

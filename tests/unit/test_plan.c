@@ -459,6 +459,30 @@ static void test_digest(void **state)
     }
 }
 
+static void test_digest_of_experts(void **state)
+{
+    (void)state;
+    shoal_plan_shape good = plain(8, 2, 64, 512, 128, 320, 512);
+    uint8_t base[16], other[16];
+    good.experts = (shoal_plan_mlps){8, 640, 128};
+    good.shared = (shoal_plan_mlps){1, 640, 128};
+    good.chosen = 2;
+    assert_int_equal(shoal_plan_make(&good, 3, NULL, &plan), SHOAL_OK);
+    shoal_plan_digest(&plan, base);
+    for (int field = 0; field < 7; field++) {
+        shoal_plan_shape s = good;
+        int64_t *fields[] = {&s.experts.count,       &s.experts.unit, &s.experts.intermediate,
+                             &s.shared.intermediate, &s.shared.unit,  &s.chosen};
+        if (field < 6)
+            *fields[field] *= 2;
+        else
+            s.whole_experts = true;
+        assert_int_equal(shoal_plan_make(&s, 3, NULL, &plan), SHOAL_OK);
+        shoal_plan_digest(&plan, other);
+        assert_memory_not_equal(base, other, 16);
+    }
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -494,12 +518,19 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_heads),     cmocka_unit_test(test_many_ranks),
-        cmocka_unit_test(test_cost_rule), cmocka_unit_test(test_units),
-        cmocka_unit_test(test_down_unit), cmocka_unit_test(test_deal),
-        cmocka_unit_test(test_quota),     cmocka_unit_test(test_equal_capacities),
-        cmocka_unit_test(test_digest),    cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_experts),   cmocka_unit_test(test_expert_refusals),
+        cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_many_ranks),
+        cmocka_unit_test(test_cost_rule),
+        cmocka_unit_test(test_units),
+        cmocka_unit_test(test_down_unit),
+        cmocka_unit_test(test_deal),
+        cmocka_unit_test(test_quota),
+        cmocka_unit_test(test_equal_capacities),
+        cmocka_unit_test(test_digest),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_experts),
+        cmocka_unit_test(test_expert_refusals),
+        cmocka_unit_test(test_digest_of_experts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

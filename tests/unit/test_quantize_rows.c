@@ -330,9 +330,12 @@ static void test_input_scale(void **state)
         const void *want[] = {b.act.q, b.act.f32, b.act.bf16};
         const size_t bytes = (size_t)(k * shoal_act_value_bytes(forms[turn % 3]));
         assert_memory_equal(got[turn % 3], want[turn % 3], bytes);
-        if (turn % 3 == 0)
+        if (turn % 3 == 0) {
             assert_memory_equal(a.act.scales, b.act.scales,
                                 (size_t)a.linear.size.act_groups * sizeof(float));
+            assert_memory_equal(a.act.sums, b.act.sums,
+                                (size_t)a.linear.size.segments * sizeof(int32_t));
+        }
         shoal_arena_destroy(a.arena);
         shoal_arena_destroy(b.arena);
     }

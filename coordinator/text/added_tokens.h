@@ -10,6 +10,8 @@
 
 #include "coordinator/text/growable.h"
 
+#define SHOAL_ADDED_BYTES_MAX (4u << 20) /* bytes of all tokens of a set together */
+
 typedef struct {
     int32_t id;
     bool special;
@@ -28,17 +30,21 @@ typedef struct {
 typedef struct {
     shoal_segment *data;
     size_t count, capacity;
+    int32_t *starts; /* scratch of a split */
+    size_t starts_capacity;
+    uint64_t steps; /* of the search, at most four a byte */
 } shoal_segments;
 
 SHOAL_MUST_USE shoal_status shoal_added_set_create(shoal_added_set **out);
 void shoal_added_set_destroy(shoal_added_set *set);
 
-/* Add a token with a non-empty content; adding a content again replaces what was said of it. */
+/* Add a token with a non-empty content; adding a content again replaces what was said of it.
+ * SHOAL_ERR_DATA when all become too long. */
 SHOAL_MUST_USE shoal_status shoal_added_set_add(shoal_added_set *set, const char *content,
                                                 size_t bytes, const shoal_added_token *token);
 
 /* Call once, after the last add and before the first split. */
-void shoal_added_set_seal(shoal_added_set *set);
+SHOAL_MUST_USE shoal_status shoal_added_set_seal(shoal_added_set *set);
 
 /* Replace the contents of *out by the segments of the text (valid UTF-8), none of them empty.
  * With `plain`, special tokens are passed over as ordinary text. */

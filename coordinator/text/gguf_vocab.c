@@ -156,7 +156,8 @@ static shoal_status read_gpt2(reader *r)
     SHOAL_TRY(shoal_gguf_pre_find(name.data, name.bytes, &pre));
     r->adds_bos = pre->adds_bos;
     SHOAL_TRY(shoal_gguf_pre_apply(pre, r->t));
-    return read_merges(r, &(shoal_bpe_options){.ignore_merges = pre->ignore_merges, .unk = -1});
+    return read_merges(
+        r, &(shoal_bpe_options){.ignore_merges = pre->ignore_merges, .unk = SHOAL_BPE_UNK_NONE});
 }
 
 /* ---- SentencePiece BPE: "llama" ---- */
@@ -264,8 +265,9 @@ static shoal_status add_space_mark(shoal_tokenizer *t)
 static shoal_status read_gemma4(reader *r)
 {
     const bool known = shoal_vocab_kind(r->t->vocab, r->unk);
-    const shoal_bpe_options options = {
-        .byte_fallback = true, .fuse_unk = true, .unk = known ? (int32_t)r->unk : -1};
+    const shoal_bpe_options options = {.byte_fallback = true,
+                                       .fuse_unk = true,
+                                       .unk = known ? (int32_t)r->unk : SHOAL_BPE_UNK_NONE};
     r->adds_bos = true;
     SHOAL_TRY(add_space_mark(r->t));
     SHOAL_TRY(read_merges(r, &options));

@@ -25,6 +25,8 @@ shoal_status shoal_grow(void **block, size_t size, size_t used, size_t more, siz
     return SHOAL_OK;
 }
 
+/* Of honest steps a normal form multiplies most: one character of three bytes becomes eighteen
+ * of some two each. */
 #define GROWN_BASE  (1u << 20)
 #define GROWN_TIMES 64u
 

@@ -107,13 +107,13 @@ static bool is_plain_property(const char *name, size_t bytes)
 static shoal_status property(reader *r, const char *end)
 {
     const char *name = r->text + r->at + 3;
-    const size_t not = *name == '^';
-    const size_t bytes = (size_t)(end - name) - not ;
-    if (is_plain_property(name + not, bytes))
+    const size_t hat = *name == '^';
+    const size_t bytes = (size_t)(end - name) - hat;
+    if (is_plain_property(name + hat, bytes))
         return copy(r, (size_t)(end - (r->text + r->at)) + 1);
-    const bool negated = (r->text[r->at + 1] == 'P') != (not == 1);
+    const bool negated = (r->text[r->at + 1] == 'P') != (hat == 1);
     SHOAL_TRY(shoal_strbuf_append(r->out, negated ? "\\P{sc:" : "\\p{sc:", 6));
-    SHOAL_TRY(shoal_strbuf_append(r->out, name + not, bytes + 1));
+    SHOAL_TRY(shoal_strbuf_append(r->out, name + hat, bytes + 1));
     r->at = (size_t)(end - r->text) + 1;
     return SHOAL_OK;
 }

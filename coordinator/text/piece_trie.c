@@ -171,6 +171,22 @@ bool shoal_piece_trie_step(const shoal_piece_trie *trie, unsigned char byte, uin
     return true;
 }
 
+uint32_t shoal_piece_trie_nodes(const shoal_piece_trie *trie)
+{
+    return (uint32_t)trie->node_count;
+}
+
+uint32_t shoal_piece_trie_children(const shoal_piece_trie *trie, uint32_t at, uint32_t *first)
+{
+    *first = trie->nodes[at].first;
+    return trie->nodes[at].children;
+}
+
+unsigned char shoal_piece_trie_byte(const shoal_piece_trie *trie, uint32_t at)
+{
+    return trie->nodes[at].byte;
+}
+
 int32_t shoal_piece_trie_id(const shoal_piece_trie *trie, uint32_t at)
 {
     return trie->nodes[at].id;

@@ -28,6 +28,12 @@ SHOAL_MUST_USE shoal_status shoal_piece_trie_of(const shoal_vocab *vocab, unsign
 /* From *node (0: the root) along `byte`; false when no piece goes on like this. */
 bool shoal_piece_trie_step(const shoal_piece_trie *trie, unsigned char byte, uint32_t *node);
 
+/* Nodes are numbered by the length of the paths that lead to them, from 0: the root. Those behind a
+ * node: their number, *first and the ones after it. The byte that leads to a node. */
+uint32_t shoal_piece_trie_nodes(const shoal_piece_trie *trie);
+uint32_t shoal_piece_trie_children(const shoal_piece_trie *trie, uint32_t node, uint32_t *first);
+unsigned char shoal_piece_trie_byte(const shoal_piece_trie *trie, uint32_t node);
+
 /* The piece that ends at a node; -1 if none. */
 int32_t shoal_piece_trie_id(const shoal_piece_trie *trie, uint32_t node);
 

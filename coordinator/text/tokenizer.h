@@ -19,11 +19,9 @@
 
 #include "coordinator/text/growable.h"
 
-#define SHOAL_TOKENIZER_FILE_MAX (512u << 20) /* bytes of a tokenizer.json        */
-#define SHOAL_TOKENIZER_VALUES_MAX                                                                 \
-    (1u << 20)                              /* JSON values in it, but for vocabulary and merges    \
-                                             */
-#define SHOAL_TOKENIZER_TEXT_MAX (1u << 30) /* bytes of one text to encode      */
+#define SHOAL_TOKENIZER_FILE_MAX   (512u << 20) /* bytes of a tokenizer.json */
+#define SHOAL_TOKENIZER_VALUES_MAX (1u << 20)   /* in it beside vocabulary and merges */
+#define SHOAL_TOKENIZER_TEXT_MAX   (1u << 30)   /* bytes of one text to encode */
 
 typedef struct shoal_tokenizer shoal_tokenizer;
 

@@ -45,12 +45,14 @@ static shoal_status read_any(const char *data, size_t bytes, shoal_tokenizer *t)
 static shoal_status finish(shoal_status st, const char *name, shoal_tokenizer *t,
                            shoal_tokenizer **out)
 {
+    if (st == SHOAL_OK)
+        st = shoal_added_set_seal(t->added_raw);
+    if (st == SHOAL_OK)
+        st = shoal_added_set_seal(t->added_normalized);
     if (st != SHOAL_OK) {
         shoal_tokenizer_close(t);
         return shoal_fail_within(st, "%s", name);
     }
-    shoal_added_set_seal(t->added_raw);
-    shoal_added_set_seal(t->added_normalized);
     *out = t;
     return SHOAL_OK;
 }

@@ -77,10 +77,7 @@ static shoal_status read_added(const json_t *root, shoal_tokenizer *t)
     const json_t *list = shoal_json_member(root, "added_tokens");
     if (list && !json_is_array(list))
         return shoal_fail(SHOAL_ERR_DATA, "the file: \"added_tokens\" must be an array");
-    SHOAL_TRY(read_added_list(list, t));
-    shoal_added_set_seal(t->added_raw);
-    shoal_added_set_seal(t->added_normalized);
-    return SHOAL_OK;
+    return read_added_list(list, t);
 }
 
 /* ---- the file ---- */

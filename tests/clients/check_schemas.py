@@ -282,6 +282,8 @@ class Check:
             self.round(number)
         self.judge.stdin.close()
         self.report.check(self.judge.wait() == 0, "the judge ended well")
+        self.report.check(2 * self.refused < rounds and self.valid and self.invalid,
+                          f"too little is compared: {self.refused} of {rounds} were refused")
         self.report.note(f"{rounds} schemas, {self.refused} refused; {self.valid} valid and "
                          f"{self.invalid} invalid texts; the slowest took {self.slowest:.3f} s")
         return self.report.exit_code()

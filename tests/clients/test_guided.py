@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Answers that must have a form: whatever a hot sampler says, it is what was asked for.
 
-    test_guided.py SHOAL_BINARY [--quick]
+    test_guided.py SHOAL_BINARY
 
 `shoal serve` on the small model with two workers. The judges are Python's json, re and the package
 jsonschema (Debian: python3-jsonschema; without it schemas are left out). Every schema of the golden
-data takes part, or is refused by a 400 that names it. --quick is for builds with sanitizers.
+data takes part, or is refused by a 400 that names it. Builds with sanitizers take too long for it.
 """
 import json
 import os
@@ -30,6 +30,7 @@ def as_format(schema):
 
 STOPPED_SHARE = 0.9  # of the answers that had room enough
 ROOM = 220           # tokens
+ROUNDS = 3           # seeds and temperatures
 
 SCHEMAS = {
     "flat": {"type": "object", "properties": {"name": {"type": "string"},
@@ -68,8 +69,8 @@ REFUSED = [
 
 
 class Guided:
-    def __init__(self, server, report, quick):
-        self.server, self.report, self.rounds = server, report, 1 if quick else 3
+    def __init__(self, server, report):
+        self.server, self.report = server, report
         self.stopped = self.answered = 0
 
     # ---- asking
@@ -109,7 +110,7 @@ class Guided:
 
     def schemas(self):
         for name, schema in SCHEMAS.items():
-            for i in range(self.rounds):
+            for i in range(ROUNDS):
                 heat = dict(temperature=(1.0, 1.5, 2.0)[i], seed=i)
                 wishes = [dict(guided_json=schema)]
                 if isinstance(schema, dict):
@@ -144,19 +145,19 @@ class Guided:
     def objects(self):
         for wish in (dict(response_format={"type": "json_object"}, chat=True),
                      dict(structured_outputs={"json_object": True})):
-            for i in range(self.rounds):
+            for i in range(ROUNDS):
                 for text in self.texts("object", seed=i, temperature=1.3, **wish):
                     self.report.check(isinstance(json.loads(text), dict), f"no object: {text!r}")
 
     def regexes(self):
         for regex in REGEXES:
-            for i in range(self.rounds):
+            for i in range(ROUNDS):
                 for text in self.texts(regex, guided_regex=regex, seed=i, temperature=1.5):
                     self.report.check(re.fullmatch(regex, text), f"{regex}: {text!r}")
 
     def choices(self):
         said = set()
-        for i in range(4 * self.rounds):
+        for i in range(4 * ROUNDS):
             for text in self.texts("choice", guided_choice=CHOICES, seed=i, temperature=2.0):
                 said.add(text)
         self.report.check(said <= set(CHOICES), f"other choices: {said - set(CHOICES)}")
@@ -226,11 +227,11 @@ class Guided:
         self.report.note(f"{self.stopped} of {self.answered} answers were complete in time")
 
 
-def check(shoal, scratch, options):
+def check(shoal, scratch, _options):
     report = harness.Report("serve: answers that must have a form")
     with serve_harness.Server(shoal, scratch) as server:
         try:
-            Guided(server, report, "--quick" in options).run()
+            Guided(server, report).run()
         except (http_client.Broken, KeyError, TypeError, ValueError) as error:
             report.check(False, f"{error!r}: {server.err()[-500:]}")
         serve_harness.leave(server, report, "at the end")

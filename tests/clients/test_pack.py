@@ -3,9 +3,9 @@
 
     test_pack.py SHOAL_BINARY
 
-Also the texts in it (tokenizer, chat template), --load push, bytes read against the plan, and a
-damaged byte that is named.
+Also the texts in it (tokenizer, chat template), --load push, and a damaged byte that is named.
 """
+import json
 import os
 import sys
 
@@ -39,7 +39,10 @@ class Pack:
         return packed
 
     def texts(self, packed):
-        for args in (["--text", "Once upon a time"],):
+        messages = os.path.join(self.scratch, "messages.json")
+        with open(messages, "w", encoding="utf-8") as out:
+            json.dump([{"role": "user", "content": "Who are you?"}], out)
+        for args in (["--text", "Once upon a time"], ["--messages", messages]):
             a = self.shoal.must("tokenize", harness.INT4, *args, "--json").json()
             b = self.shoal.must("tokenize", packed, *args, "--json").json()
             self.report.check(a == b, f"tokenize {args}: {a} {b}")

@@ -5,23 +5,17 @@
  * what is taken keeps its promises about ids, stop strings and limits. */
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/serve/api_request.h"
 #include "coordinator/text/utf8.h"
+#include "tests/fuzz/must.h"
 #include "tests/support/chat_texts.h"
 
 #define VOCAB   7
 #define CONTEXT 256
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static const char json[] =
     "{\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,"

@@ -4,20 +4,14 @@
  * whole or in pieces, an answer has the same verdict, the same body and the same events. */
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/bench/events.h"
 #include "coordinator/bench/response.h"
 #include "proto/arena.h"
+#include "tests/fuzz/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 /* Everything that was understood, one after the other. */
 typedef struct {

@@ -5,29 +5,16 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 #include "shard/model.h"
 #include "shard/quantization.h"
+#include "tests/fuzz/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static bool within(int64_t value, int64_t low, int64_t high)
 {
     return value >= low && value <= high;
-}
-
-static void check_refused(shoal_status st)
-{
-    must(st == SHOAL_ERR_DATA && shoal_error_text()[0] != '\0');
-    for (const char *c = shoal_error_text(); *c; c++)
-        must((unsigned char)*c >= 0x20 && *c != 0x7f);
 }
 
 static void check_layer(const shoal_model *m, const shoal_layer *layer)
@@ -61,14 +48,14 @@ static void check_quantization(const char *json)
     const shoal_quantization *says = NULL;
     const shoal_status st = shoal_quantization_open(json, &config);
     if (st != SHOAL_OK) {
-        check_refused(st);
+        must_be_refusal(st);
         must(config == NULL);
         return;
     }
     const shoal_status found =
         shoal_quantization_of(config, "model.layers.10.mlp.down_proj", &says);
     if (found != SHOAL_OK)
-        check_refused(found);
+        must_be_refusal(found);
     else
         must(says != NULL);
     shoal_quantization_close(config);
@@ -102,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_model(model);
         shoal_model_close(model);
     } else {
-        check_refused(st);
+        must_be_refusal(st);
         must(model == NULL);
     }
     must(shoal_mem_live(SHOAL_MEM_CHECKPOINT) == 0 && shoal_mem_live(SHOAL_MEM_OTHER) == 0);

@@ -6,22 +6,16 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/text/byte_level.h"
 #include "coordinator/text/tokenizer.h"
 #include "coordinator/text/utf8.h"
+#include "tests/fuzz/must.h"
 
 #define MARK "\xE2\x96\x81" /* the visible space */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void put(shoal_strbuf *out, const char *text)
 {

@@ -6,7 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -14,21 +13,9 @@
 #include "shard/checkpoint.h"
 #include "shard/manifest.h"
 #include "shard/model.h"
+#include "tests/fuzz/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
-static void check_sentence(void)
-{
-    must(shoal_error_text()[0] != '\0');
-    for (const char *c = shoal_error_text(); *c; c++)
-        must((unsigned char)*c >= 0x20 && *c != 0x7f);
-}
 
 /* The first rows of a weight, and some inputs that begin and end inside blocks. */
 static void read_some(const shoal_manifest *manifest, const shoal_weight *weight)
@@ -44,7 +31,7 @@ static void read_some(const shoal_manifest *manifest, const shoal_weight *weight
         must(shoal_checkpoint_bytes_read(manifest->checkpoint) - before ==
              shoal_weight_read_bytes(weight, &rect));
     else
-        check_sentence();
+        must_be_sentence();
     shoal_arena_destroy(arena);
 }
 
@@ -70,7 +57,7 @@ static void open_model(const char *path)
     if (st == SHOAL_OK)
         read_all(manifest);
     else
-        check_sentence();
+        must_be_sentence();
     shoal_manifest_destroy(manifest);
     shoal_model_close(model);
     shoal_checkpoint_close(checkpoint);

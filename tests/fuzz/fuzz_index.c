@@ -4,19 +4,13 @@
  * is refused comes with a sentence of one line. */
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "proto/arena.h"
 #include "shard/index.h"
+#include "tests/fuzz/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void check_accepted(const shoal_index *index)
 {
@@ -41,9 +35,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_accepted(index);
         shoal_index_close(index);
     } else {
-        must(st == SHOAL_ERR_DATA && index == NULL && shoal_error_text()[0] != '\0');
-        for (const char *c = shoal_error_text(); *c; c++)
-            must((unsigned char)*c >= 0x20 && *c != 0x7f);
+        must(index == NULL);
+        must_be_refusal(st);
     }
     must(shoal_mem_live(SHOAL_MEM_CHECKPOINT) == 0);
     return 0;

@@ -10,14 +10,9 @@
 #include "proto/arena.h"
 #include "shard/safetensors.h"
 #include "shard/torchao_metadata.h"
+#include "tests/fuzz/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static int by_place(const void *a, const void *b)
 {
@@ -61,13 +56,6 @@ static void check_accepted(shoal_tensor_list *list, uint64_t begin, uint64_t end
     must(begin == end);
 }
 
-static void check_refused(shoal_status status)
-{
-    must(status == SHOAL_ERR_DATA && shoal_error_text()[0] != '\0');
-    for (const char *c = shoal_error_text(); *c; c++)
-        must((unsigned char)*c >= 0x20 && *c != 0x7f);
-}
-
 /* What metadata say of tensor subclasses is understood or refused. */
 static void check_link(shoal_tensor_list *list)
 {
@@ -77,7 +65,7 @@ static void check_link(shoal_tensor_list *list)
     must(shoal_arena_create(SHOAL_MEM_CHECKPOINT, &arena) == SHOAL_OK);
     const shoal_status st = shoal_torchao_link("fuzz", list, arena);
     if (st != SHOAL_OK)
-        check_refused(st);
+        must_be_refusal(st);
     for (size_t i = 0; i < list->count && st == SHOAL_OK; i++) {
         const shoal_tensor_subclass *s = list->items[i].subclass;
         must(!s || (s->name && s->type && s->rank >= 0 && s->rank <= 2));
@@ -91,7 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint64_t bytes;
     const shoal_status sized = shoal_safetensors_header_bytes("fuzz", data, size, &bytes);
     if (sized != SHOAL_OK) {
-        check_refused(sized);
+        must_be_refusal(sized);
         return 0;
     }
     char *header = malloc((size_t)bytes);
@@ -101,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (st == SHOAL_OK)
         check_accepted(&list, SHOAL_SAFETENSORS_PREFIX + bytes, size);
     else
-        check_refused(st);
+        must_be_refusal(st);
     must(st == SHOAL_OK || (list.count == 0 && list.metadata_count == 0));
     if (st == SHOAL_OK)
         check_link(&list);

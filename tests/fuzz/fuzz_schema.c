@@ -5,18 +5,12 @@
  * byte or a limit; and where it stands then, some byte brings the end nearer. */
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/text/grammar/grammar_states.h"
+#include "tests/fuzz/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static shoal_status compile(const uint8_t *data, size_t bytes, shoal_grammar **grammar)
 {

@@ -5,19 +5,13 @@
  * text again. */
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/text/template.h"
 #include "coordinator/text/utf8.h"
+#include "tests/fuzz/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static shoal_status render(const shoal_template *tpl, const json_t *variables, shoal_strbuf *out)
 {

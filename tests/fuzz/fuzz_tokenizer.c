@@ -5,22 +5,16 @@
  * UTF-8, but that broken runs of <0xNN> may show differently. Seeds: any small tokenizer.json. */
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/text/tokenizer.h"
 #include "coordinator/text/utf8.h"
+#include "tests/fuzz/must.h"
 
 /* Longer texts find nothing new, only slow patterns. */
 #define TEXT_MAX 256
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void decode_both_ways(const shoal_tokenizer *t, const shoal_ids *ids, bool skip_special)
 {

@@ -5,20 +5,14 @@
  * not longer than the text. */
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/text/json_scan.h"
 #include "coordinator/text/speech.h"
 #include "coordinator/text/speech_message.h"
+#include "tests/fuzz/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static shoal_speech_rules rules_of(uint8_t bits, const char *name)
 {

@@ -4,20 +4,14 @@
  * has, and decode whole and step by step to valid UTF-8. Seeds: small files of both kinds. */
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/text/tokenizer.h"
 #include "coordinator/text/utf8.h"
 #include "shard/gguf.h"
+#include "tests/fuzz/must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void decode(const shoal_tokenizer *t, const shoal_ids *ids)
 {

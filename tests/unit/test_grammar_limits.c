@@ -106,6 +106,42 @@ static void test_long_schemas(void **state)
     assert_true(shoal_mem_peak(SHOAL_MEM_TEXT) < MEMORY_MAX);
 }
 
+/* An alternative of many names with one value each, and many others that it requires. */
+static void append_alternative(shoal_strbuf *out, const char *value, int names, int required)
+{
+    char piece[64];
+    append(out, "{\"type\":\"object\",\"properties\":{\"\":{}");
+    for (int i = 0; i < names; i++) {
+        (void)snprintf(piece, sizeof piece, ",\"p%d\":{\"const\":\"%s\"}", i, value);
+        append(out, piece);
+    }
+    append(out, "},\"required\":[\"\"");
+    for (int i = 0; i < required; i++) {
+        (void)snprintf(piece, sizeof piece, ",\"r%d\"", i);
+        append(out, piece);
+    }
+    append(out, "]}");
+}
+
+/* Whether two alternatives are apart is not asked name by name of each other. */
+static void test_long_alternatives(void **state)
+{
+    (void)state;
+    shoal_grammar *grammar;
+    shoal_strbuf text = {0};
+    append(&text, "{\"oneOf\":[");
+    append_alternative(&text, "a", 60000, 250000);
+    append(&text, ",");
+    append_alternative(&text, "b", 60000, 250000);
+    append(&text, "]}");
+    json_t *json = json_loadb(text.data, text.bytes, 0, NULL);
+    assert_non_null(json);
+    assert_int_equal(shoal_grammar_from_schema(json, &grammar), SHOAL_ERR_DATA);
+    assert_int_equal(*shoal_error_text(), '#');
+    json_decref(json);
+    shoal_strbuf_free(&text);
+}
+
 /* ---- levels ---------------------------------------------------------------------------------- */
 
 /* Arrays in arrays, `levels` of them, all of which must be there; behind the definitions `use`. */
@@ -204,6 +240,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_long_schemas),
+        cmocka_unit_test(test_long_alternatives),
         cmocka_unit_test(test_chains),
         cmocka_unit_test(test_levels),
     };

@@ -397,7 +397,7 @@ static void test_added_tokens(void **state)
         assert_int_equal(shoal_added_set_add(set, tokens[i].content, strlen(tokens[i].content),
                                              &tokens[i].token),
                          SHOAL_OK);
-    shoal_added_set_seal(set);
+    assert_int_equal(shoal_added_set_seal(set), SHOAL_OK);
     for (size_t i = 0; i < sizeof added / sizeof added[0]; i++) {
         const added_case *c = &added[i];
         shoal_strbuf joined = {0};
@@ -421,16 +421,139 @@ static void test_added_tokens(void **state)
     shoal_added_set_destroy(set);
 }
 
+/* Contents of a set; the id is the place in the list. */
+typedef struct {
+    const char *text[16];
+    size_t bytes[16];
+    int count;
+} contents;
+
+static shoal_added_set *set_of(const contents *c)
+{
+    shoal_added_set *set;
+    assert_int_equal(shoal_added_set_create(&set), SHOAL_OK);
+    for (int32_t i = 0; i < c->count; i++)
+        assert_int_equal(
+            shoal_added_set_add(set, c->text[i], c->bytes[i], &(shoal_added_token){.id = i}),
+            SHOAL_OK);
+    assert_int_equal(shoal_added_set_seal(set), SHOAL_OK);
+    return set;
+}
+
+/* The longest content at a place, by comparing all; -1: none. */
+static int32_t longest_of(const contents *c, const char *text, size_t bytes)
+{
+    int32_t best = -1;
+    for (int32_t i = 0; i < c->count; i++)
+        if (c->bytes[i] <= bytes && memcmp(c->text[i], text, c->bytes[i]) == 0 &&
+            (best < 0 || c->bytes[i] > c->bytes[best]))
+            best = i;
+    return best;
+}
+
+static void expect_longest(const contents *c, const char *text, size_t bytes,
+                           const shoal_segments *segments)
+{
+    size_t at = 0;
+    for (size_t k = 0; k < segments->count; k++) {
+        const shoal_segment s = segments->data[k];
+        assert_int_equal(s.span.begin, at);
+        for (; s.id < 0 && at < s.span.end; at++)
+            assert_int_equal(longest_of(c, text + at, bytes - at), -1);
+        if (s.id >= 0) {
+            assert_int_equal(longest_of(c, text + at, bytes - at), s.id);
+            at += c->bytes[s.id];
+        }
+        assert_int_equal(s.span.end, at);
+    }
+    assert_int_equal(at, bytes);
+}
+
+/* Texts longer than what is looked at together, with a token that is longer, too. */
+static void test_added_tokens_of_long_texts(void **state)
+{
+    (void)state;
+    enum { BYTES = 300000 };
+    static const char *const pieces[] = {"abab",     "ababb",       "bbbbbbb",
+                                         "aaaaaaaa", "abbbabaaabb", "bac"};
+    static char text[BYTES];
+    uint64_t random = 1;
+    for (size_t i = 0; i < BYTES; i++) {
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        text[i] = "aabbbc"[(random >> 33) % 6];
+    }
+    contents c = {.count = 7, .text = {[6] = text + 120001}, .bytes = {[6] = 100000}};
+    for (int i = 0; i < 6; i++) {
+        c.text[i] = pieces[i];
+        c.bytes[i] = strlen(pieces[i]);
+    }
+    shoal_segments segments = {0};
+    shoal_added_set *set = set_of(&c);
+    const size_t lengths[] = {BYTES, 0, 1, 65536, 65537, 220001, 220000};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        assert_int_equal(shoal_added_set_split(set, text, lengths[i], false, &segments), SHOAL_OK);
+        expect_longest(&c, text, lengths[i], &segments);
+        assert_true(segments.steps <= 4 * (uint64_t)lengths[i]);
+    }
+    shoal_segments_free(&segments);
+    shoal_added_set_destroy(set);
+}
+
+/* Tokens that match almost, everywhere: steps do not grow with their length. */
+static void test_added_tokens_that_nearly_match(void **state)
+{
+    (void)state;
+    enum { BYTES = 1u << 20, LONG = 4096 };
+    static char text[BYTES], before[LONG], behind[LONG], middle[LONG];
+    memset(text, 'a', BYTES);
+    memset(before, 'a', LONG);
+    memset(behind, 'a', LONG);
+    memset(middle, 'a', LONG);
+    before[0] = behind[LONG - 1] = middle[LONG / 2] = 'b';
+    const contents c = {{before, behind, middle}, {LONG, LONG, LONG}, 3};
+    shoal_segments segments = {0};
+    shoal_added_set *set = set_of(&c);
+    assert_int_equal(shoal_added_set_split(set, text, BYTES, false, &segments), SHOAL_OK);
+    assert_int_equal(segments.count, 1);
+    assert_in_range(segments.steps, BYTES, 4u * BYTES);
+    shoal_segments_free(&segments);
+    shoal_added_set_destroy(set);
+}
+
+static void test_added_tokens_limit(void **state)
+{
+    (void)state;
+    static char content[SHOAL_ADDED_BYTES_MAX];
+    const shoal_added_token token = {.id = 0};
+    shoal_added_set *set;
+    memset(content, 'a', sizeof content);
+    assert_int_equal(shoal_added_set_create(&set), SHOAL_OK);
+    assert_int_equal(shoal_added_set_add(set, "b", 1, &token), SHOAL_OK);
+    assert_int_equal(shoal_added_set_add(set, content, sizeof content, &token), SHOAL_ERR_DATA);
+    assert_int_equal(shoal_added_set_add(set, content, sizeof content - 1, &token), SHOAL_OK);
+    assert_int_equal(shoal_added_set_add(set, "c", 1, &token), SHOAL_ERR_DATA);
+    shoal_added_set_destroy(set);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_utf8_round_trip), cmocka_unit_test(test_utf8_repair),
-        cmocka_unit_test(test_utf8_show),       cmocka_unit_test(test_byte_alphabet),
-        cmocka_unit_test(test_normal_forms),    cmocka_unit_test(test_many_marks),
-        cmocka_unit_test(test_classes),         cmocka_unit_test(test_pattern_classes),
-        cmocka_unit_test(test_pattern_scripts), cmocka_unit_test(test_pattern_translation),
-        cmocka_unit_test(test_pattern_limit),   cmocka_unit_test(test_splits),
+        cmocka_unit_test(test_utf8_round_trip),
+        cmocka_unit_test(test_utf8_repair),
+        cmocka_unit_test(test_utf8_show),
+        cmocka_unit_test(test_byte_alphabet),
+        cmocka_unit_test(test_normal_forms),
+        cmocka_unit_test(test_many_marks),
+        cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_pattern_classes),
+        cmocka_unit_test(test_pattern_scripts),
+        cmocka_unit_test(test_pattern_translation),
+        cmocka_unit_test(test_pattern_limit),
+        cmocka_unit_test(test_splits),
         cmocka_unit_test(test_added_tokens),
+        cmocka_unit_test(test_added_tokens_limit),
+        cmocka_unit_test(test_added_tokens_of_long_texts),
+        cmocka_unit_test(test_added_tokens_that_nearly_match),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,16 +94,6 @@ static shape shape_of(const chain *of)
     return ANYTHING;
 }
 
-static bool is_required(const chain *by, const json_t *name)
-{
-    size_t k;
-    json_t *one;
-    for (size_t i = 0; i < by->count; i++)
-        json_array_foreach(json_object_get(by->schemas[i], "required"), k,
-                           one) if (json_equal(one, name)) return true;
-    return false;
-}
-
 /* The only value of a property, a string: `const` or `enum` of one; NULL: not so, or not known. */
 static const json_t *string_of(const chain *in, const char *name)
 {
@@ -120,32 +110,37 @@ static const json_t *string_of(const chain *in, const char *name)
     return NULL;
 }
 
-/* Is there a name that must be there and has different values? */
-static bool names_tell(const chain *a, const chain *b)
+/* Does one of the names that `by` requires have different values in the two? */
+static bool names_tell(const chain *by, const chain *a, const chain *b)
 {
-    const char *name;
-    json_t *ignored, *key;
-    for (size_t i = 0; i < a->count; i++)
-        json_object_foreach(json_object_get(a->schemas[i], "properties"), name, ignored)
+    size_t k;
+    json_t *required;
+    for (size_t i = 0; i < by->count; i++) {
+        json_array_foreach(json_object_get(by->schemas[i], "required"), k, required)
         {
-            const json_t *x = string_of(a, name), *y = x ? string_of(b, name) : NULL;
-            if (!y || json_equal(x, y))
+            const char *name = json_string_value(required);
+            if (!name || strlen(name) != json_string_length(required))
                 continue;
-            key = json_string(name);
-            const bool required = key && (is_required(a, key) || is_required(b, key));
-            json_decref(key);
-            if (required)
+            const json_t *x = string_of(a, name), *y = x ? string_of(b, name) : NULL;
+            if (y && !json_equal(x, y))
                 return true;
         }
+    }
     return false;
 }
 
-static size_t properties_of(const chain *in)
+static uint64_t names_of(const chain *by)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < in->count; i++)
-        count += json_object_size(json_object_get(in->schemas[i], "properties"));
+    uint64_t count = 0;
+    for (size_t i = 0; i < by->count; i++)
+        count += json_array_size(json_object_get(by->schemas[i], "required"));
     return count;
+}
+
+/* A name is looked up in every schema of both. */
+static uint64_t price_of(const chain *a, const chain *b)
+{
+    return 16 + (names_of(a) + names_of(b)) * (a->count + b->count) / 2;
 }
 
 shoal_status shoal_schema_objects_apart(shoal_schema_compiler *c, const json_t *a, const json_t *b,
@@ -155,9 +150,10 @@ shoal_status shoal_schema_objects_apart(shoal_schema_compiler *c, const json_t *
     *apart = false;
     SHOAL_TRY(follow(c, a, &x));
     SHOAL_TRY(follow(c, b, &y));
-    SHOAL_TRY(shoal_dfa_pool_spend(&c->pool, 16 + 4 * properties_of(&x)));
+    SHOAL_TRY(shoal_dfa_pool_spend(&c->pool, price_of(&x, &y)));
     const shape one = shape_of(&x), other = shape_of(&y);
-    *apart = (one == OBJECTS || other == OBJECTS) &&
-             (one == NO_OBJECTS || other == NO_OBJECTS || names_tell(&x, &y));
+    *apart =
+        (one == OBJECTS || other == OBJECTS) && (one == NO_OBJECTS || other == NO_OBJECTS ||
+                                                 names_tell(&x, &x, &y) || names_tell(&y, &x, &y));
     return SHOAL_OK;
 }

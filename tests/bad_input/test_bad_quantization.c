@@ -40,7 +40,7 @@ static const struct {
     {"bits of 2^40", "{\"quant_method\":\"gptq\",\"bits\":1099511627776}", "bits is", ""},
     {"group of -2", "{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":-2}", "group_size", "-2"},
     {"dynamic is a list", GPTQ(",\"dynamic\":[1]"), "dynamic", "object"},
-    {"a rule that is a number", DYNAMIC("+:.*", "7"), "says gptq", "no linear"},
+    {"a rule that is a number", DYNAMIC("+:.*", "7"), "a rule of dynamic is not an object", ""},
     {"a rule of 5 bits", DYNAMIC("+:.*", "{\"bits\":5}"), "5 bits", ""},
     {"a rule with a back reference", DYNAMIC("(a)\\\\1", "{}"), "escape", "pattern"},
     {"a rule with look-behind", DYNAMIC("(?<=a)b", "{}"), "kind of group", "pattern"},

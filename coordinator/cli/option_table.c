@@ -148,7 +148,9 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                             .metavar = "FILE",
                             .type = SHOAL_TYPE_STRING,
                             .verbs = V(TOKENIZE),
-                            .help = "Render a chat (JSON) with the model's template."},
+                            .help = "Render a chat with the model's template. JSON: a list of "
+                                    "messages, or an object with messages and, if wanted, tools, "
+                                    "kwargs and add_generation_prompt."},
     [SHOAL_OPT_JSONL] = {.name = "jsonl",
                          .metavar = "FILE",
                          .type = SHOAL_TYPE_STRING,

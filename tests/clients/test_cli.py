@@ -290,11 +290,18 @@ class Cli:
         for document, options, want in (
                 (chat["messages"], [], question + "<|assistant|>\n"),
                 (dict(chat, kwargs={"add_generation_prompt": False}), [], question),
+                (dict(chat, add_generation_prompt=False), [], question),
+                (dict(chat, add_generation_prompt=None), [], question + "<|assistant|>\n"),
+                (dict(chat, add_generation_prompt=True), other, "HiENoneNoneTrue 12:34"),
                 (chat, other, "HiENoneNoneFalse 12:34")):
             with open(path, "w", encoding="utf-8") as f:
                 json.dump(document, f)
             got = self.shoal.must("tokenize", MODEL, "--messages", path, *options).json()
             self.report.check(got == {"prompt": want}, f"tokenize --messages: {got}")
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump(dict(chat, add_generation_prompt="no"), f)
+        self.refuse(65, ("add_generation_prompt must be true or false",),
+                    ["tokenize", MODEL, "--messages", path])
 
     def leftovers(self, before):
         after = set(os.listdir(os.path.dirname(self.files.paths["OUT"])))

@@ -11,6 +11,7 @@
 #include "shard/gguf_vocab_write.h"
 #include "shard/gguf_write.h"
 #include "shard/roles.h"
+#include "shard/writer_gguf.h"
 
 typedef struct {
     const shoal_convert_request *request;
@@ -69,18 +70,6 @@ static const char *key(const conversion *c, const char *name, char room[96])
     return room;
 }
 
-static uint32_t file_type(const shoal_target *target)
-{
-    static const struct {
-        const char *name;
-        uint32_t number;
-    } numbers[] = {{"f32", 0}, {"f16", 1}, {"q4_0", 2}, {"q4_1", 3}, {"q8_0", 7}, {"bf16", 32}};
-    size_t i = 0;
-    while (strcmp(numbers[i].name, target->argument) != 0)
-        i++;
-    return numbers[i].number;
-}
-
 /* Scaling by one factor has names; llama3's is a table of factors. */
 static shoal_status put_rope(const conversion *c, shoal_gguf_builder *b)
 {
@@ -107,7 +96,7 @@ static shoal_status put_metadata(const conversion *c, shoal_gguf_builder *b)
     const shoal_model *m = c->source.model;
     const char *architecture = family_of(m)->architecture;
     shoal_gguf_put_string(b, "general.architecture", architecture, strlen(architecture));
-    shoal_gguf_put_u32(b, "general.file_type", file_type(&c->target));
+    shoal_gguf_put_u32(b, "general.file_type", shoal_gguf_target_of(&c->target)->file_type);
     shoal_gguf_put_u32(b, "general.quantization_version", 2);
     shoal_gguf_put_u32(b, key(c, "context_length", room), (uint32_t)m->context);
     shoal_gguf_put_u32(b, key(c, "embedding_length", room), (uint32_t)m->hidden);
@@ -136,9 +125,7 @@ static uint32_t type_number(const conversion *c, const shoal_convert_item *item)
     } floats[] = {{SHOAL_F32, 0}, {SHOAL_F16, 1}, {SHOAL_BF16, 30}};
     const shoal_written_module *m = item->module >= 0 ? &c->plan->modules[item->module] : NULL;
     if (m && m->form.kind != SHOAL_WEIGHT_FLOAT)
-        return strcmp(c->target.argument, "q8_0") == 0   ? 8
-               : strcmp(c->target.argument, "q4_0") == 0 ? 2
-                                                         : 3;
+        return shoal_gguf_target_of(&c->target)->type;
     const shoal_dtype dtype = m ? m->form.dtype : SHOAL_F32;
     size_t i = 0;
     while (floats[i].dtype != dtype)

@@ -54,9 +54,9 @@ static shoal_status integer_form(const shoal_target *target, const shoal_writer_
     *form = block_form(t);
     if (w->kind == SHOAL_WEIGHT_FLOAT)
         return shoal_writer_refuse(target, m, "it is float");
-    if (w->has_mins || w->act_order || w->group % BLOCK != 0)
+    if (m->has_mins || w->act_order || w->group % BLOCK != 0)
         return shoal_writer_refuse(target, m, "%s",
-                                   w->has_mins    ? "its zero points are floats"
+                                   m->has_mins    ? "its zero points are floats"
                                    : w->act_order ? "its groups are in act-order"
                                                   : "its groups are no blocks of 32");
     if (m->bits > t->bits || (t->bits == 4 && !t->mins && !m->symmetric))

@@ -58,7 +58,8 @@ struct shoal_dialect {
     /* Exactly what `read` will read; `rect->columns` is NULL in both. */
     uint64_t (*read_bytes)(const shoal_weight *weight, const shoal_rect *rect);
 
-    /* Fill the arrays of `out`, which shoal_dialect_allocate made for this rectangle. */
+    /* Fill the arrays of `out`, which shoal_dialect_allocate made for this rectangle. Where
+     * out->codes is NULL, only scales, zeros and minimums are wanted. */
     shoal_status (*read)(const shoal_manifest *manifest, const shoal_weight *weight,
                          const shoal_rect *rect, shoal_canonical *out);
 
@@ -149,10 +150,14 @@ int64_t shoal_rect_groups(const shoal_weight *weight, const shoal_rect *rect);
 #define SHOAL_STAGING_BYTES (2ll << 20)
 int64_t shoal_rect_staging_columns(const shoal_weight *weight, const shoal_rect *rect);
 
-/* Set the scalars of `out` and allocate its arrays for this rectangle. */
+/* Set the scalars of `out` and allocate its arrays for this rectangle; or those of the groups, and
+ * none for codes. */
 SHOAL_MUST_USE shoal_status shoal_dialect_allocate(const shoal_weight *weight,
                                                    const shoal_rect *rect, shoal_arena *arena,
                                                    shoal_canonical *out);
+SHOAL_MUST_USE shoal_status shoal_dialect_allocate_groups(const shoal_weight *weight,
+                                                          const shoal_rect *rect,
+                                                          shoal_arena *arena, shoal_canonical *out);
 
 /* Read rows [first, first + rows) of a matrix tensor, bytes [begin, begin + bytes) of each, into
  * a block that the caller frees with shoal_free. Nothing to read is an empty block. */

@@ -178,7 +178,8 @@ static shoal_status place_run(const shoal_weight *weight, const shoal_rect *rect
         place_floats(&s, out);
         return SHOAL_OK;
     }
-    place_codes(&s, out);
+    if (out->codes)
+        place_codes(&s, out);
     return place_groups(&s, weight, out);
 }
 

@@ -186,6 +186,9 @@ SHOAL_MUST_USE shoal_status shoal_dialect_stage_scales(const shoal_manifest *man
                                                        const shoal_tile *tile,
                                                        shoal_staging *staging, uint8_t **out);
 
+/* Are `count` elements of F32, F16 or BF16 all finite? */
+bool shoal_dialect_all_finite(const uint8_t *stored, shoal_dtype dtype, int64_t count);
+
 /* Are these [groups][columns] scales, as they are stored from this group and column of the tensor
  * on, all finite? SHOAL_ERR_DATA names the first that is not. */
 SHOAL_MUST_USE shoal_status shoal_dialect_check_scales(const shoal_tensor *tensor,

@@ -24,13 +24,9 @@ typedef struct {
     shoal_pool *pool;
     shoal_st_extent *extents; /* [tensors, and the factors of rope] */
     uint64_t extent_count;
-<<<<<<< HEAD
     uint64_t written; /* tensors of the file */
     float *factors;   /* [rope dim / 2] where frequencies are scaled one by one, else NULL */
-=======
-    float *factors; /* [rope dim / 2] where frequencies are scaled one by one, else NULL */
     double sync_seconds;
->>>>>>> f57c7f17f980df789f9eaf72788a2d93bb3b4d17
     uint64_t done;
 } conversion;
 

@@ -78,10 +78,10 @@ static shoal_status other_form(const shoal_target *target, const shoal_writer_mo
         return shoal_writer_refuse(target, m, "it is float");
     if (shoal_gguf_block_has_steps(b) || shoal_gguf_block_has_table(b))
         return shoal_writer_refuse(target, m, "it is not stored in blocks of %s", name);
-    if (w->act_order || w->group % b->elements != 0 || (w->has_mins && !b->has_mins))
+    if (w->act_order || w->group % b->elements != 0 || (m->has_mins && !b->has_mins))
         return shoal_writer_refuse(target, m, "%s",
                                    w->act_order  ? "its groups are in act-order"
-                                   : w->has_mins ? "its zero points are floats"
+                                   : m->has_mins ? "its zero points are floats"
                                                  : "its groups are no blocks of 32");
     if (!codes_fit(m, b))
         return shoal_writer_refuse(target, m, "%s has %d bits%s, this is %d bits%s", name, b->bits,
@@ -95,30 +95,12 @@ static shoal_status other_form(const shoal_target *target, const shoal_writer_mo
 static shoal_status integer_form(const shoal_target *target, const shoal_writer_module *m,
                                  const shoal_gguf_block *b, shoal_form *form)
 {
-<<<<<<< HEAD
     if (m->k % b->elements != 0)
         return shoal_writer_refuse(target, m, "%lld inputs are no blocks of %d", (long long)m->k,
                                    b->elements);
     *form = block_form(b);
     if (!is_form_of(m->weights[0], b))
         return other_form(target, m, b, form);
-=======
-    const shoal_weight *w = m->weights[0];
-    if (m->k % BLOCK != 0)
-        return shoal_writer_refuse(target, m, "%lld inputs are no blocks of 32", (long long)m->k);
-    *form = block_form(t);
-    if (w->kind == SHOAL_WEIGHT_FLOAT)
-        return shoal_writer_refuse(target, m, "it is float");
-    if (m->has_mins || w->act_order || w->group % BLOCK != 0)
-        return shoal_writer_refuse(target, m, "%s",
-                                   m->has_mins    ? "its zero points are floats"
-                                   : w->act_order ? "its groups are in act-order"
-                                                  : "its groups are no blocks of 32");
-    if (m->bits > t->bits || (t->bits == 4 && !t->mins && !m->symmetric))
-        return shoal_writer_refuse(target, m, "%s has %d bits%s, this is %d bits%s", t->name,
-                                   t->bits, t->mins || t->bits == 8 ? "" : " with zero point 8",
-                                   m->bits, m->symmetric ? "" : " with zero points of its own");
->>>>>>> f57c7f17f980df789f9eaf72788a2d93bb3b4d17
     form->requantized = false;
     return SHOAL_OK;
 }

@@ -59,7 +59,7 @@ static const row rows[] = {
      {8, -1, true, false, SHOAL_F16, {"", false}},
      "==--=-=v~==-----"},
     {"4 bits, g64, powers", {4, 64, false, false, SHOAL_BF16, {"", false}}, "-==-=-=vv--mmm=m"},
-    {"2 bits, g32, asymmetric", {2, 32, false, false, SHOAL_F16, {"", false}}, "-==-=-=v~--~~~=~"},
+    {"2 bits, g32, asymmetric", {2, 32, false, false, SHOAL_F16, {"", false}}, "-==-===v~--~~~=~"},
 };
 
 static char outcome_of(const char *source, const char *there, const char *target)

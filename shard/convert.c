@@ -7,11 +7,14 @@
 
 #include "kernels/counter.h"
 #include "proto/digest.h"
+#include "proto/log.h"
 #include "shard/convert_config.h"
 #include "shard/convert_folder.h"
 #include "shard/convert_gguf.h"
 #include "shard/convert_item.h"
 #include "shard/convert_source.h"
+#include "shard/gguf_tokenizer.h"
+#include "shard/model_folder.h"
 
 typedef struct {
     const shoal_convert_request *request;
@@ -194,6 +197,26 @@ static shoal_status write_document(const conversion *c, const char *name, json_t
     return st;
 }
 
+/* The tokenizer that a GGUF file has in its metadata, where none lies beside it. What has no form
+ * outside of GGUF is left out, with a warning. */
+static shoal_status write_tokenizer(const conversion *c)
+{
+    const shoal_gguf *gguf = shoal_checkpoint_gguf(c->source.checkpoint);
+    json_t *tokenizer, *config;
+    if (!gguf || shoal_folder_has(c->folder.partial, "tokenizer.json"))
+        return SHOAL_OK;
+    const shoal_status st = shoal_gguf_tokenizer(gguf, &tokenizer);
+    if (st == SHOAL_ERR_DATA) {
+        shoal_log(SHOAL_LOG_WARN, "convert", "%s: %s: the folder gets no tokenizer",
+                  c->request->source, shoal_error_text());
+        return SHOAL_OK;
+    }
+    SHOAL_TRY(st);
+    SHOAL_TRY(write_document(c, "tokenizer.json", tokenizer));
+    SHOAL_TRY(shoal_gguf_tokenizer_config(gguf, c->source.model->context, &config));
+    return write_document(c, "tokenizer_config.json", config);
+}
+
 static shoal_status write_documents(conversion *c)
 {
     json_t *document;
@@ -206,7 +229,8 @@ static shoal_status write_documents(conversion *c)
     if (c->quantization && c->request->target.writer->config_file)
         SHOAL_TRY(shoal_convert_folder_json(&c->folder, c->request->target.writer->config_file,
                                             c->quantization));
-    return shoal_convert_folder_copy(&c->folder, c->request->source);
+    SHOAL_TRY(shoal_convert_folder_copy(&c->folder, c->request->source));
+    return write_tokenizer(c);
 }
 
 /* ---- all together ---------------------------------------------------------------------------- */

@@ -49,6 +49,23 @@ static void set_dtype(const shoal_convert_plan *plan, json_t *config)
                                                          : "float32"));
 }
 
+/* The class that programs ask a config for; metadata of GGUF name none. */
+static void set_class(json_t *config)
+{
+    static const char *const classes[][2] = {
+        {"llama", "LlamaForCausalLM"},        {"mistral", "MistralForCausalLM"},
+        {"mixtral", "MixtralForCausalLM"},    {"qwen2", "Qwen2ForCausalLM"},
+        {"qwen3", "Qwen3ForCausalLM"},        {"qwen2_moe", "Qwen2MoeForCausalLM"},
+        {"qwen3_moe", "Qwen3MoeForCausalLM"}, {"phi3", "Phi3ForCausalLM"},
+        {"gemma", "GemmaForCausalLM"},        {"gemma2", "Gemma2ForCausalLM"},
+        {"gemma3_text", "Gemma3ForCausalLM"},
+    };
+    const char *type = json_string_value(json_object_get(config, "model_type"));
+    for (size_t i = 0; type && i < sizeof classes / sizeof classes[0]; i++)
+        if (strcmp(type, classes[i][0]) == 0)
+            json_object_set_new(config, "architectures", json_pack("[s]", classes[i][1]));
+}
+
 /* The config of the source: its config.json, or what stands for it in other containers. */
 static shoal_status read_config(const shoal_convert_plan *plan, const char *source, json_t **out)
 {
@@ -57,8 +74,11 @@ static shoal_status read_config(const shoal_convert_plan *plan, const char *sour
     const shoal_pack_file *pack = shoal_checkpoint_pack(checkpoint);
     uint64_t bytes = 0;
     char *path;
-    if (shoal_checkpoint_gguf(checkpoint))
-        return shoal_gguf_config(checkpoint, source, out);
+    if (shoal_checkpoint_gguf(checkpoint)) {
+        SHOAL_TRY(shoal_gguf_config(checkpoint, source, out));
+        set_class(*out);
+        return SHOAL_OK;
+    }
     const char *text = pack ? shoal_pack_text(pack, "config.json", &bytes) : NULL;
     if (text)
         return shoal_json_parse(text, bytes, source, &limits, out);

@@ -351,7 +351,7 @@ static shoal_status put_rope(const source *s)
     SHOAL_TRY(scaling_of(s, kind, sizeof kind));
     json_t *scaling = json_object();
     const shoal_status st = fill_scaling(s, shoal_quoted(kind, quoted, sizeof quoted), scaling);
-    if (st == SHOAL_OK)
+    if (st == SHOAL_OK && json_object_size(scaling) > 0)
         return put(s, "rope_scaling", scaling);
     json_decref(scaling);
     return st;

@@ -1,22 +1,17 @@
 #include "coordinator/text/gguf_vocab.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "coordinator/text/bpe.h"
-#include "coordinator/text/gguf_pre.h"
 #include "coordinator/text/sentencepiece_bpe.h"
 #include "coordinator/text/sentencepiece_normalizer.h"
 #include "coordinator/text/tokenizer_parts.h"
 #include "coordinator/text/utf8.h"
 #include "proto/arena.h"
+#include "shard/gguf_tokens.h"
 
 #define KEY(name) "tokenizer.ggml." name
-
-/* Types of tokens, numbered as in the file. */
-enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER_DEFINED, TYPE_UNUSED, TYPE_BYTE };
 
 typedef struct {
     const shoal_gguf *gguf;
@@ -30,41 +25,15 @@ typedef struct {
 static shoal_status token_kind(int type, size_t id, unsigned *kind)
 {
     switch (type) {
-    case TYPE_NORMAL: *kind = SHOAL_TOKEN_MODEL; break;
-    case TYPE_CONTROL: *kind = SHOAL_TOKEN_ADDED | SHOAL_TOKEN_SPECIAL; break;
-    case TYPE_USER_DEFINED: *kind = SHOAL_TOKEN_ADDED; break;
-    case TYPE_UNKNOWN:
-    case TYPE_UNUSED: *kind = 0; break;
-    case TYPE_BYTE: *kind = SHOAL_TOKEN_BYTE; break;
+    case SHOAL_GGUF_TOKEN_NORMAL: *kind = SHOAL_TOKEN_MODEL; break;
+    case SHOAL_GGUF_TOKEN_CONTROL: *kind = SHOAL_TOKEN_ADDED | SHOAL_TOKEN_SPECIAL; break;
+    case SHOAL_GGUF_TOKEN_USER_DEFINED: *kind = SHOAL_TOKEN_ADDED; break;
+    case SHOAL_GGUF_TOKEN_UNKNOWN:
+    case SHOAL_GGUF_TOKEN_UNUSED: *kind = 0; break;
+    case SHOAL_GGUF_TOKEN_BYTE: *kind = SHOAL_TOKEN_BYTE; break;
     default: return shoal_fail(SHOAL_ERR_DATA, "token %zu has the unknown type %d", id, type);
     }
     return SHOAL_OK;
-}
-
-/* Rows of an embedding that no token uses are written as "[PAD" id "]", of any type. */
-static bool is_filler(const shoal_gguf_text *text, size_t id)
-{
-    char name[32];
-    const int bytes = snprintf(name, sizeof name, "[PAD%zu]", id);
-    return text->bytes == (uint64_t)bytes && memcmp(text->data, name, text->bytes) == 0;
-}
-
-/* Files do not carry what published tokenizers say about white space behind special tokens: the
- * Phi-3 models swallow it, but for these. */
-static bool swallows_space(const reader *r, const shoal_gguf_text *token)
-{
-    static const char *const exempt[] = {"<unk>", "<s>", "<|endoftext|>"};
-    shoal_gguf_text name = {"", 0};
-    bool phi3 = false;
-    if (shoal_gguf_string(r->gguf, "general.name", &name) != SHOAL_OK)
-        return false;
-    for (uint64_t i = 0; i + 4 <= name.bytes; i++)
-        phi3 = phi3 || strncasecmp(name.data + i, "phi3", 4) == 0 ||
-               (i + 5 <= name.bytes && strncasecmp(name.data + i, "phi-3", 5) == 0);
-    for (size_t i = 0; i < sizeof exempt / sizeof exempt[0]; i++)
-        if (token->bytes == strlen(exempt[i]) && memcmp(token->data, exempt[i], token->bytes) == 0)
-            return false;
-    return phi3;
 }
 
 static shoal_status add_token(reader *r, size_t id, const shoal_gguf_text *text, int type)
@@ -73,7 +42,7 @@ static shoal_status add_token(reader *r, size_t id, const shoal_gguf_text *text,
     SHOAL_TRY(token_kind(type, id, &kind));
     if ((int64_t)id == r->unk)
         kind = SHOAL_TOKEN_ADDED | SHOAL_TOKEN_SPECIAL;
-    if (!kind || text->bytes == 0 || is_filler(text, id))
+    if (!kind || text->bytes == 0 || shoal_gguf_is_filler(text, id))
         return SHOAL_OK;
     if (shoal_utf8_valid(text->data, text->bytes) != text->bytes)
         return shoal_fail(SHOAL_ERR_DATA, "token %zu is not UTF-8", id);
@@ -82,7 +51,7 @@ static shoal_status add_token(reader *r, size_t id, const shoal_gguf_text *text,
         return SHOAL_OK;
     const shoal_added_token token = {.id = (int32_t)id,
                                      .special = kind & SHOAL_TOKEN_SPECIAL,
-                                     .rstrip = swallows_space(r, text)};
+                                     .rstrip = shoal_gguf_swallows_space(r->gguf, text)};
     return shoal_added_set_add(r->t->added_raw, text->data, text->bytes, &token);
 }
 
@@ -111,8 +80,8 @@ static shoal_status read_tokens(reader *r)
     SHOAL_TRY(shoal_added_set_create(&r->t->added_normalized));
     for (size_t id = 0; id < tokens->count; id++) {
         const shoal_gguf_text text = shoal_gguf_next_string(tokens, &at);
-        SHOAL_TRY(
-            add_token(r, id, &text, types ? (int)shoal_gguf_number_at(types, id) : TYPE_NORMAL));
+        SHOAL_TRY(add_token(
+            r, id, &text, types ? (int)shoal_gguf_number_at(types, id) : SHOAL_GGUF_TOKEN_NORMAL));
     }
     return SHOAL_OK;
 }
@@ -146,6 +115,26 @@ static shoal_status read_merges(reader *r, const shoal_bpe_options *options)
         SHOAL_TRY(add_merge(bpe, &merge, i));
     }
     return SHOAL_OK;
+}
+
+static shoal_status add_cut(shoal_tokenizer *t, const char *regex)
+{
+    shoal_pretoken_step step = {.kind = SHOAL_PRETOKEN_SPLIT, .behavior = SHOAL_SPLIT_ISOLATED};
+    SHOAL_TRY(shoal_pattern_compile(regex, strlen(regex), &step.pattern));
+    return shoal_pretokenizer_add(&t->pretokenizer, &step);
+}
+
+shoal_status shoal_gguf_pre_apply(const shoal_gguf_pre *pre, shoal_tokenizer *t)
+{
+    if (pre->nfc)
+        SHOAL_TRY(
+            shoal_normalizer_add(&t->normalizer, &(shoal_normal_step){.kind = SHOAL_NORMAL_FORM,
+                                                                      .form = SHOAL_UNICODE_NFC}));
+    for (size_t i = 0; i < SHOAL_GGUF_PRE_CUTS_MAX && pre->cuts[i]; i++)
+        SHOAL_TRY(add_cut(t, pre->cuts[i]));
+    SHOAL_TRY(shoal_pretokenizer_add(&t->pretokenizer,
+                                     &(shoal_pretoken_step){.kind = SHOAL_PRETOKEN_BYTE_ALPHABET}));
+    return shoal_decoder_add(&t->decoder, &(shoal_decode_step){.kind = SHOAL_DECODE_BYTE_LEVEL});
 }
 
 static shoal_status read_gpt2(reader *r)

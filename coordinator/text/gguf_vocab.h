@@ -12,6 +12,7 @@
 #include "coordinator/text/tokenizer.h"
 #include "proto/status.h"
 #include "shard/gguf.h"
+#include "shard/gguf_pre.h"
 
 /* Fill *tokenizer, which is all zero, from the bytes of a GGUF file; the sets of added tokens are
  * not sealed. On failure it holds some parts and must be closed all the same. */
@@ -21,5 +22,10 @@ SHOAL_MUST_USE shoal_status shoal_tokenizer_read_gguf(const void *data, size_t b
 /* The same from a header that is read already. */
 SHOAL_MUST_USE shoal_status shoal_tokenizer_from_gguf(const shoal_gguf *gguf,
                                                       shoal_tokenizer *tokenizer);
+
+/* Add the steps that a name stands for to a tokenizer of byte-level BPE that has none, the
+ * decoder's too. */
+SHOAL_MUST_USE shoal_status shoal_gguf_pre_apply(const shoal_gguf_pre *pre,
+                                                 shoal_tokenizer *tokenizer);
 
 #endif

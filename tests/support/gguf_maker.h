@@ -12,7 +12,7 @@
 #include "proto/dtype.h"
 
 /* Types of values, as the format numbers them. */
-enum { GGUF_TYPE_U32 = 4, GGUF_TYPE_F32 = 6, GGUF_TYPE_STRING = 8 };
+enum { GGUF_TYPE_U32 = 4, GGUF_TYPE_F32 = 6, GGUF_TYPE_STRING = 8, GGUF_TYPE_ARRAY = 9 };
 
 #define GGUF_MAKER_TENSORS 64
 #define GGUF_MAKER_ALIGN   32
@@ -104,6 +104,16 @@ static inline void gguf_text(gguf_maker *m, const char *key, const char *value)
 {
     gguf_key(m, key, GGUF_TYPE_STRING);
     gguf_put_text(&m->entries, value);
+}
+
+static inline void gguf_texts(gguf_maker *m, const char *key, const char *const *texts,
+                              size_t count)
+{
+    gguf_key(m, key, GGUF_TYPE_ARRAY);
+    gguf_put_u32(&m->entries, GGUF_TYPE_STRING);
+    gguf_put_u64(&m->entries, count);
+    for (size_t i = 0; i < count; i++)
+        gguf_put_text(&m->entries, texts[i]);
 }
 
 /* ---- tensors ---- */

@@ -13,9 +13,10 @@
 #include <jansson.h>
 
 #include "coordinator/text/byte_level.h"
-#include "coordinator/text/gguf_pre.h"
+#include "coordinator/text/gguf_vocab.h"
 #include "coordinator/text/tokenizer.h"
 #include "coordinator/text/tokenizer_parts.h"
+#include "shard/gguf_tokenizer.h"
 
 #define PATH_BYTES 1024
 
@@ -27,11 +28,10 @@ static const char *golden(const char *name, const char *file, char path[PATH_BYT
 }
 
 /* A vocab.gguf.gz of the golden vocabularies; gzip is there on every system. */
-static shoal_tokenizer *open_vocab(const char *name)
+static shoal_strbuf read_vocab(const char *name)
 {
     char path[PATH_BYTES], command[PATH_BYTES + 32], part[65536];
     shoal_strbuf data = {0};
-    shoal_tokenizer *t = NULL;
     size_t n;
     snprintf(command, sizeof command, "gzip -dc '%s'", golden(name, "vocab.gguf.gz", path));
     FILE *pipe = popen(command, "r");
@@ -39,11 +39,30 @@ static shoal_tokenizer *open_vocab(const char *name)
     while ((n = fread(part, 1, sizeof part, pipe)) > 0)
         assert_int_equal(shoal_strbuf_append(&data, part, n), SHOAL_OK);
     assert_int_equal(pclose(pipe), 0);
-    const shoal_status st = shoal_tokenizer_open_memory(data.data, data.bytes, name, &t);
+    return data;
+}
+
+/* The vocabulary of a file: as it is, or by way of the tokenizer.json that is made of it. */
+static shoal_tokenizer *open_vocab(const shoal_strbuf *data, bool as_json)
+{
+    shoal_tokenizer *t = NULL;
+    shoal_gguf *gguf;
+    json_t *json = NULL;
+    char *text = NULL;
+    shoal_status st = SHOAL_OK;
+    if (as_json) {
+        assert_int_equal(shoal_gguf_parse(data->data, data->bytes, data->bytes, &gguf), SHOAL_OK);
+        st = shoal_gguf_tokenizer(gguf, &json);
+        text = json_dumps(json, JSON_COMPACT);
+        json_decref(json);
+        shoal_gguf_free(gguf);
+    }
+    if (st == SHOAL_OK)
+        st = shoal_tokenizer_open_memory(text ? text : data->data,
+                                         text ? strlen(text) : data->bytes, "vocabulary", &t);
     if (st != SHOAL_OK)
-        printf("%s\n", shoal_error_text());
-    assert_int_equal(st, SHOAL_OK);
-    shoal_strbuf_free(&data);
+        fail_msg("%s", shoal_error_text());
+    free(text);
     return t;
 }
 
@@ -91,13 +110,14 @@ static bool holds(const shoal_tokenizer *t, const json_t *row)
 
 /* ---- the vocabularies ---- */
 
-static void run_vocab(const char *name)
+static void run_vocab(const char *name, bool as_json)
 {
     char path[PATH_BYTES];
     char *line = NULL;
     size_t capacity = 0;
     int right = 0, cases = 0;
-    shoal_tokenizer *t = open_vocab(name);
+    shoal_strbuf data = read_vocab(name);
+    shoal_tokenizer *t = open_vocab(&data, as_json);
     FILE *f = fopen(golden(name, "cases.jsonl", path), "r");
     assert_non_null(f);
     for (ssize_t n; (n = getline(&line, &capacity, f)) > 0; cases++) {
@@ -109,7 +129,8 @@ static void run_vocab(const char *name)
             printf("%s: case %d is wrong\n", name, cases);
         json_decref(row);
     }
-    printf("%s: %d of %d cases\n", name, right, cases);
+    printf("%s%s: %d of %d cases\n", name, as_json ? " as JSON" : "", right, cases);
+    shoal_strbuf_free(&data);
     free(line);
     fclose(f);
     shoal_tokenizer_close(t);
@@ -130,7 +151,8 @@ static void test_golden(void **state)
     }
     fclose(f);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        run_vocab(names[i]);
+        for (int as_json = 0; as_json < 2; as_json++)
+            run_vocab(names[i], as_json);
 }
 
 /* ---- the table of pre-tokenizer names ---- */
@@ -243,14 +265,11 @@ static void put_header(shoal_strbuf *file, uint64_t entries)
     put_number(file, entries, 8);
 }
 
-static void expect_file(shoal_strbuf *file, const char *text, const int32_t *ids, size_t count,
-                        const char *back)
+static void expect_ids(const shoal_tokenizer *t, const char *text, const int32_t *ids, size_t count,
+                       const char *back)
 {
-    shoal_tokenizer *t = NULL;
     shoal_ids got = {0};
     shoal_strbuf decoded = {0};
-    if (shoal_tokenizer_open_memory(file->data, file->bytes, "made.gguf", &t) != SHOAL_OK)
-        fail_msg("%s", shoal_error_text());
     assert_int_equal(shoal_tokenizer_encode(t, text, strlen(text), SHOAL_ENCODE_ADD_SPECIAL, &got),
                      SHOAL_OK);
     assert_int_equal(got.count, count);
@@ -260,7 +279,16 @@ static void expect_file(shoal_strbuf *file, const char *text, const int32_t *ids
     assert_memory_equal(decoded.data, back, decoded.bytes);
     shoal_strbuf_free(&decoded);
     shoal_ids_free(&got);
-    shoal_tokenizer_close(t);
+}
+
+static void expect_file(shoal_strbuf *file, const char *text, const int32_t *ids, size_t count,
+                        const char *back)
+{
+    for (int as_json = 0; as_json < 2; as_json++) {
+        shoal_tokenizer *t = open_vocab(file, as_json);
+        expect_ids(t, text, ids, count, back);
+        shoal_tokenizer_close(t);
+    }
     shoal_strbuf_free(file);
 }
 
@@ -306,13 +334,81 @@ static void test_characters(void **state)
     expect_file(&file, "a a\xC3\xA9", (const int32_t[]){1, 5, 3, 6, 7}, 5, "a a\xC3\xA9");
 }
 
+/* Byte-level pieces; special tokens and those of users; a row that no token uses. */
+static shoal_strbuf made_pieces(const char *merge)
+{
+    static const char *const tokens[] = {"a",
+                                         "b",
+                                         "ab",
+                                         "\xC4\xA0",
+                                         "\xC4\xA0"
+                                         "ab",
+                                         "<|x|>",
+                                         "<u>",
+                                         "[PAD7]"};
+    static const int types[] = {1, 1, 1, 1, 1, 3, 4, 1};
+    const char *const merges[] = {"a b", merge};
+    shoal_strbuf file = {0};
+    put_header(&file, 6);
+    put_string(&file, "tokenizer.ggml.model", "gpt2");
+    put_string(&file, "tokenizer.ggml.pre", "llama-bpe");
+    put_strings(&file, "tokenizer.ggml.tokens", tokens, 8);
+    put_strings(&file, "tokenizer.ggml.merges", merges, 2);
+    put_array(&file, "tokenizer.ggml.token_type", GGUF_INT32, 8);
+    for (size_t i = 0; i < 8; i++)
+        put_number(&file, (uint64_t)types[i], 4);
+    put_text(&file, "tokenizer.ggml.bos_token_id");
+    put_number(&file, GGUF_INT32, 4);
+    put_number(&file, 5, 4);
+    return file;
+}
+
+static void test_pieces(void **state)
+{
+    (void)state;
+    shoal_strbuf file = made_pieces("\xC4\xA0 ab");
+    expect_file(&file, "ab ab<u>b<|x|>a", (const int32_t[]){5, 2, 4, 6, 1, 5, 0}, 7, "ab ab<u>ba");
+}
+
+/* What no tokenizer.json can say has a sentence, not a file that says something else. */
+static void test_no_json(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *to, *says;
+    } changes[] = {
+        {"llama-bpe", "nobody-xx", "\"nobody-xx\" is none of the"},
+        {"gpt2", "bert", "none of gpt2, llama and gemma4"},
+    };
+    for (size_t i = 0; i < 2; i++) {
+        shoal_strbuf file = made_pieces("\xC4\xA0 ab");
+        shoal_gguf *gguf;
+        json_t *json = NULL;
+        char *at = memmem(file.data, file.bytes, changes[i].from, strlen(changes[i].from));
+        assert_non_null(at);
+        memcpy(at, changes[i].to, strlen(changes[i].from));
+        assert_int_equal(shoal_gguf_parse(file.data, file.bytes, file.bytes, &gguf), SHOAL_OK);
+        assert_int_equal(shoal_gguf_tokenizer(gguf, &json), SHOAL_ERR_DATA);
+        assert_non_null(strstr(shoal_error_text(), changes[i].says));
+        shoal_gguf_free(gguf);
+        shoal_strbuf_free(&file);
+    }
+    shoal_strbuf file = made_pieces("b ab"); /* "bab" is no token */
+    shoal_gguf *gguf;
+    json_t *json = NULL;
+    assert_int_equal(shoal_gguf_parse(file.data, file.bytes, file.bytes, &gguf), SHOAL_OK);
+    assert_int_equal(shoal_gguf_tokenizer(gguf, &json), SHOAL_ERR_DATA);
+    assert_non_null(strstr(shoal_error_text(), "merge 1 is not of two tokens to one"));
+    shoal_gguf_free(gguf);
+    shoal_strbuf_free(&file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),
-        cmocka_unit_test(test_pre_names),
-        cmocka_unit_test(test_unnamed_ids),
-        cmocka_unit_test(test_characters),
+        cmocka_unit_test(test_golden),      cmocka_unit_test(test_pre_names),
+        cmocka_unit_test(test_unnamed_ids), cmocka_unit_test(test_characters),
+        cmocka_unit_test(test_pieces),      cmocka_unit_test(test_no_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* Blocks of GGUF that are written: bytes that come back from what they hold, models of a type in
- * that type again, new blocks against what plain rounding gives, and what is refused. */
+ * that type again, new blocks against what was found once, what is refused, and the
+ * tokenizer beside a folder made of a file. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -273,13 +274,54 @@ static void test_table_codes(void **state)
     gguf_forget(&m);
 }
 
+/* A folder gets the tokenizer that the file has; where there is none, none is made up. */
+static void test_tokenizer(void **state)
+{
+    (void)state;
+    static const char *const tokens[] = {"a", "b", "ab"}, *const merges[] = {"a b"};
+    for (int has = 0; has < 2; has++) {
+        gguf_maker m = {.seed = 7};
+        char folder[] = "/tmp/shoal-gguf-XXXXXX", source[64], there[64], file[128], *text;
+        size_t bytes;
+        shoal_convert_result r;
+        assert_non_null(mkdtemp(folder));
+        snprintf(source, sizeof source, "%s/a.gguf", folder);
+        snprintf(there, sizeof there, "%s/b", folder);
+        gguf_model(&m, "llama", 8);
+        gguf_text(&m, "tokenizer.ggml.model", has ? "gpt2" : "none");
+        gguf_text(&m, "tokenizer.ggml.pre", "qwen2");
+        gguf_text(&m, "tokenizer.chat_template", "{{ messages }}");
+        gguf_texts(&m, "tokenizer.ggml.tokens", tokens, 3);
+        gguf_texts(&m, "tokenizer.ggml.merges", merges, 1);
+        gguf_write(&m, source);
+        const shoal_convert_request request = case_request(source, there, "hf:f16");
+        if (case_convert(&request, &r) != SHOAL_OK)
+            fail_msg("%s", shoal_error_text());
+        snprintf(file, sizeof file, "%s/tokenizer.json", there);
+        assert_int_equal(access(file, F_OK) == 0, has);
+        snprintf(file, sizeof file, "%s/tokenizer_config.json", there);
+        assert_int_equal(access(file, F_OK) == 0, has);
+        if (has) {
+            read_all(file, &text, &bytes);
+            assert_non_null(memmem(text, bytes, "{{ messages }}", 14));
+            free(text);
+        }
+        snprintf(file, sizeof file, "%s/config.json", there);
+        read_all(file, &text, &bytes);
+        assert_non_null(memmem(text, bytes, "LlamaForCausalLM", 16));
+        free(text);
+        case_remove(folder);
+        gguf_forget(&m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes),       cmocka_unit_test(test_same_type),
         cmocka_unit_test(test_search),      cmocka_unit_test(test_exact),
         cmocka_unit_test(test_convert),     cmocka_unit_test(test_odd_weights),
-        cmocka_unit_test(test_table_codes),
+        cmocka_unit_test(test_table_codes), cmocka_unit_test(test_tokenizer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

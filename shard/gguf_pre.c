@@ -1,9 +1,10 @@
-#include "coordinator/text/gguf_pre.h"
+/* shard/gguf_pre.c - see gguf_pre.h. */
+#include "shard/gguf_pre.h"
 
+#include <stdio.h>
 #include <string.h>
 
-#include "coordinator/text/tokenizer_parts.h"
-#include "coordinator/text/utf8.h"
+#include "shard/quoted.h"
 
 /* ---- patterns ---- */
 
@@ -146,16 +147,18 @@ enum { ROWS = sizeof rows / sizeof rows[0] };
 
 static shoal_status unknown(const char *name, size_t bytes)
 {
-    char shown[SHOAL_UTF8_SHOW];
+    char text[64], shown[SHOAL_QUOTED_ROOM];
     if (bytes == 0)
         return shoal_fail(SHOAL_ERR_DATA,
                           "tokenizer.ggml.pre is missing: the file does not say how texts are cut; "
                           "use the model's tokenizer.json");
+    (void)snprintf(text, sizeof text, "%.*s", (int)(bytes < sizeof text ? bytes : sizeof text - 1),
+                   name);
     return shoal_fail(
         SHOAL_ERR_DATA,
         "tokenizer.ggml.pre \"%s\" is none of the %d known ways to cut texts; use the "
         "model's tokenizer.json",
-        shoal_utf8_show(name, bytes, shown), ROWS);
+        shoal_quoted(text, shown, sizeof shown), ROWS);
 }
 
 shoal_status shoal_gguf_pre_find(const char *name, size_t bytes, const shoal_gguf_pre **out)
@@ -167,26 +170,4 @@ shoal_status shoal_gguf_pre_find(const char *name, size_t bytes, const shoal_ggu
         }
     }
     return unknown(name, bytes);
-}
-
-/* ---- its steps ---- */
-
-static shoal_status add_cut(shoal_tokenizer *t, const char *regex)
-{
-    shoal_pretoken_step step = {.kind = SHOAL_PRETOKEN_SPLIT, .behavior = SHOAL_SPLIT_ISOLATED};
-    SHOAL_TRY(shoal_pattern_compile(regex, strlen(regex), &step.pattern));
-    return shoal_pretokenizer_add(&t->pretokenizer, &step);
-}
-
-shoal_status shoal_gguf_pre_apply(const shoal_gguf_pre *pre, shoal_tokenizer *t)
-{
-    if (pre->nfc)
-        SHOAL_TRY(
-            shoal_normalizer_add(&t->normalizer, &(shoal_normal_step){.kind = SHOAL_NORMAL_FORM,
-                                                                      .form = SHOAL_UNICODE_NFC}));
-    for (size_t i = 0; i < SHOAL_GGUF_PRE_CUTS_MAX && pre->cuts[i]; i++)
-        SHOAL_TRY(add_cut(t, pre->cuts[i]));
-    SHOAL_TRY(shoal_pretokenizer_add(&t->pretokenizer,
-                                     &(shoal_pretoken_step){.kind = SHOAL_PRETOKEN_BYTE_ALPHABET}));
-    return shoal_decoder_add(&t->decoder, &(shoal_decode_step){.kind = SHOAL_DECODE_BYTE_LEVEL});
 }

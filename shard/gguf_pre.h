@@ -1,14 +1,13 @@
-/* coordinator/text/gguf_pre.h - what the pre-tokenizer names of GGUF files mean: one table.
+/* shard/gguf_pre.h - what the pre-tokenizer names of GGUF files mean: one table.
  *
  * A name stands for how the published tokenizer of that model normalizes and cuts a text. A new
  * name is one row in gguf_pre.c. */
-#ifndef SHOAL_COORDINATOR_TEXT_GGUF_PRE_H
-#define SHOAL_COORDINATOR_TEXT_GGUF_PRE_H
+#ifndef SHOAL_SHARD_GGUF_PRE_H
+#define SHOAL_SHARD_GGUF_PRE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "coordinator/text/tokenizer.h"
 #include "proto/status.h"
 
 #define SHOAL_GGUF_PRE_CUTS_MAX 6
@@ -24,9 +23,5 @@ typedef struct {
 /* SHOAL_ERR_DATA names one that is missing or not in the table. */
 SHOAL_MUST_USE shoal_status shoal_gguf_pre_find(const char *name, size_t bytes,
                                                 const shoal_gguf_pre **out);
-
-/* Add its steps to a tokenizer of byte-level BPE that has none, the decoder's too. */
-SHOAL_MUST_USE shoal_status shoal_gguf_pre_apply(const shoal_gguf_pre *pre,
-                                                 shoal_tokenizer *tokenizer);
 
 #endif

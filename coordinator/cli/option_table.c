@@ -29,6 +29,12 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                         .verbs = V(EVAL) | V(TOKENIZE) | V(BENCH),
                         .help = "tokenize: the text itself. eval: a file whose perplexity is "
                                 "measured. bench tokenizer: a file to encode and decode."},
+    [SHOAL_OPT_SCHEMA] = {.name = "schema",
+                          .metavar = "FILE",
+                          .type = SHOAL_TYPE_STRING,
+                          .verbs = V(BENCH),
+                          .help = "bench tokenizer: a JSON Schema; what the masks of its texts "
+                                  "take."},
     [SHOAL_OPT_LOGITS] = {.name = "logits",
                           .metavar = "OUT",
                           .type = SHOAL_TYPE_STRING,

@@ -4,6 +4,7 @@
 
 #include "coordinator/bench/bench_report.h"
 #include "coordinator/bench/kernels_bench.h"
+#include "coordinator/bench/masks_bench.h"
 #include "coordinator/bench/plot_kernels.h"
 #include "coordinator/bench/plot_serve.h"
 #include "coordinator/bench/serve_bench.h"
@@ -197,9 +198,15 @@ static shoal_status bench_tokenizer(const shoal_options *o)
 {
     shoal_bench_rows yardsticks = {0}, rows = {0};
     const char *text = shoal_option_text(o, SHOAL_OPT_TEXT);
-    if (o->operand_count < 2 || !text)
-        return shoal_fail(SHOAL_ERR_USAGE, "'bench tokenizer' needs a MODEL and --text FILE");
-    shoal_status st = shoal_bench_tokenizer_run(o->operands[1], text, &rows);
+    const char *schema = shoal_option_text(o, SHOAL_OPT_SCHEMA);
+    shoal_status st = SHOAL_OK;
+    if (o->operand_count < 2 || (!text && !schema))
+        return shoal_fail(SHOAL_ERR_USAGE,
+                          "'bench tokenizer' needs a MODEL and --text FILE, --schema FILE or both");
+    if (text)
+        st = shoal_bench_tokenizer_run(o->operands[1], text, &rows);
+    if (st == SHOAL_OK && schema)
+        st = shoal_bench_masks_run(o->operands[1], schema, &rows);
     if (st == SHOAL_OK)
         st = shoal_bench_report(shoal_option_bool(o, SHOAL_OPT_JSON), &yardsticks, &rows);
     shoal_bench_rows_free(&rows);

@@ -103,6 +103,8 @@ REFUSALS = [
     (64, ["--rows", "no row"], ["bench", "kernels", "--rows", "nosuchrow"]),
     (64, ["--rows", "'('"], ["bench", "kernels", "--rows", "("]),
     (64, ["takes no", "MODEL"], ["bench", "kernels", "MODEL"]),
+    (64, ["--text FILE, --schema FILE"], ["bench", "tokenizer", "MODEL"]),
+    (65, ["TORN", "line 1"], ["bench", "tokenizer", "MODEL", "--schema", "TORN"]),
     (69, ["does not answer"], ["bench", "serve", "--url", "http://127.0.0.1:1"]),
     (73, ["NOFOLDER"], ["eval", "MODEL", "--ids", "IDS", "--logits", "NOFOLDER"]),
     (73, ["regular file"], ["eval", "MODEL", "--ids", "IDS", "--logits", "/dev/null"]),
@@ -283,6 +285,17 @@ class Cli:
                      for model in (MODEL, VOCAB + ".gguf"))
         self.report.check(got == want, f"tiny.gguf --messages: {got}")
 
+    def masks(self):
+        path = self.files.paths["OUT"] + ".schema"
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump({"type": "array", "items": {"type": "integer"}, "minItems": 100}, f)
+        rows = {row["name"]: row["value"] for row in
+                self.shoal.must("bench", "tokenizer", MODEL, "--schema", path,
+                                "--json").json()["rows"]}
+        self.report.check(rows["masks.count"] == 4 * 64, f"bench tokenizer --schema: {rows}")
+        self.report.check(0 < rows["masks.p50"] <= rows["masks.p99"] <= rows["masks.most"],
+                          f"bench tokenizer --schema: {rows}")
+
     def chats(self):
         chat = {"messages": [{"role": "user", "content": "Hi"}], "kwargs": {"eos_token": "E"}}
         path, template = (self.files.paths["OUT"] + end for end in (".json", ".jinja"))
@@ -321,7 +334,7 @@ def check(shoal, scratch, _arguments):
     for env, code, words, args in ENVIRONMENTS:
         cli.report.guarded(" ".join(args), cli.refuse, code, words, args, env)
     for part in (cli.help, cli.config, cli.reports, cli.tokenize, cli.vocabularies,
-                 cli.chats):
+                 cli.chats, cli.masks):
         cli.report.guarded(part.__name__, part)
     cli.leftovers(before)
     return cli.report.exit_code()

@@ -318,7 +318,7 @@ static int32_t pay_for(shoal_grammar_states *states, const char *text, uint64_t 
 static void test_work(void **state)
 {
     static const char text[] = "{\"a\":\"xyz";
-    enum { ALTERNATIVES = 300, PER_PLACE_MAX = 20 };
+    enum { ALTERNATIVES = 300, PER_PLACE_MAX = 30 };
     shoal_grammar *grammar = made_union(ALTERNATIVES);
     shoal_grammar_states *rich, *poor;
     uint64_t work, again, budget;

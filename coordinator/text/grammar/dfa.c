@@ -328,6 +328,11 @@ static size_t range_of(const shoal_dfa *dfa, uint32_t c)
     return low;
 }
 
+size_t shoal_dfa_ranges(const shoal_dfa *dfa, uint32_t first, uint32_t last)
+{
+    return range_of(dfa, last) - range_of(dfa, first) + 1;
+}
+
 int32_t shoal_dfa_follow(const shoal_dfa *dfa, int32_t state, int32_t class)
 {
     int32_t low = dfa->states[state].edges, high = dfa->states[state + 1].edges;

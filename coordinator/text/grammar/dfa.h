@@ -69,6 +69,10 @@ int32_t shoal_dfa_next(const shoal_dfa *dfa, int32_t state, uint32_t c);
 int32_t shoal_dfa_visit(const shoal_dfa *dfa, int32_t state, uint32_t first, uint32_t last,
                         size_t *cursor);
 
+/* How many ranges the characters [first, last] are in: what the functions above and below look at,
+ * at most. */
+size_t shoal_dfa_ranges(const shoal_dfa *dfa, uint32_t first, uint32_t last);
+
 /* Do all characters of [first, last] lead from a state to the same, NONE being one? Which. */
 bool shoal_dfa_one_way(const shoal_dfa *dfa, int32_t state, uint32_t first, uint32_t last,
                        int32_t *to);

@@ -66,7 +66,8 @@ struct shoal_grammar_states {
     shoal_state_facts *facts;
     size_t facts_capacity;
     int32_t start;
-    uint64_t *budget; /* work that may still be done; NULL: any */
+    uint64_t *budget; /* work that may still be done; NULL: any      */
+    uint64_t looks;   /* at names, edges and ranges: not yet counted */
     shoal_ids next;   /* frames behind the byte at hand */
     /* Of the search for names: by automaton state (INT32_MAX between searches), the states that
      * were reached, and states by distance modulo the number. */
@@ -76,7 +77,11 @@ struct shoal_grammar_states {
     uint64_t *bits; /* room for the names of any object */
 };
 
-/* Count work. SHOAL_ERR_DATA when the budget is spent: then it is at 0. */
+/* Looks that make a step of work. */
+#define SHOAL_LOOKS_PER_STEP 8
+
+/* Count work, and the looks there were. SHOAL_ERR_DATA when the budget is spent: then it is at 0.
+ */
 SHOAL_MUST_USE shoal_status shoal_states_spend(shoal_grammar_states *s, uint64_t steps);
 
 /* *number = the frame's; SHOAL_FRAME_NONE when nothing completes it. */
@@ -95,12 +100,6 @@ bool shoal_frame_has_room(const shoal_frame *frame, int32_t levels);
 SHOAL_MUST_USE shoal_status shoal_frame_need(shoal_grammar_states *s, const shoal_frame *frame,
                                              int64_t *need);
 
-/* What going through the names of an object, the items of an array or the ranges of an automaton
- * counts as. */
-uint64_t shoal_names_work(const shoal_grammar_object *object);
-uint64_t shoal_items_work(const shoal_grammar_array *array);
-uint64_t shoal_ranges_work(const shoal_dfa *dfa);
-
 /* After a name of entry `e` and its value: fewest bytes to the end of the object, with s->bits =
  * the names that are then there. `missing` is about the object before. SHOAL_GRAMMAR_NEVER: the
  * name must not come (again). */
@@ -108,8 +107,8 @@ int64_t shoal_frame_rest_with(shoal_grammar_states *s, const shoal_frame *frame,
                               shoal_grammar_missing missing, shoal_grammar_entry e);
 
 /* What the object of a frame lacks, and the fewest bytes to its end as it stands. */
-shoal_grammar_missing shoal_frame_missing(const shoal_grammar_states *s, const shoal_frame *frame);
-int64_t shoal_frame_rest(const shoal_grammar_states *s, const shoal_frame *frame);
+shoal_grammar_missing shoal_frame_missing(shoal_grammar_states *s, const shoal_frame *frame);
+int64_t shoal_frame_rest(shoal_grammar_states *s, const shoal_frame *frame);
 
 /* Counts as far as they matter. */
 int32_t shoal_frame_count_object(const shoal_grammar_object *object, int64_t count);

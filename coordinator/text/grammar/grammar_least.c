@@ -32,10 +32,11 @@ int64_t shoal_grammar_name_bytes(const shoal_grammar *g, shoal_grammar_name name
 
 shoal_grammar_missing shoal_grammar_object_missing(const shoal_grammar *g,
                                                    const shoal_grammar_object *object,
-                                                   const uint64_t *seen)
+                                                   const uint64_t *seen, uint64_t *looks)
 {
     shoal_grammar_missing missing = {0};
     for (int32_t i = 0; i < object->name_count && missing.count < object->required_count; i++) {
+        ++*looks;
         const shoal_grammar_name name = g->names[object->names + i];
         if (name.required && !is_seen(seen, i)) {
             missing.count++;
@@ -48,10 +49,11 @@ shoal_grammar_missing shoal_grammar_object_missing(const shoal_grammar *g,
 /* Bytes of `count` further properties: optional names that are not there, cheapest first, and open
  * ones when those are cheaper. */
 static int64_t further(const shoal_grammar *g, const shoal_grammar_object *object,
-                       const uint64_t *seen, int64_t count)
+                       const uint64_t *seen, int64_t count, uint64_t *looks)
 {
     int64_t sum = 0;
     for (int32_t i = 0; count > 0 && i < object->name_count; i++) {
+        ++*looks;
         const int32_t number = g->cheap.data[object->names + i];
         const shoal_grammar_name name = g->names[object->names + number];
         const int64_t bytes = shoal_grammar_name_bytes(g, name);
@@ -69,14 +71,14 @@ static int64_t further(const shoal_grammar *g, const shoal_grammar_object *objec
 
 int64_t shoal_grammar_object_rest(const shoal_grammar *g, const shoal_grammar_object *object,
                                   const uint64_t *seen, int64_t count,
-                                  shoal_grammar_missing missing)
+                                  shoal_grammar_missing missing, uint64_t *looks)
 {
     const int64_t optional = shoal_max_i64(object->least_count - count - missing.count, 0);
     const int64_t more = missing.count + optional;
     if (count + more > object->most_count)
         return SHOAL_GRAMMAR_NEVER;
     const int64_t commas = count || !more ? more : more - 1;
-    return cap(missing.bytes + further(g, object, seen, optional) + commas + 1);
+    return cap(missing.bytes + further(g, object, seen, optional, looks) + commas + 1);
 }
 
 int32_t shoal_grammar_array_rule(const shoal_grammar *g, const shoal_grammar_array *array,
@@ -139,6 +141,7 @@ static void sort_names(shoal_grammar *g, const shoal_grammar_object *object, pri
 
 static int64_t least_of_object(shoal_grammar *g, shoal_grammar_object *object, priced_name *room)
 {
+    uint64_t looks = 0; /* no more than the names of the object, which a round counts */
     object->open_least = SHOAL_GRAMMAR_NEVER;
     const int32_t sets = shoal_intern_count(&g->dfas[object->names_dfa].item_sets);
     for (int32_t i = 0; i < sets; i++) {
@@ -151,8 +154,8 @@ static int64_t least_of_object(shoal_grammar *g, shoal_grammar_object *object, p
     }
     if (object->name_count)
         sort_names(g, object, room);
-    return cap(1 + shoal_grammar_object_rest(g, object, NULL, 0,
-                                             shoal_grammar_object_missing(g, object, NULL)));
+    const shoal_grammar_missing missing = shoal_grammar_object_missing(g, object, NULL, &looks);
+    return cap(1 + shoal_grammar_object_rest(g, object, NULL, 0, missing, &looks));
 }
 
 static int64_t least_of_rule(shoal_grammar *g, const shoal_grammar_rule *rule, priced_name *room)

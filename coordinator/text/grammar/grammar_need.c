@@ -9,7 +9,8 @@
 /* ---- strings --------------------------------------------------------------------------------- */
 
 /* Fewest bytes to an accepting state when a part of a character has been read. */
-static int64_t need_of_text(const shoal_dfa *dfa, int32_t state, uint32_t character)
+static int64_t need_of_text(shoal_grammar_states *s, const shoal_dfa *dfa, int32_t state,
+                            uint32_t character)
 {
     shoal_char_outlook outlooks[SHOAL_CHAR_OUTLOOKS];
     int64_t need = SHOAL_GRAMMAR_NEVER;
@@ -19,6 +20,7 @@ static int64_t need_of_text(const shoal_dfa *dfa, int32_t state, uint32_t charac
     for (size_t i = 0; i < n; i++) {
         size_t cursor = 0;
         int32_t to;
+        s->looks += shoal_dfa_ranges(dfa, outlooks[i].first, outlooks[i].last);
         while ((to = shoal_dfa_visit(dfa, state, outlooks[i].first, outlooks[i].last, &cursor)) !=
                SHOAL_DFA_NONE)
             need = shoal_min_i64(need, (int64_t)outlooks[i].bytes + dfa->states[to].least);
@@ -53,19 +55,19 @@ static const uint64_t *seen_of(const shoal_grammar_states *s, const shoal_frame 
     return shoal_intern_key(&s->seen, frame->seen, bytes);
 }
 
-shoal_grammar_missing shoal_frame_missing(const shoal_grammar_states *s, const shoal_frame *frame)
+shoal_grammar_missing shoal_frame_missing(shoal_grammar_states *s, const shoal_frame *frame)
 {
     size_t bytes;
     return shoal_grammar_object_missing(s->grammar, &s->grammar->objects[frame->part],
-                                        seen_of(s, frame, &bytes));
+                                        seen_of(s, frame, &bytes), &s->looks);
 }
 
-int64_t shoal_frame_rest(const shoal_grammar_states *s, const shoal_frame *frame)
+int64_t shoal_frame_rest(shoal_grammar_states *s, const shoal_frame *frame)
 {
     size_t bytes;
     return shoal_grammar_object_rest(s->grammar, &s->grammar->objects[frame->part],
                                      seen_of(s, frame, &bytes), frame->count,
-                                     shoal_frame_missing(s, frame));
+                                     shoal_frame_missing(s, frame), &s->looks);
 }
 
 int64_t shoal_frame_rest_with(shoal_grammar_states *s, const shoal_frame *frame,
@@ -78,6 +80,7 @@ int64_t shoal_frame_rest_with(shoal_grammar_states *s, const shoal_frame *frame,
     if (e.rule == SHOAL_DFA_NONE || g->rules[e.rule].least >= SHOAL_GRAMMAR_NEVER ||
         !shoal_frame_has_room(frame, g->rules[e.rule].levels))
         return SHOAL_GRAMMAR_NEVER;
+    s->looks += bytes / sizeof *seen;
     memcpy(s->bits, seen, bytes);
     if (e.name != SHOAL_DFA_NONE) {
         const uint64_t bit = UINT64_C(1) << e.name % 64;
@@ -88,8 +91,8 @@ int64_t shoal_frame_rest_with(shoal_grammar_states *s, const shoal_frame *frame,
         missing.count -= name.required;
         missing.bytes -= name.required ? shoal_grammar_name_bytes(g, name) : 0;
     }
-    return shoal_grammar_object_rest(g, object, s->bits,
-                                     shoal_frame_count_object(object, frame->count + 1), missing);
+    return shoal_grammar_object_rest(
+        g, object, s->bits, shoal_frame_count_object(object, frame->count + 1), missing, &s->looks);
 }
 
 /* The search for the cheapest name goes through the automaton of names in the order of distance. */
@@ -125,6 +128,7 @@ static shoal_status reach_first(search *r, const shoal_frame *frame)
     for (size_t i = 0; i < n; i++) {
         size_t cursor = 0;
         int32_t to;
+        r->s->looks += shoal_dfa_ranges(r->dfa, outlooks[i].first, outlooks[i].last);
         while ((to = shoal_dfa_visit(r->dfa, frame->state, outlooks[i].first, outlooks[i].last,
                                      &cursor)) != SHOAL_DFA_NONE)
             SHOAL_TRY(reach(r, to, outlooks[i].bytes));
@@ -138,10 +142,10 @@ static shoal_status leave(search *r, const shoal_frame *frame, int32_t state, in
 {
     const shoal_grammar *g = r->s->grammar;
     const shoal_dfa_state *at = &r->dfa->states[state];
-    SHOAL_TRY(shoal_states_spend(r->s, 1 + (uint64_t)(at[1].edges - at[0].edges)));
+    r->s->looks += 1 + (uint64_t)(at[1].edges - at[0].edges);
+    SHOAL_TRY(shoal_states_spend(r->s, 0));
     if (at->accept != SHOAL_DFA_NONE) {
         const shoal_grammar_entry e = g->entries[g->objects[frame->part].entries + at->accept];
-        SHOAL_TRY(shoal_states_spend(r->s, shoal_names_work(&g->objects[frame->part])));
         const int64_t rest = shoal_frame_rest_with(r->s, frame, r->missing, e);
         if (rest < SHOAL_GRAMMAR_NEVER) /* a quote, a colon, the value, what is left */
             *best = shoal_min_i64(*best, distance + 2 + g->rules[e.rule].least + rest);
@@ -156,7 +160,6 @@ static shoal_status leave(search *r, const shoal_frame *frame, int32_t state, in
 /* The nearest first, until nothing nearer than *need can be found. */
 static shoal_status search_names(search *r, const shoal_frame *frame, int64_t *need)
 {
-    SHOAL_TRY(shoal_states_spend(r->s, shoal_ranges_work(r->dfa)));
     SHOAL_TRY(reach_first(r, frame));
     for (int32_t d = 0; r->waiting && d + 4 <= *need; d++) {
         shoal_ids *bucket = &r->s->buckets[(size_t)d % BUCKETS];
@@ -192,22 +195,6 @@ const char *shoal_frame_literal(int32_t bit)
     return bit == SHOAL_JSON_NULL ? "null" : bit == SHOAL_JSON_FALSE ? "false" : "true";
 }
 
-/* What finding that out counts as, but for searches among names, which count themselves. */
-static uint64_t need_work(const shoal_grammar *g, const shoal_frame *f)
-{
-    switch ((shoal_frame_kind)f->kind) {
-    case SHOAL_FRAME_TEXT:
-    case SHOAL_FRAME_STRING: return f->character ? shoal_ranges_work(&g->dfas[f->part]) : 0;
-    case SHOAL_FRAME_FIRST_NAME:
-    case SHOAL_FRAME_NAME:
-    case SHOAL_FRAME_IN_NAME:
-    case SHOAL_FRAME_COLON:
-    case SHOAL_FRAME_OBJECT: return shoal_names_work(&g->objects[f->part]);
-    case SHOAL_FRAME_ARRAY: return shoal_items_work(&g->arrays[f->part]);
-    default: return 0;
-    }
-}
-
 /* Up to the end of the value that the frame is in, or of the object or array it belongs to. */
 static shoal_status need_inside(shoal_grammar_states *s, const shoal_frame *f, int64_t *need)
 {
@@ -215,9 +202,11 @@ static shoal_status need_inside(shoal_grammar_states *s, const shoal_frame *f, i
     switch ((shoal_frame_kind)f->kind) {
     case SHOAL_FRAME_END: *need = 0; break;
     case SHOAL_FRAME_TEXT:
-    case SHOAL_FRAME_NUMBER: *need = need_of_text(&g->dfas[f->part], f->state, f->character); break;
+    case SHOAL_FRAME_NUMBER:
+        *need = need_of_text(s, &g->dfas[f->part], f->state, f->character);
+        break;
     case SHOAL_FRAME_STRING:
-        *need = need_of_text(&g->dfas[f->part], f->state, f->character) + 1;
+        *need = need_of_text(s, &g->dfas[f->part], f->state, f->character) + 1;
         break;
     case SHOAL_FRAME_VALUE: *need = g->rules[f->part].least; break;
     case SHOAL_FRAME_LITERAL:
@@ -230,6 +219,7 @@ static shoal_status need_inside(shoal_grammar_states *s, const shoal_frame *f, i
     case SHOAL_FRAME_OBJECT: *need = shoal_frame_rest(s, f); break;
     case SHOAL_FRAME_EMPTY_ARRAY: *need = 1; break;
     case SHOAL_FRAME_ARRAY:
+        s->looks += (uint64_t)g->arrays[f->part].item_count;
         *need = shoal_grammar_array_rest(g, &g->arrays[f->part], f->count);
         break;
     }
@@ -239,8 +229,8 @@ static shoal_status need_inside(shoal_grammar_states *s, const shoal_frame *f, i
 shoal_status shoal_frame_need(shoal_grammar_states *s, const shoal_frame *frame, int64_t *need)
 {
     int64_t inside = SHOAL_GRAMMAR_NEVER;
-    SHOAL_TRY(shoal_states_spend(s, need_work(s->grammar, frame)));
     SHOAL_TRY(need_inside(s, frame, &inside));
+    SHOAL_TRY(shoal_states_spend(s, 1));
     const int64_t outside = frame->parent == SHOAL_FRAME_NONE ? 0 : s->needs[frame->parent];
     *need = shoal_min_i64(inside + outside, SHOAL_GRAMMAR_NEVER);
     return SHOAL_OK;

@@ -96,10 +96,11 @@ typedef struct {
     int64_t count, bytes;
 } shoal_grammar_missing;
 
-/* In an object with the names of the bits `seen` (NULL: none). */
+/* In an object with the names of the bits `seen` (NULL: none). Here and below *looks grows by the
+ * names that were looked at. */
 shoal_grammar_missing shoal_grammar_object_missing(const shoal_grammar *g,
                                                    const shoal_grammar_object *object,
-                                                   const uint64_t *seen);
+                                                   const uint64_t *seen, uint64_t *looks);
 
 /* Bytes of a named property without comma; SHOAL_GRAMMAR_NEVER when it must not be there. */
 int64_t shoal_grammar_name_bytes(const shoal_grammar *g, shoal_grammar_name name);
@@ -109,7 +110,7 @@ int64_t shoal_grammar_name_bytes(const shoal_grammar *g, shoal_grammar_name name
  * SHOAL_GRAMMAR_NEVER when it cannot be done. */
 int64_t shoal_grammar_object_rest(const shoal_grammar *g, const shoal_grammar_object *object,
                                   const uint64_t *seen, int64_t count,
-                                  shoal_grammar_missing missing);
+                                  shoal_grammar_missing missing, uint64_t *looks);
 
 /* The same for an array with `count` elements. */
 int64_t shoal_grammar_array_rest(const shoal_grammar *g, const shoal_grammar_array *array,

@@ -19,6 +19,8 @@ void shoal_grammar_states_pay_from(shoal_grammar_states *s, uint64_t *budget)
 
 shoal_status shoal_states_spend(shoal_grammar_states *s, uint64_t steps)
 {
+    steps += s->looks / SHOAL_LOOKS_PER_STEP;
+    s->looks %= SHOAL_LOOKS_PER_STEP;
     if (!s->budget)
         return SHOAL_OK;
     if (*s->budget > steps) {
@@ -28,25 +30,6 @@ shoal_status shoal_states_spend(shoal_grammar_states *s, uint64_t steps)
     *s->budget = 0;
     return shoal_fail(SHOAL_ERR_DATA, "the grammar leaves too much open at once: finding out what "
                                       "may come next takes too many steps");
-}
-
-/* Names, items and ranges are looked at faster than places. */
-#define NAMES_PER_STEP  32
-#define RANGES_PER_STEP 8
-
-uint64_t shoal_names_work(const shoal_grammar_object *object)
-{
-    return 1 + (uint64_t)object->name_count / NAMES_PER_STEP;
-}
-
-uint64_t shoal_items_work(const shoal_grammar_array *array)
-{
-    return (uint64_t)array->item_count / NAMES_PER_STEP;
-}
-
-uint64_t shoal_ranges_work(const shoal_dfa *dfa)
-{
-    return dfa->range_count / RANGES_PER_STEP;
 }
 
 /* ---- frames ---------------------------------------------------------------------------------- */
@@ -142,6 +125,7 @@ static shoal_status state_of_next(shoal_grammar_states *s, int32_t *state)
     *state = SHOAL_GRAMMAR_DEAD;
     if (s->next.count == 0)
         return SHOAL_OK;
+    SHOAL_TRY(shoal_states_spend(s, s->next.count / 2)); /* putting them in order */
     if (s->next.count > 1)
         qsort(s->next.data, s->next.count, sizeof *s->next.data, by_number);
     for (size_t i = 0; i < s->next.count; i++)
@@ -165,8 +149,9 @@ static shoal_status state_of_next(shoal_grammar_states *s, int32_t *state)
 /* ---- many characters at once ----------------------------------------------------------------- */
 
 /* Where all characters from U+0080 on lead to the same: true, and *to is that state or NONE. */
-static bool leads_alike(const shoal_dfa *dfa, int32_t state, int32_t *to)
+static bool leads_alike(shoal_grammar_states *s, const shoal_dfa *dfa, int32_t state, int32_t *to)
 {
+    s->looks += shoal_dfa_ranges(dfa, 0x80, SHOAL_CHAR_MAX);
     return shoal_dfa_one_way(dfa, state, 0x80, SHOAL_CHAR_MAX, to);
 }
 
@@ -182,22 +167,19 @@ static const shoal_dfa *reader_of(const shoal_grammar_states *s, const shoal_fra
     }
 }
 
-/* A look at a place by way of the ranges of its automaton, if it has one. */
-static shoal_status spend_on_ranges(shoal_grammar_states *s, const shoal_dfa *dfa)
-{
-    return shoal_states_spend(s, 1 + (dfa ? shoal_ranges_work(dfa) : 0));
-}
-
 /* What the bytes from 0x80 on have in common for one frame. */
-static shoal_beyond beyond_of(const shoal_dfa *dfa, const shoal_frame *f)
+static shoal_beyond beyond_of(shoal_grammar_states *s, const shoal_frame *f)
 {
     shoal_char_outlook outlooks[SHOAL_CHAR_OUTLOOKS];
+    const shoal_dfa *dfa = reader_of(s, f);
     int32_t to;
     if (f->character == 0)
-        return !dfa || leads_alike(dfa, f->state, &to) ? SHOAL_BEYOND_FIRSTS : SHOAL_BEYOND_APART;
+        return !dfa || leads_alike(s, dfa, f->state, &to) ? SHOAL_BEYOND_FIRSTS
+                                                          : SHOAL_BEYOND_APART;
     if (!dfa || !shoal_char_stand_in(f->character))
         return SHOAL_BEYOND_APART; /* not all bytes may come, or it is no part of UTF-8 */
     (void)shoal_char_outlooks(f->character, outlooks);
+    s->looks += shoal_dfa_ranges(dfa, outlooks[0].first, outlooks[0].last);
     return shoal_dfa_one_way(dfa, f->state, outlooks[0].first, outlooks[0].last, &to)
                ? SHOAL_BEYOND_OTHERS
                : SHOAL_BEYOND_APART;
@@ -210,9 +192,8 @@ static shoal_status beyond_of_state(shoal_grammar_states *s, int32_t state, shoa
     shoal_beyond all = SHOAL_BEYOND_UNKNOWN;
     for (size_t i = 0; i < bytes / sizeof *frames && all != SHOAL_BEYOND_APART; i++) {
         const shoal_frame f = shoal_frame_at(s, frames[i]);
-        const shoal_dfa *dfa = reader_of(s, &f);
-        SHOAL_TRY(spend_on_ranges(s, dfa));
-        const shoal_beyond one = beyond_of(dfa, &f);
+        const shoal_beyond one = beyond_of(s, &f);
+        SHOAL_TRY(shoal_states_spend(s, 1));
         all = i == 0 || one == all ? one : SHOAL_BEYOND_APART;
     }
     *out = all;
@@ -290,8 +271,8 @@ shoal_status shoal_grammar_step_beyond_ascii(shoal_grammar_states *s, int32_t st
         shoal_frame f = shoal_frame_at(s, frames[i]);
         const shoal_dfa *dfa = reader_of(s, &f);
         int32_t number, to = SHOAL_DFA_NONE;
-        SHOAL_TRY(spend_on_ranges(s, dfa));
-        if (!dfa || f.character != 0 || !leads_alike(dfa, f.state, &to))
+        SHOAL_TRY(shoal_states_spend(s, 1));
+        if (!dfa || f.character != 0 || !leads_alike(s, dfa, f.state, &to))
             return SHOAL_OK;
         if (to == SHOAL_DFA_NONE)
             continue;

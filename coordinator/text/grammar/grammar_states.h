@@ -20,8 +20,8 @@
 #define SHOAL_GRAMMAR_STATES_MAX (1 << 16)
 #define SHOAL_GRAMMAR_PLACES_MAX 1024
 
-/* Work is counted in elementary steps: a place that is looked at, an edge, some names of an object;
- * each takes some 50 ns. What was found out before costs nothing. */
+/* Work is counted in elementary steps of some 100 ns: a place that is looked at, or some names,
+ * edges or ranges of characters. What was found out before costs nothing. */
 
 typedef struct shoal_grammar_states shoal_grammar_states;
 

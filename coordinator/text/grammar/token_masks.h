@@ -28,8 +28,8 @@
 #define SHOAL_BYTES_PER_TOKEN 3
 
 /* Steps of work (see grammar_states.h): the most that is saved, and what each use brings. */
-#define SHOAL_MASKS_WORK_MAX  (1u << 18)
-#define SHOAL_MASKS_WORK_EACH (1u << 14)
+#define SHOAL_MASKS_WORK_MAX  300000u
+#define SHOAL_MASKS_WORK_EACH 30000u
 
 typedef struct shoal_token_masks shoal_token_masks;
 

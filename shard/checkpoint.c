@@ -1,6 +1,5 @@
 #include "shard/checkpoint.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,14 +185,16 @@ static shoal_status list_single(shoal_checkpoint *checkpoint, const char *path)
 
 /* ---- opening by an index ---- */
 
-/* All missing shards are named at once; any other fault is its own sentence, when it is opened. */
+/* All missing shards are named at once; any other fault is its own sentence. */
 static shoal_status open_shards(shoal_checkpoint *checkpoint, const char *folder,
                                 const shoal_index *index)
 {
     shoal_names missing = {0};
     for (int i = 0; i < index->file_count; i++) {
+        bool there;
         SHOAL_TRY(shoal_folder_join(folder, index->files[i], &checkpoint->files[i].path));
-        if (!shoal_folder_has(folder, index->files[i]) && errno == ENOENT)
+        SHOAL_TRY(shoal_folder_look(folder, index->files[i], &there));
+        if (!there)
             shoal_names_add(&missing, index->files[i]);
     }
     if (missing.count)

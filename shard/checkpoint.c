@@ -191,8 +191,10 @@ static shoal_status open_shards(shoal_checkpoint *checkpoint, const char *folder
 {
     shoal_names missing = {0};
     for (int i = 0; i < index->file_count; i++) {
+        bool there;
         SHOAL_TRY(shoal_folder_join(folder, index->files[i], &checkpoint->files[i].path));
-        if (!shoal_folder_has(folder, index->files[i]))
+        SHOAL_TRY(shoal_folder_look(folder, index->files[i], &there));
+        if (!there)
             shoal_names_add(&missing, index->files[i]);
     }
     if (missing.count)

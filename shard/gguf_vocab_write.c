@@ -171,8 +171,10 @@ static bool put_bpe(const json_t *tokenizer, const char *pre, const shoal_model 
 static shoal_status read_json(const char *folder, const char *name, json_t **out)
 {
     char *path;
+    bool there;
     *out = NULL;
-    if (!shoal_folder_has(folder, name))
+    SHOAL_TRY(shoal_folder_look(folder, name, &there));
+    if (!there)
         return SHOAL_OK;
     SHOAL_TRY(shoal_folder_join(folder, name, &path));
     const shoal_status st = shoal_json_read(path, &limits, out);

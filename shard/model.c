@@ -338,7 +338,9 @@ static shoal_status add_generation(const char *folder, shoal_model *m)
     char *path;
     int32_t before[SHOAL_EOS_MAX];
     const int count = m->eos_count;
-    if (!shoal_folder_has(folder, name))
+    bool there;
+    SHOAL_TRY(shoal_folder_look(folder, name, &there));
+    if (!there)
         return SHOAL_OK;
     SHOAL_TRY(read_file(folder, name, &path, &root));
     const shoal_config config = {path, "", root};
@@ -366,7 +368,9 @@ static shoal_status add_quantization(const char *folder, shoal_model *m)
     for (size_t i = 0; i < sizeof names / sizeof names[0] && !m->quantization_json; i++) {
         json_t *root;
         char *path;
-        if (!shoal_folder_has(folder, names[i]))
+        bool there;
+        SHOAL_TRY(shoal_folder_look(folder, names[i], &there));
+        if (!there)
             continue;
         SHOAL_TRY(read_file(folder, names[i], &path, &root));
         shoal_status st;

@@ -83,19 +83,18 @@ shoal_status shoal_folder_join(const char *folder, const char *name, char **out)
     return SHOAL_OK;
 }
 
-/* A link that leads nowhere is there: opening it then says what is wrong. Where it is not, errno
- * says why. */
-bool shoal_folder_has(const char *folder, const char *name)
+/* A link that leads nowhere is there: opening it then says what is wrong. */
+shoal_status shoal_folder_look(const char *folder, const char *name, bool *there)
 {
     struct stat info;
     const int dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (dir < 0)
-        return false;
-    const bool there = fstatat(dir, name, &info, AT_SYMLINK_NOFOLLOW) == 0;
-    const int code = errno;
-    close(dir);
-    errno = code;
-    return there;
+    if (dir < 0 && errno != ENOENT && errno != ENOTDIR)
+        return not_found(folder, errno);
+    *there = dir >= 0 && fstatat(dir, name, &info, AT_SYMLINK_NOFOLLOW) == 0;
+    const int code = dir < 0 || *there ? ENOENT : errno;
+    if (dir >= 0)
+        (void)close(dir);
+    return code == ENOENT ? SHOAL_OK : not_found(folder, code);
 }
 
 /* What a look through the folder found. */
@@ -165,14 +164,14 @@ shoal_status shoal_folder_require(const char *path, const char *name)
 {
     struct stat info;
     finds f = {0};
+    bool there;
     if (stat(path, &info) != 0)
         return not_found(path, errno);
     if (!S_ISDIR(info.st_mode))
         return wrong_file(path);
-    if (shoal_folder_has(path, name))
+    SHOAL_TRY(shoal_folder_look(path, name, &there));
+    if (there)
         return SHOAL_OK;
-    if (errno != ENOENT && errno != ENOTDIR)
-        return not_found(path, errno);
     SHOAL_TRY(look_through(path, &f));
     if (f.safetensors.count == 0 && f.torch.count == 0 && f.unread[0])
         return only_unread(path, name, &f);
@@ -194,6 +193,7 @@ static shoal_status only_torch_file(const char *folder, const finds *f, char **f
 static shoal_status only_file(const char *folder, char **file)
 {
     finds f = {0};
+    bool there;
     SHOAL_TRY(look_through(folder, &f));
     if (f.safetensors.count == 1)
         return shoal_folder_join(folder, f.only, file);
@@ -202,7 +202,8 @@ static shoal_status only_file(const char *folder, char **file)
                           "%s has no " INDEX_NAME " and no " SINGLE_NAME ", but %zu *.safetensors "
                           "files: %s",
                           folder, f.safetensors.count, shoal_names_end(&f.safetensors));
-    if (shoal_folder_has(folder, TORCH_SINGLE_NAME))
+    SHOAL_TRY(shoal_folder_look(folder, TORCH_SINGLE_NAME, &there));
+    if (there)
         return shoal_folder_join(folder, TORCH_SINGLE_NAME, file);
     if (f.torch.count > 0)
         return only_torch_file(folder, &f, file);
@@ -215,6 +216,7 @@ shoal_status shoal_folder_pack(const char *path, char **file)
 {
     struct stat info;
     finds f = {0};
+    bool there;
     *file = NULL;
     if (stat(path, &info) != 0)
         return not_found(path, errno);
@@ -222,7 +224,8 @@ shoal_status shoal_folder_pack(const char *path, char **file)
         return ends_in(path, ".shoal") || shoal_pack_is_file(path)
                    ? shoal_strdup(SHOAL_MEM_CHECKPOINT, path, file)
                    : SHOAL_OK;
-    if (shoal_folder_has(path, "config.json"))
+    SHOAL_TRY(shoal_folder_look(path, "config.json", &there));
+    if (there)
         return SHOAL_OK;
     SHOAL_TRY(look_through(path, &f));
     if (f.packs != 1 || f.safetensors.count > 0 || f.ggufs.count > 0)
@@ -234,6 +237,7 @@ shoal_status shoal_folder_gguf(const char *path, char **file)
 {
     struct stat info;
     finds f = {0};
+    bool there;
     *file = NULL;
     if (stat(path, &info) != 0)
         return not_found(path, errno);
@@ -241,7 +245,10 @@ shoal_status shoal_folder_gguf(const char *path, char **file)
         return ends_in(path, ".gguf") || shoal_gguf_is_file(path)
                    ? shoal_strdup(SHOAL_MEM_CHECKPOINT, path, file)
                    : SHOAL_OK;
-    if (shoal_folder_has(path, INDEX_NAME) || shoal_folder_has(path, SINGLE_NAME))
+    SHOAL_TRY(shoal_folder_look(path, INDEX_NAME, &there));
+    if (!there)
+        SHOAL_TRY(shoal_folder_look(path, SINGLE_NAME, &there));
+    if (there)
         return SHOAL_OK;
     SHOAL_TRY(look_through(path, &f));
     if (f.safetensors.count > 0 || f.ggufs.count == 0)
@@ -252,24 +259,27 @@ shoal_status shoal_folder_gguf(const char *path, char **file)
     return shoal_folder_join(path, f.gguf, file);
 }
 
-/* An index of safetensors, model.safetensors, an index of PyTorch files: what is named for it. */
-static bool has_named(const char *folder, shoal_weights_kind *kind, const char **name)
+/* An index of safetensors, model.safetensors, an index of PyTorch files: what is named for it, else
+ * NULL. */
+static shoal_status find_named(const char *folder, shoal_weights_kind *kind, const char **name)
 {
     static const char *const names[] = {INDEX_NAME, SINGLE_NAME, TORCH_INDEX_NAME};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (!shoal_folder_has(folder, names[i]))
+        bool there;
+        SHOAL_TRY(shoal_folder_look(folder, names[i], &there));
+        if (!there)
             continue;
         *kind = ends_in(names[i], ".json") ? SHOAL_WEIGHTS_INDEX : SHOAL_WEIGHTS_FILE;
         *name = names[i];
-        return true;
+        return SHOAL_OK;
     }
-    return false;
+    return SHOAL_OK;
 }
 
 shoal_status shoal_folder_weights(const char *path, shoal_weights_kind *kind, char **file)
 {
     struct stat info;
-    const char *name;
+    const char *name = NULL;
     if (stat(path, &info) != 0)
         return not_found(path, errno);
     *kind = SHOAL_WEIGHTS_PACK;
@@ -286,7 +296,6 @@ shoal_status shoal_folder_weights(const char *path, shoal_weights_kind *kind, ch
             return wrong_file(path);
         return shoal_strdup(SHOAL_MEM_CHECKPOINT, path, file);
     }
-    if (has_named(path, kind, &name))
-        return shoal_folder_join(path, name, file);
-    return only_file(path, file);
+    SHOAL_TRY(find_named(path, kind, &name));
+    return name ? shoal_folder_join(path, name, file) : only_file(path, file);
 }

@@ -3,7 +3,9 @@
 #include "tests/unit/model_case.h"
 
 #include <stdio.h>
+#include <sys/resource.h>
 
+#include "shard/model_folder.h"
 #include "tests/support/model_maker.h"
 
 static shoal_model *open_folder(const shoal_maker *maker)
@@ -117,13 +119,37 @@ static void memory_runs_out(void **state)
     shoal_maker_end(maker);
 }
 
+/* A folder that cannot be looked into is not one that lacks something. */
+static void no_descriptors(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"config.json", "absent.json"};
+    shoal_maker *maker = make_folder("{}");
+    shoal_weights_kind kind;
+    struct rlimit limit;
+    char *file;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const struct rlimit none = {0, limit.rlim_max};
+    for (size_t i = 0; i < 2; i++) {
+        bool there = false;
+        assert_int_equal(shoal_folder_look(shoal_maker_path(maker), names[i], &there), SHOAL_OK);
+        assert_int_equal(there, i == 0);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+        assert_int_equal(shoal_folder_look(shoal_maker_path(maker), names[i], &there),
+                         SHOAL_ERR_IO);
+        assert_int_equal(shoal_folder_require(shoal_maker_path(maker), names[i]), SHOAL_ERR_IO);
+        assert_int_equal(shoal_folder_weights(shoal_maker_path(maker), &kind, &file), SHOAL_ERR_IO);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    }
+    shoal_maker_end(maker);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(generation_config),
-        cmocka_unit_test(quantization_files),
-        cmocka_unit_test(no_folder),
-        cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(generation_config), cmocka_unit_test(quantization_files),
+        cmocka_unit_test(no_folder),         cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(no_descriptors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -203,7 +203,9 @@ static shoal_status write_tokenizer(const conversion *c)
 {
     const shoal_gguf *gguf = shoal_checkpoint_gguf(c->source.checkpoint);
     json_t *tokenizer, *config;
-    if (!gguf || shoal_folder_has(c->folder.partial, "tokenizer.json"))
+    bool there = false;
+    SHOAL_TRY(shoal_folder_look(c->folder.partial, "tokenizer.json", &there));
+    if (!gguf || there)
         return SHOAL_OK;
     const shoal_status st = shoal_gguf_tokenizer(gguf, &tokenizer);
     if (st == SHOAL_ERR_DATA) {

@@ -337,15 +337,8 @@ static void test_characters(void **state)
 /* Byte-level pieces; special tokens and those of users; a row that no token uses. */
 static shoal_strbuf made_pieces(const char *merge)
 {
-    static const char *const tokens[] = {"a",
-                                         "b",
-                                         "ab",
-                                         "\xC4\xA0",
-                                         "\xC4\xA0"
-                                         "ab",
-                                         "<|x|>",
-                                         "<u>",
-                                         "[PAD7]"};
+    static const char *const tokens[] = {"a",          "b",     "ab",  "\304\240",
+                                         "\304\240ab", "<|x|>", "<u>", "[PAD7]"};
     static const int types[] = {1, 1, 1, 1, 1, 3, 4, 1};
     const char *const merges[] = {"a b", merge};
     shoal_strbuf file = {0};

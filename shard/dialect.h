@@ -75,10 +75,6 @@ struct shoal_dialect {
     void (*tile)(const shoal_weight *weight, const shoal_rect *rect, int64_t *columns,
                  int64_t *inputs);
 
-    /* The stretch of the first part that holds a rectangle; NULL: not known. */
-    void (*span)(const shoal_weight *weight, const shoal_rect *rect, uint64_t *offset,
-                 uint64_t *bytes);
-
     /* Read the permutation of an act-order weight; NULL where there is none. */
     shoal_status (*order)(const shoal_manifest *manifest, const shoal_weight *weight,
                           int32_t *order);

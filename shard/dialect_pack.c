@@ -88,16 +88,6 @@ static uint64_t read_bytes(const shoal_weight *weight, const shoal_rect *rect)
     return bytes;
 }
 
-static void span(const shoal_weight *weight, const shoal_rect *rect, uint64_t *offset,
-                 uint64_t *bytes)
-{
-    const shoal_rect r = in_module(weight, rect);
-    int64_t begin, end;
-    runs_of(linear_of(weight), &r, &begin, &end);
-    *offset = (uint64_t)begin * weight->parts[RUNS]->run_bytes;
-    *bytes = read_bytes(weight, rect);
-}
-
 static shoal_status read_run(const shoal_manifest *manifest, const shoal_weight *weight,
                              int64_t index, const shoal_pack_run *run, void *out)
 {
@@ -290,6 +280,5 @@ const shoal_dialect shoal_dialect_pack = {
     .storable = storable,
     .read_stored = read_stored,
     .tile = tile,
-    .span = span,
     .order = read_order,
 };

@@ -70,17 +70,6 @@ shoal_status shoal_load_linear(const shoal_manifest *manifest, const shoal_weigh
     return SHOAL_OK;
 }
 
-void shoal_load_expect(const shoal_manifest *manifest, const shoal_load_task *task)
-{
-    const shoal_weight *weight = task->weight;
-    uint64_t offset = 0, bytes = weight->parts[0]->bytes;
-    if (shoal_rect_empty(&task->rect))
-        return;
-    if (weight->dialect->span)
-        weight->dialect->span(weight, &task->rect, &offset, &bytes);
-    shoal_checkpoint_expect(manifest->checkpoint, weight->parts[0], offset, bytes);
-}
-
 uint64_t shoal_weight_input_scale_bytes(const shoal_weight *weight, const shoal_rect *rect)
 {
     if (!weight->input_scale || rect->k_end <= rect->k_begin)

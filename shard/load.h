@@ -46,9 +46,6 @@ SHOAL_MUST_USE shoal_status shoal_load_fill(const shoal_manifest *manifest,
                                             const shoal_load_task *tasks, int count,
                                             shoal_pool *pool, shoal_load_tell tell, void *context);
 
-/* This task's bytes will be read soon (shoal_checkpoint_expect). */
-void shoal_load_expect(const shoal_manifest *manifest, const shoal_load_task *task);
-
 /* Both for one linear. */
 SHOAL_MUST_USE shoal_status shoal_load_linear(const shoal_manifest *manifest,
                                               const shoal_weight *weight, const shoal_rect *rect,

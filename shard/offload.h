@@ -12,8 +12,8 @@
  * memory of a rank demands and all of them where it is not limited; lm_head goes last. Only linears
  * are streamed: norms, biases, the embedding and an lm_head that serves as embedding are held.
  *
- * The k layers streamed of n are spread evenly, so that every one of them can come from the disk
- * while layers before it are computed. Pure but for the names: no files, no memory of weights. */
+ * The k layers streamed of n are spread evenly: reading them and computing others take turns. Pure
+ * but for the names: no files, no memory of weights. */
 #ifndef SHOAL_SHARD_OFFLOAD_H
 #define SHOAL_SHARD_OFFLOAD_H
 

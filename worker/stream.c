@@ -1,6 +1,5 @@
 #include "worker/stream.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,13 +21,6 @@ struct shoal_stream {
     bool *filled;            /* per task, of the place that is in the buffer */
     shoal_load_task *wanted; /* those of one fetch */
     int64_t held;            /* the place in the buffer */
-    /* What the reader thread is asked for. */
-    pthread_t reader;
-    bool reads; /* it was started */
-    pthread_mutex_t lock;
-    pthread_cond_t asked;
-    int64_t expected; /* place, or NONE */
-    bool leave;
 };
 
 /* ---- making ---------------------------------------------------------------------------------- */
@@ -61,9 +53,7 @@ shoal_status shoal_stream_create(const shoal_slicing *slicing, int rank, uint64_
     s->rank = rank;
     s->bytes = bytes;
     s->places = shoal_offload_places(slicing->manifest);
-    s->held = s->expected = NONE;
-    (void)pthread_mutex_init(&s->lock, NULL);
-    (void)pthread_cond_init(&s->asked, NULL);
+    s->held = NONE;
     const shoal_status st = allocate(s, most, arena);
     if (st == SHOAL_OK)
         *out = s;
@@ -76,15 +66,6 @@ void shoal_stream_destroy(shoal_stream *s)
 {
     if (!s)
         return;
-    if (s->reads) {
-        (void)pthread_mutex_lock(&s->lock);
-        s->leave = true;
-        (void)pthread_cond_signal(&s->asked);
-        (void)pthread_mutex_unlock(&s->lock);
-        (void)pthread_join(s->reader, NULL);
-    }
-    (void)pthread_cond_destroy(&s->asked);
-    (void)pthread_mutex_destroy(&s->lock);
     shoal_free(s->first);
     shoal_free(s->tasks);
     shoal_free(s->filled);
@@ -112,71 +93,19 @@ void shoal_stream_add(shoal_stream *s, int64_t place, const shoal_load_task *tas
         s->first[later]++;
 }
 
-/* ---- reading ahead --------------------------------------------------------------------------- */
+void shoal_stream_start(shoal_stream *s, shoal_pool *pool)
+{
+    if (s)
+        s->pool = pool;
+}
 
-/* Which experts will be chosen nobody knows. */
+/* ---- fetching -------------------------------------------------------------------------------- */
+
+/* Which experts will be chosen nobody knows before. */
 static bool is_of_choice(const shoal_load_task *task)
 {
     return task->weight->expert > 0;
 }
-
-/* Say of every linear of a place that it will be read, unless another place is asked for. */
-static void expect_place(shoal_stream *s, int64_t place)
-{
-    for (int64_t t = s->first[place]; t < s->first[place + 1]; t++) {
-        if (s->leave || s->expected != place)
-            return;
-        (void)pthread_mutex_unlock(&s->lock);
-        if (!is_of_choice(&s->tasks[t]))
-            shoal_load_expect(s->manifest, &s->tasks[t]);
-        (void)pthread_mutex_lock(&s->lock);
-    }
-    if (s->expected == place)
-        s->expected = NONE;
-}
-
-static void *reader_main(void *context)
-{
-    shoal_stream *s = context;
-    (void)pthread_mutex_lock(&s->lock);
-    while (!s->leave) {
-        if (s->expected == NONE)
-            (void)pthread_cond_wait(&s->asked, &s->lock);
-        else
-            expect_place(s, s->expected);
-    }
-    (void)pthread_mutex_unlock(&s->lock);
-    return NULL;
-}
-
-shoal_status shoal_stream_start(shoal_stream *s, shoal_pool *pool)
-{
-    if (!s)
-        return SHOAL_OK;
-    s->pool = pool;
-    const int error = pthread_create(&s->reader, NULL, reader_main, s);
-    if (error)
-        return shoal_fail(SHOAL_ERR_TEMPORARY, "cannot start a thread to read ahead: %s",
-                          strerror(error));
-    s->reads = true;
-    return SHOAL_OK;
-}
-
-/* The next place that streams, after the last the first again: steps follow each other. */
-static void ask_for_next(shoal_stream *s, int64_t place)
-{
-    int64_t next = (place + 1) % s->places;
-    while (s->first[next] == s->first[next + 1])
-        next = (next + 1) % s->places;
-    if (next == place)
-        return;
-    (void)pthread_mutex_lock(&s->lock);
-    s->expected = next;
-    (void)pthread_cond_signal(&s->asked);
-    (void)pthread_mutex_unlock(&s->lock);
-}
-
-/* ---- fetching -------------------------------------------------------------------------------- */
 
 /* What was whole when it was loaded is not now: the file has changed. */
 static shoal_status explain(const shoal_stream *s, shoal_status st)
@@ -220,9 +149,7 @@ shoal_status shoal_stream_fetch(shoal_stream *s, int64_t place)
     for (int64_t t = begin; t < end; t++)
         if (!s->filled[t] && !is_of_choice(&s->tasks[t]))
             count = want(s, count, t);
-    SHOAL_TRY(fill(s, count));
-    ask_for_next(s, place);
-    return SHOAL_OK;
+    return fill(s, count);
 }
 
 shoal_status shoal_stream_fetch_experts(shoal_stream *s, int64_t place, const int64_t *first)

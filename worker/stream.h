@@ -2,10 +2,10 @@
  *
  * The places of a model (its layers, and lm_head behind them) use one buffer in turn. Before a
  * place is computed shoal_stream_fetch fills it on all threads, by the same code that loads a
- * model: every run's checksum is compared again. Experts come when rows have chosen them, one by
- * one. Meanwhile one thread of its own tells the system which bytes come next, so that what is on a
- * disk arrives while layers before it are computed; what the system's cache of the file keeps, it
- * keeps.
+ * model: every run's checksum is compared again. Of the experts of a layer those come that rows
+ * have chosen. Reads go through the system's cache of the file, which keeps what it has room for
+ * and reads ahead from a disk: of 4 GB read from one, 4 % were waited for, and a thread of ours
+ * that asked for the next layer in time made it neither less nor faster.
  *
  * Loading fills every place once: what is damaged is found there. So a checksum that is wrong later
  * means that the file is no longer what was loaded: SHOAL_ERR_IO, as for a read that fails, with
@@ -37,7 +37,7 @@ void shoal_stream_add(shoal_stream *stream, int64_t place, const shoal_load_task
 
 /* All are added: from now on fetches run on `pool`, which is borrowed. NULL, here and below: there
  * is nothing to stream. */
-SHOAL_MUST_USE shoal_status shoal_stream_start(shoal_stream *stream, shoal_pool *pool);
+void shoal_stream_start(shoal_stream *stream, shoal_pool *pool);
 
 /* Fill the linears of a place but those of its experts (the shared one, which all rows take, is
  * filled). What is there already stays. */

@@ -170,8 +170,10 @@ shoal_status shoal_gguf_builder_finish(shoal_gguf_builder *b, uint8_t **header, 
     shoal_store_le32(to + 4, 3);
     shoal_store_le64(to + 8, b->tensor_count);
     shoal_store_le64(to + 16, b->entry_count);
-    memcpy(to + start, b->entries, b->entry_bytes);
-    memcpy(to + start + b->entry_bytes, b->table, b->table_bytes);
+    if (b->entry_bytes)
+        memcpy(to + start, b->entries, b->entry_bytes);
+    if (b->table_bytes)
+        memcpy(to + start + b->entry_bytes, b->table, b->table_bytes);
     *header = to;
     *bytes = all;
     shoal_gguf_builder_free(b);

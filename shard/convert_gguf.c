@@ -257,19 +257,22 @@ static float factor_of(float plain, float scaled)
     return near;
 }
 
-/* What llama3 divides each frequency by. */
+/* What each frequency is divided by. */
 static shoal_status make_factors(conversion *c)
 {
     const shoal_rope *rope = &c->source.model->ropes[0];
     void *scaled, *plain;
     shoal_rope unscaled = *rope;
-    if (rope->kind != SHOAL_ROPE_LLAMA3)
-        return rope->factors ? shoal_fail(SHOAL_ERR_DATA, "factors of rope are not written again")
-                             : SHOAL_OK;
+    if (rope->kind != SHOAL_ROPE_LLAMA3 && !rope->factors)
+        return SHOAL_OK;
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, (uint64_t)rope->dim, sizeof(float), &scaled));
     plain = (float *)scaled + rope->dim / 2;
     unscaled.kind = SHOAL_ROPE_DEFAULT;
     c->factors = scaled;
+    if (rope->factors) { /* of another GGUF file */
+        memcpy(scaled, rope->factors, (size_t)rope->dim / 2 * sizeof(float));
+        return SHOAL_OK;
+    }
     shoal_rope_frequencies(rope, 1, scaled);
     shoal_rope_frequencies(&unscaled, 1, plain);
     for (int64_t i = 0; i < rope->dim / 2; i++)
@@ -305,12 +308,28 @@ static shoal_status write_items(conversion *c, shoal_st_writer *writer)
     return shoal_st_writer_put(writer, index, 0, c->factors, c->extents[index].bytes);
 }
 
+/* The vocabulary: as another GGUF file has it, or from a folder's tokenizer. */
+static shoal_status put_vocab(const conversion *c, shoal_gguf_builder *b)
+{
+    static const char family[] = "tokenizer.";
+    const shoal_gguf *gguf = shoal_checkpoint_gguf(c->source.checkpoint);
+    if (!gguf)
+        return shoal_gguf_put_vocab(c->request->source, c->source.model, b);
+    for (size_t i = 0; i < shoal_gguf_entries(gguf); i++) {
+        const shoal_gguf_entry *entry = shoal_gguf_entry_at(gguf, i);
+        if (entry->key.bytes >= strlen(family) &&
+            memcmp(entry->key.data, family, strlen(family)) == 0)
+            shoal_gguf_put_entry(b, entry);
+    }
+    return SHOAL_OK;
+}
+
 static shoal_status make_header(conversion *c, uint8_t **header, uint64_t *bytes)
 {
     shoal_gguf_builder b = {0};
     shoal_status st = put_metadata(c, &b);
     if (st == SHOAL_OK)
-        st = shoal_gguf_put_vocab(c->request->source, c->source.model, &b);
+        st = put_vocab(c, &b);
     if (st == SHOAL_OK)
         st = put_tensors(c, &b);
     if (st == SHOAL_OK)

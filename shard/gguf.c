@@ -381,6 +381,16 @@ void shoal_gguf_free(shoal_gguf *gguf)
 
 /* ---- looking up ---- */
 
+size_t shoal_gguf_entries(const shoal_gguf *gguf)
+{
+    return gguf->entry_count;
+}
+
+const shoal_gguf_entry *shoal_gguf_entry_at(const shoal_gguf *gguf, size_t index)
+{
+    return &gguf->entries[index];
+}
+
 const shoal_gguf_entry *shoal_gguf_find(const shoal_gguf *gguf, const char *key)
 {
     const shoal_gguf_entry wanted = {.key = {key, strlen(key)}};

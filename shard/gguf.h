@@ -81,6 +81,10 @@ void shoal_gguf_free(shoal_gguf *gguf); /* NULL is allowed */
 
 /* ---- metadata ---- */
 
+/* All entries, by key. */
+size_t shoal_gguf_entries(const shoal_gguf *gguf);
+const shoal_gguf_entry *shoal_gguf_entry_at(const shoal_gguf *gguf, size_t index);
+
 /* NULL when there is no such key. */
 const shoal_gguf_entry *shoal_gguf_find(const shoal_gguf *gguf, const char *key);
 

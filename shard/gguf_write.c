@@ -5,7 +5,6 @@
 #include "proto/arena.h"
 #include "proto/bytes.h"
 #include "proto/dtype.h"
-#include "shard/gguf.h"
 
 /* ---- bytes ---- */
 
@@ -95,6 +94,20 @@ static void array_of(shoal_gguf_builder *b, const char *key, shoal_gguf_type typ
     key_of(b, key, SHOAL_GGUF_ARRAY);
     u32_to(b, entry, type);
     u64_to(b, entry, count);
+}
+
+void shoal_gguf_put_entry(shoal_gguf_builder *b, const shoal_gguf_entry *from)
+{
+    if (from->type == SHOAL_GGUF_ARRAY)
+        return;
+    text_to(b, entry, from->key.data, from->key.bytes);
+    if (from->array)
+        u32_to(b, entry, SHOAL_GGUF_ARRAY);
+    u32_to(b, entry, from->type);
+    if (from->array)
+        u64_to(b, entry, from->count);
+    entry(b, from->data, from->bytes);
+    b->entry_count++;
 }
 
 void shoal_gguf_begin_strings(shoal_gguf_builder *b, const char *key, uint64_t count)

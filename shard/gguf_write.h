@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "proto/status.h"
+#include "shard/gguf.h"
 
 #define SHOAL_GGUF_WRITE_ALIGN 32
 
@@ -24,6 +25,9 @@ void shoal_gguf_put_u32(shoal_gguf_builder *b, const char *key, uint32_t value);
 void shoal_gguf_put_f32(shoal_gguf_builder *b, const char *key, float value);
 void shoal_gguf_put_bool(shoal_gguf_builder *b, const char *key, bool value);
 void shoal_gguf_put_string(shoal_gguf_builder *b, const char *key, const char *text, size_t bytes);
+
+/* An entry of another file, as it is there; arrays of arrays are left out. */
+void shoal_gguf_put_entry(shoal_gguf_builder *b, const shoal_gguf_entry *from);
 
 /* Arrays: begin with the count, then an item per element. */
 void shoal_gguf_begin_strings(shoal_gguf_builder *b, const char *key, uint64_t count);

@@ -10,6 +10,7 @@
 
 #include <math.h>
 
+#include "shard/gguf.h"
 #include "shard/gguf_block.h"
 #include "shard/gguf_quantize.h"
 #include "tests/support/gguf_maker.h"
@@ -61,8 +62,26 @@ static void test_bytes(void **state)
 
 /* ---- a model of a type in that type ---- */
 
+/* Vocabulary and factors of rope go along. */
+static void expect_along(const case_model *a, const case_model *b)
+{
+    const shoal_gguf_entry *words;
+    shoal_gguf_text pre = {"", 0};
+    const shoal_gguf *gguf = shoal_checkpoint_gguf(b->checkpoint);
+    uint64_t at = 0;
+    assert_int_equal(shoal_gguf_string(gguf, "tokenizer.ggml.pre", &pre), SHOAL_OK);
+    assert_memory_equal(pre.data, "of its own", pre.bytes);
+    assert_int_equal(shoal_gguf_strings(gguf, "tokenizer.ggml.tokens", &words), SHOAL_OK);
+    assert_true(words && words->count == 2);
+    (void)shoal_gguf_next_string(words, &at);
+    assert_memory_equal(shoal_gguf_next_string(words, &at).data, "second", 6);
+    assert_memory_equal(a->model->ropes[0].factors, b->model->ropes[0].factors,
+                        GGUF_HEAD_DIM / 2 * sizeof(float));
+}
+
 static void test_same_type(void **state)
 {
+    static const char *const words[] = {"first", "second"};
     (void)state;
     for (size_t t = 0; t < TYPES; t++) {
         gguf_maker m = {.seed = 20 + t};
@@ -72,6 +91,11 @@ static void test_same_type(void **state)
         snprintf(source, sizeof source, "%s/a.gguf", folder);
         snprintf(there, sizeof there, "%s/b.gguf", folder);
         gguf_model(&m, "llama", types[t].type);
+        gguf_text(&m, "tokenizer.ggml.pre", "of its own");
+        gguf_texts(&m, "tokenizer.ggml.tokens", words, 2);
+        gguf_maker_tensor *rope = gguf_tensor(&m, "rope_freqs.weight", 0, 0, GGUF_HEAD_DIM / 2);
+        for (int i = 0; i < GGUF_HEAD_DIM / 2; i++)
+            shoal_store_le32(rope->data + 4 * i, shoal_f32_bits(1 + (float)i / 3));
         gguf_write(&m, source);
         const shoal_convert_request request = case_request(source, there, types[t].target);
         if (case_convert(&request, &r) != SHOAL_OK)
@@ -82,6 +106,7 @@ static void test_same_type(void **state)
         case_model a, b;
         case_open(source, &a);
         case_open(there, &b);
+        expect_along(&a, &b);
         const shoal_tensor *x = shoal_checkpoint_find(a.checkpoint, "blk.0.attn_k.weight");
         const shoal_tensor *y = shoal_checkpoint_find(b.checkpoint, "blk.0.attn_k.weight");
         uint8_t *p = maker_alloc(x->bytes), *q = maker_alloc(x->bytes);

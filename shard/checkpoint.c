@@ -315,8 +315,10 @@ close_index:
 
 /* ---- opening GGUF ---- */
 
-/* Open part `index` and list its tensors; the first part's header is kept. */
-static shoal_status open_part(shoal_checkpoint *checkpoint, const char *first, int index)
+/* Open part `index` and list its tensors, adding their number to *tensors; the first part's header
+ * is kept. */
+static shoal_status open_part(shoal_checkpoint *checkpoint, const char *first, int index,
+                              uint64_t *tensors)
 {
     shoal_shard_file *shard = &checkpoint->files[index];
     shoal_gguf_header header = {0};
@@ -330,6 +332,7 @@ static shoal_status open_part(shoal_checkpoint *checkpoint, const char *first, i
     if (st == SHOAL_OK)
         st = shoal_gguf_list(shard->path, checkpoint->gguf.gguf, header.gguf, index,
                              checkpoint->arena, &checkpoint->tensors);
+    *tensors += shoal_gguf_tensors(header.gguf);
     if (index != 0)
         shoal_gguf_header_free(&header);
     return st;
@@ -337,11 +340,12 @@ static shoal_status open_part(shoal_checkpoint *checkpoint, const char *first, i
 
 static shoal_status list_parts(shoal_checkpoint *checkpoint, const char *first)
 {
+    uint64_t tensors = 0;
     SHOAL_TRY(shoal_gguf_parts_present(first, checkpoint->file_count));
     for (int i = 0; i < checkpoint->file_count; i++)
-        SHOAL_TRY(open_part(checkpoint, first, i));
+        SHOAL_TRY(open_part(checkpoint, first, i, &tensors));
     sort_tensors(checkpoint);
-    return shoal_gguf_check_list(first, checkpoint->gguf.gguf, &checkpoint->tensors);
+    return shoal_gguf_check_list(first, checkpoint->gguf.gguf, &checkpoint->tensors, tensors);
 }
 
 static shoal_status open_gguf(const char *first, shoal_checkpoint **out)

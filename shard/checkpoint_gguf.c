@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "shard/gguf_experts.h"
 #include "shard/gguf_file.h"
 #include "shard/quoted.h"
 
@@ -179,33 +180,25 @@ static shoal_status list_one(const char *path, const shoal_gguf *model,
 shoal_status shoal_gguf_list(const char *path, const shoal_gguf *model, const shoal_gguf *part,
                              int file, shoal_arena *names, shoal_tensor_list *list)
 {
-    const size_t count = shoal_gguf_tensors(part), all = list->count + count;
-    if (all > SHOAL_TENSORS_MAX)
-        return shoal_fail(SHOAL_ERR_DATA, "%s: more than %d tensors", path, SHOAL_TENSORS_MAX);
-    if (all > list->room) {
-        void *items = list->items;
-        SHOAL_TRY(shoal_realloc_array(SHOAL_MEM_CHECKPOINT, all, sizeof *list->items, &items));
-        list->items = items;
-        list->room = all;
-    }
-    for (size_t i = 0; i < count; i++, list->count++) {
-        SHOAL_TRY(list_one(path, model, shoal_gguf_tensor_at(part, i), file, names,
-                           &list->items[list->count]));
+    for (size_t i = 0; i < shoal_gguf_tensors(part); i++) {
+        shoal_tensor tensor;
+        SHOAL_TRY(list_one(path, model, shoal_gguf_tensor_at(part, i), file, names, &tensor));
+        SHOAL_TRY(shoal_gguf_add_tensor(path, &tensor, names, list));
     }
     return SHOAL_OK;
 }
 
 shoal_status shoal_gguf_check_list(const char *first, const shoal_gguf *model,
-                                   const shoal_tensor_list *list)
+                                   const shoal_tensor_list *list, uint64_t tensors)
 {
     int64_t promised = -1;
     SHOAL_TRY(shoal_gguf_integer(model, "split.tensors.count", &promised));
     if (list->count == 0)
         return shoal_fail(SHOAL_ERR_DATA, "%s has no tensors: a vocabulary alone is no model",
                           first);
-    if (promised >= 0 && (uint64_t)promised != list->count)
-        return shoal_fail(SHOAL_ERR_DATA, "%s: split.tensors.count is %lld, its parts have %zu",
-                          first, (long long)promised, list->count);
+    if (promised >= 0 && (uint64_t)promised != tensors)
+        return shoal_fail(SHOAL_ERR_DATA, "%s: split.tensors.count is %lld, its parts have %llu",
+                          first, (long long)promised, (unsigned long long)tensors);
     for (size_t i = 1; i < list->count; i++)
         if (strcmp(list->items[i - 1].name, list->items[i].name) == 0)
             return shoal_fail(SHOAL_ERR_DATA, "%s: tensor %.200s is in two parts", first,

@@ -5,7 +5,8 @@
  * are the file's ("blk.0.attn_q.weight"), shapes have the innermost dimension last, plain types
  * (F32, F16, BF16, I8 ...) become dtypes, and the rest are blocks (shoal_tensor.block_type).
  * Files of architecture llama or internlm2 hold the rows of q and k interleaved
- * (shoal_tensor.pairs): the program that runs them turns neighbours instead of halves. */
+ * (shoal_tensor.pairs): the program that runs them turns neighbours instead of halves. Merged
+ * experts are a matrix each (shard/gguf_experts.h). */
 #ifndef SHOAL_SHARD_CHECKPOINT_GGUF_H
 #define SHOAL_SHARD_CHECKPOINT_GGUF_H
 
@@ -34,8 +35,9 @@ SHOAL_MUST_USE shoal_status shoal_gguf_list(const char *path, const shoal_gguf *
                                             const shoal_gguf *part, int file, shoal_arena *names,
                                             shoal_tensor_list *list);
 
-/* Of all parts, sorted by name: each name once, as many as split.tensors.count says, and some. */
+/* Of all parts, sorted by name: each name once, and some. The `tensors` that the files have are as
+ * many as split.tensors.count says. */
 SHOAL_MUST_USE shoal_status shoal_gguf_check_list(const char *first, const shoal_gguf *model,
-                                                  const shoal_tensor_list *list);
+                                                  const shoal_tensor_list *list, uint64_t tensors);
 
 #endif

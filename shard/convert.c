@@ -209,34 +209,6 @@ static shoal_status write_documents(conversion *c)
     return shoal_convert_folder_copy(&c->folder, c->request->source);
 }
 
-/* ---- the ledger of the destination ----------------------------------------------------------- */
-
-static shoal_status compare_weights(const conversion *c, const shoal_manifest *written)
-{
-    char name[SHOAL_TENSOR_NAME_MAX];
-    for (size_t i = 0; i < shoal_manifest_count(c->source.manifest); i++) {
-        const shoal_weight *a = shoal_manifest_at(c->source.manifest, i);
-        const shoal_weight *b = shoal_manifest_at(written, i);
-        if (a->present == b->present && !a->bias == !b->bias && a->n == b->n && a->k == b->k)
-            continue;
-        shoal_weight_name(c->source.manifest, a, name, sizeof name);
-        return shoal_fail(SHOAL_ERR_INTERNAL, "%s is not in %s as it is in %s", name,
-                          c->folder.partial, c->request->source);
-    }
-    return SHOAL_OK;
-}
-
-/* Open what was written as any reader would: it must say what the source says. */
-static shoal_status read_back(const conversion *c)
-{
-    shoal_convert_source written = {0};
-    shoal_status st = shoal_convert_source_open(c->folder.partial, NULL, NULL, &written);
-    if (st == SHOAL_OK)
-        st = compare_weights(c, written.manifest);
-    shoal_convert_source_close(&written);
-    return st == SHOAL_OK ? st : shoal_fail_within(st, "reading back what was written");
-}
-
 /* ---- all together ---------------------------------------------------------------------------- */
 
 static shoal_status write_all(conversion *c)
@@ -245,7 +217,7 @@ static shoal_status write_all(conversion *c)
         SHOAL_TRY(write_file(c, file));
     SHOAL_TRY(write_documents(c));
     SHOAL_TRY(shoal_checkpoint_verify_unchanged(c->source.checkpoint));
-    SHOAL_TRY(read_back(c));
+    SHOAL_TRY(shoal_convert_read_back(&c->source, c->request->source, c->folder.partial));
     return shoal_convert_folder_publish(&c->folder);
 }
 

@@ -46,11 +46,13 @@ static void consume_weight(const builder *b, const shoal_weight *weight)
 
 /* ---- modules ---- */
 
+/* Codes around 128 take all of a byte, however few of them there are (IQ4 of GGUF). */
 static int bits_of(const shoal_weight *weight)
 {
     if (weight->quantized_at_load)
         return weight->kind == SHOAL_WEIGHT_INT8 ? 8 : 4;
-    return weight->bits;
+    const bool whole = weight->kind == SHOAL_WEIGHT_INT8 && weight->zero_const == 128;
+    return whole ? 8 : weight->bits;
 }
 
 static shoal_status allocate(shoal_convert_plan *plan)

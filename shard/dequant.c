@@ -247,6 +247,7 @@ static shoal_status write_file(output *o, const char *path)
     SHOAL_TRY(shoal_st_writer_create(path, o->decls, o->count, &o->writer));
     for (uint64_t i = 0; i < o->count; i++)
         SHOAL_TRY(emit_part(o, &o->parts[i]));
+    SHOAL_TRY(shoal_checkpoint_verify_unchanged(o->manifest->checkpoint));
     shoal_st_writer *writer = o->writer;
     o->writer = NULL;
     return shoal_st_writer_finish(writer);

@@ -330,7 +330,7 @@ uint64_t shoal_dialect_scales_bytes(const shoal_weight *weight, const shoal_tens
            shoal_dtype_bytes(tensor->dtype);
 }
 
-static bool all_finite(const uint8_t *stored, shoal_dtype dtype, int64_t count)
+bool shoal_dialect_all_finite(const uint8_t *stored, shoal_dtype dtype, int64_t count)
 {
     const uint16_t top = dtype == SHOAL_F16 ? 0x7c00 : 0x7f80;
     unsigned bad = 0;
@@ -353,7 +353,7 @@ shoal_status shoal_dialect_check_scales(const shoal_tensor *tensor, const uint8_
                                         int64_t groups, int64_t columns, int64_t first_group,
                                         int64_t first_column)
 {
-    if (all_finite(stored, tensor->dtype, groups * columns))
+    if (shoal_dialect_all_finite(stored, tensor->dtype, groups * columns))
         return SHOAL_OK;
     int64_t at = 0;
     while (isfinite(shoal_load_f32(stored, tensor->dtype, (size_t)at)))

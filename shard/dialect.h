@@ -75,6 +75,10 @@ struct shoal_dialect {
     void (*tile)(const shoal_weight *weight, const shoal_rect *rect, int64_t *columns,
                  int64_t *inputs);
 
+    /* The stretch of the first part that holds a rectangle; NULL: not known. */
+    void (*span)(const shoal_weight *weight, const shoal_rect *rect, uint64_t *offset,
+                 uint64_t *bytes);
+
     /* Read the permutation of an act-order weight; NULL where there is none. */
     shoal_status (*order)(const shoal_manifest *manifest, const shoal_weight *weight,
                           int32_t *order);
@@ -181,6 +185,9 @@ SHOAL_MUST_USE shoal_status shoal_dialect_stage_scales(const shoal_manifest *man
                                                        const shoal_tensor *tensor,
                                                        const shoal_tile *tile,
                                                        shoal_staging *staging, uint8_t **out);
+
+/* Are `count` elements of F32, F16 or BF16 all finite? */
+bool shoal_dialect_all_finite(const uint8_t *stored, shoal_dtype dtype, int64_t count);
 
 /* Are these [groups][columns] scales, as they are stored from this group and column of the tensor
  * on, all finite? SHOAL_ERR_DATA names the first that is not. */

@@ -17,10 +17,10 @@ static const struct {
     const char *architecture, *model_type;
     int64_t odd_layers; /* Gemma: the size whose scores are divided by hidden / heads */
 } families[] = {
-    {"llama", "llama", 0}, /* Mistral, too */
-    {"internlm2", "llama", 0},     {"qwen2", "qwen2", 0}, {"qwen3", "qwen3", 0},
-    {"phi3", "phi3", 0},           {"gemma", "gemma", 0}, {"gemma2", "gemma2", 46},
-    {"gemma3", "gemma3_text", 62},
+    {"llama", "llama", 0}, /* Mistral and Mixtral, too */
+    {"internlm2", "llama", 0},    {"qwen2", "qwen2", 0},        {"qwen3", "qwen3", 0},
+    {"qwen2moe", "qwen2_moe", 0}, {"qwen3moe", "qwen3_moe", 0}, {"phi3", "phi3", 0},
+    {"gemma", "gemma", 0},        {"gemma2", "gemma2", 46},     {"gemma3", "gemma3_text", 62},
 };
 enum { FAMILIES = sizeof families / sizeof families[0] };
 
@@ -61,6 +61,11 @@ static shoal_status put_in(const source *s, json_t *object, const char *member, 
 static shoal_status put(const source *s, const char *member, json_t *value)
 {
     return put_in(s, s->config, member, value);
+}
+
+static bool is_of(const source *s, const char *architecture)
+{
+    return strcmp(s->architecture, architecture) == 0;
 }
 
 static bool is_gemma(const source *s)
@@ -163,7 +168,9 @@ static shoal_status refuse_numbers(const source *s)
         const char *name;
         double harmless;
     } numbers[] = {
-        {"expert_count", 0},
+        {"expert_weights_scale", 1},
+        {"expert_gating_func", 1}, /* softmax */
+        {"leading_dense_block_count", 0},
         {"logit_scale", 0},
         {"embedding_scale", 0},
         {"residual_scale", 0},
@@ -181,6 +188,53 @@ static shoal_status refuse_numbers(const source *s)
     }
     return SHOAL_OK;
 }
+
+/* ---- experts ---- */
+
+/* What is absent has the value that llama.cpp gives it. */
+static shoal_status put_expert_sizes(const source *s, int64_t chosen)
+{
+    int64_t intermediate, one, shared;
+    SHOAL_TRY(integer_of(s, "feed_forward_length", 0, &intermediate));
+    SHOAL_TRY(integer_of(s, "expert_feed_forward_length", 0, &one));
+    SHOAL_TRY(integer_of(s, "expert_shared_feed_forward_length", 0, &shared));
+    if (is_of(s, "llama"))
+        return one ? put(s, "intermediate_size", json_integer(one)) : SHOAL_OK;
+    if (one == 0 && chosen > 0)
+        one = intermediate / chosen;
+    SHOAL_TRY(put(s, "moe_intermediate_size", json_integer(one)));
+    if (!is_of(s, "qwen2moe"))
+        return SHOAL_OK;
+    return put(s, "shared_expert_intermediate_size", json_integer(shared ? shared : intermediate));
+}
+
+/* Mixtral is the llama with experts. */
+static shoal_status put_experts(const source *s)
+{
+    int64_t count, chosen;
+    char key[KEY_ROOM];
+    const bool llama = is_of(s, "llama"), must = is_of(s, "qwen2moe") || is_of(s, "qwen3moe");
+    bool norm = !is_of(s, "qwen2moe");
+    SHOAL_TRY(integer_of(s, "expert_count", 0, &count));
+    SHOAL_TRY(integer_of(s, "expert_used_count", 0, &chosen));
+    if (count == 0)
+        return must ? missing(s, "expert_count") : SHOAL_OK;
+    if (!llama && !must)
+        return refuse(s, "expert_count", (double)count);
+    SHOAL_TRY(within(s, shoal_gguf_bool(s->gguf, key_of(s, "expert_weights_norm", key), &norm)));
+    if (llama && !norm)
+        return shoal_fail(SHOAL_ERR_DATA, "%s: %s is false, which this version does not compute",
+                          s->path, key);
+    if (llama)
+        SHOAL_TRY(put(s, "model_type", json_string("mixtral")));
+    else
+        SHOAL_TRY(put(s, "norm_topk_prob", json_boolean(norm)));
+    SHOAL_TRY(put(s, llama ? "num_local_experts" : "num_experts", json_integer(count)));
+    SHOAL_TRY(put(s, "num_experts_per_tok", json_integer(chosen)));
+    return put_expert_sizes(s, chosen);
+}
+
+/* ---- Gemma ---- */
 
 /* Soft caps are Gemma's; what scores are divided by is not in the file: head_dim, but for one size
  * of each generation. */
@@ -380,6 +434,7 @@ static shoal_status fill(source *s)
     SHOAL_TRY(check_value_length(s));
     SHOAL_TRY(put_norm(s));
     SHOAL_TRY(refuse_numbers(s));
+    SHOAL_TRY(put_experts(s));
     SHOAL_TRY(put_gemma(s));
     SHOAL_TRY(refuse_flags(s));
     SHOAL_TRY(put_rope(s));

@@ -114,14 +114,21 @@ static const shoal_family_roles families[] = {
     [SHOAL_ROLE_AFTER_ATTENTION_NORM] = BLOCK "post_attention_norm",                               \
     [SHOAL_ROLE_AFTER_MLP_NORM] = BLOCK "post_ffw_norm", [SHOAL_ROLE_FINAL_NORM] = "output_norm"
 
-static const shoal_family_roles gguf = {.family = "gguf",
-                                        .module = {[SHOAL_ROLE_Q] = BLOCK "attn_q",
-                                                   [SHOAL_ROLE_K] = BLOCK "attn_k",
-                                                   [SHOAL_ROLE_V] = BLOCK "attn_v",
-                                                   [SHOAL_ROLE_GATE] = BLOCK "ffn_gate",
-                                                   [SHOAL_ROLE_UP] = BLOCK "ffn_up",
-                                                   GGUF_LINEARS,
-                                                   GGUF_NORMS}};
+/* Experts as shard/gguf_experts.h lists them. */
+static const shoal_family_roles gguf = {
+    .family = "gguf",
+    .module = {[SHOAL_ROLE_Q] = BLOCK "attn_q",
+               [SHOAL_ROLE_K] = BLOCK "attn_k",
+               [SHOAL_ROLE_V] = BLOCK "attn_v",
+               [SHOAL_ROLE_GATE] = BLOCK "ffn_gate",
+               [SHOAL_ROLE_UP] = BLOCK "ffn_up",
+               [SHOAL_ROLE_ROUTER] = BLOCK "ffn_gate_inp",
+               [SHOAL_ROLE_SHARED_ROUTER] = BLOCK "ffn_gate_inp_shexp",
+               GGUF_LINEARS,
+               GGUF_NORMS},
+    .expert = {BLOCK "ffn_gate.%d", BLOCK "ffn_up.%d", BLOCK "ffn_down.%d"},
+    .shared = {BLOCK "ffn_gate_shexp", BLOCK "ffn_up_shexp", BLOCK "ffn_down_shexp"},
+};
 
 /* ffn_up holds gate and up. */
 static const shoal_family_roles gguf_stacked = {.family = "gguf",

@@ -46,6 +46,7 @@ typedef struct {
     bool act_order;    /* codes come in sorted order, with the order                    */
     bool recentred;    /* codes become u - z + zero: any zero points, one width more    */
     bool requantized;  /* codes are made anew from the weights                          */
+    const struct shoal_gguf_block *block; /* GGUF: what holds them, and makes new codes */
 } shoal_form;
 
 typedef struct shoal_writer shoal_writer;

@@ -148,7 +148,9 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                             .metavar = "FILE",
                             .type = SHOAL_TYPE_STRING,
                             .verbs = V(TOKENIZE),
-                            .help = "Render a chat (JSON) with the model's template."},
+                            .help = "Render a chat with the model's template. JSON: a list of "
+                                    "messages, or an object with messages and, if wanted, tools, "
+                                    "kwargs and add_generation_prompt."},
     [SHOAL_OPT_JSONL] = {.name = "jsonl",
                          .metavar = "FILE",
                          .type = SHOAL_TYPE_STRING,
@@ -458,6 +460,15 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                           .max = 1125899906842624.0,
                           .verbs = PLAN_VERBS,
                           .help = "Memory limit per rank, as 24GiB (default: no limit)."},
+    [SHOAL_OPT_OFFLOAD] = {.name = "offload",
+                           .metavar = "SPEC",
+                           .type = SHOAL_TYPE_STRING,
+                           .section = SHOAL_SECTION_RUN,
+                           .verbs = PLAN_VERBS,
+                           .help = "Where weights lie: host, pinned (locked in memory) or mmap "
+                                   "(streamed from the pack file: whole layers beyond --memory, "
+                                   "without it all), or REGEX=PLACEMENT[,...] by name, first match "
+                                   "wins (default: host)."},
     [SHOAL_OPT_CAPACITY] = {.name = "capacity",
                             .metavar = "A,B,...",
                             .type = SHOAL_TYPE_STRING,

@@ -23,10 +23,10 @@ typedef struct {
 } gguf_bytes;
 
 typedef struct {
-    char name[64];
+    char name[96];
     uint32_t type;
     uint32_t rank;
-    uint64_t dims[2]; /* the innermost first */
+    uint64_t dims[3]; /* the innermost first */
     uint8_t *data;
     size_t bytes, row_bytes;
 } gguf_maker_tensor;
@@ -181,6 +181,17 @@ static inline gguf_maker_tensor *gguf_tensor(gguf_maker *m, const char *name, ui
     if (!t->data)
         abort();
     gguf_fill(m, t, form);
+    return t;
+}
+
+/* planes x rows x inner elements. */
+static inline gguf_maker_tensor *gguf_planes(gguf_maker *m, const char *name, uint32_t type,
+                                             uint64_t planes, uint64_t rows, uint64_t inner)
+{
+    gguf_maker_tensor *t = gguf_tensor(m, name, type, planes * rows, inner);
+    t->rank = 3;
+    t->dims[1] = rows;
+    t->dims[2] = planes;
     return t;
 }
 

@@ -30,7 +30,9 @@ static const char *const targets[] = {"gptq",
                                       "lmdeploy",
                                       "gguf:q4_1",
                                       "torchao-int4-tiled",
-                                      "torchao-int4-cpu:avx512"};
+                                      "torchao-int4-cpu:avx512",
+                                      "gguf:q5_0",
+                                      "gguf:q5_1"};
 #define TARGETS (sizeof targets / sizeof targets[0])
 
 /* What becomes of a source: '=' all equal in the canonical form and back again, 'v' equal values
@@ -43,15 +45,21 @@ typedef struct {
 } row;
 
 static const row rows[] = {
-    {"4 bits, g32, symmetric", {4, 32, true, false, SHOAL_F16, {"", false}}, "===-===v~--m~~"},
-    {"4 bits, g64, asymmetric", {4, 64, false, false, SHOAL_F16, {"", false}}, "-==-=-=v~--~~~"},
-    {"4 bits, channel, symmetric", {4, -1, true, false, SHOAL_F16, {"", false}}, "=======v~==m~~"},
-    {"4 bits, g32, act-order", {4, 32, true, true, SHOAL_F16, {"", false}}, "==--=--v~-----"},
-    {"4 bits, g128, bf16 scales", {4, 128, true, false, SHOAL_BF16, {"", false}}, "=======v~--m=="},
-    {"8 bits, g128, symmetric", {8, 128, true, false, SHOAL_F16, {"", false}}, "==--=-=v~-----"},
-    {"8 bits, channel, symmetric", {8, -1, true, false, SHOAL_F16, {"", false}}, "==--=-=v~==---"},
-    {"4 bits, g64, powers", {4, 64, false, false, SHOAL_BF16, {"", false}}, "-==-=-=vv--mmm"},
-    {"2 bits, g32, asymmetric", {2, 32, false, false, SHOAL_F16, {"", false}}, "-==-=-=v~--~~~"},
+    {"4 bits, g32, symmetric", {4, 32, true, false, SHOAL_F16, {"", false}}, "===-===v~--m~~=m"},
+    {"4 bits, g64, asymmetric", {4, 64, false, false, SHOAL_F16, {"", false}}, "-==-=-=v~--~~~=~"},
+    {"4 bits, channel, symmetric",
+     {4, -1, true, false, SHOAL_F16, {"", false}},
+     "=======v~==m~~=m"},
+    {"4 bits, g32, act-order", {4, 32, true, true, SHOAL_F16, {"", false}}, "==--=--v~-------"},
+    {"4 bits, g128, bf16 scales",
+     {4, 128, true, false, SHOAL_BF16, {"", false}},
+     "=======v~--m===m"},
+    {"8 bits, g128, symmetric", {8, 128, true, false, SHOAL_F16, {"", false}}, "==--=-=v~-------"},
+    {"8 bits, channel, symmetric",
+     {8, -1, true, false, SHOAL_F16, {"", false}},
+     "==--=-=v~==-----"},
+    {"4 bits, g64, powers", {4, 64, false, false, SHOAL_BF16, {"", false}}, "-==-=-=vv--mmm=m"},
+    {"2 bits, g32, asymmetric", {2, 32, false, false, SHOAL_F16, {"", false}}, "-==-===v~--~~~=~"},
 };
 
 static char outcome_of(const char *source, const char *there, const char *target)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Let the libraries that own the formats read what `shoal convert` wrote, and compare.
 
-    check_written.py SHOAL_BINARY MODEL...
+    check_written.py [--install] SHOAL_BINARY MODEL...
 
 MODEL is a folder of any form that is read. The weights that `shoal inspect --dequant` says it holds
-are the judge. Each library is used where it is installed (pip install torch safetensors gguf
-compressed-tensors torchao transformers accelerate); what is not there is skipped with a line.
-Exit code: 0 all equal, 1 something differs, 77 nothing could be checked.
+are the judge. Each library is used where it is installed; what is not there is skipped with a line.
+--install puts those of scripts/written_libraries.py beside the torch that is there, without what
+they depend on. Exit code: 0 all equal, 1 something differs, 77 nothing could be checked.
 """
 import json
 import os
@@ -17,6 +17,7 @@ import tempfile
 try:
     import numpy
     import torch
+    import written_libraries as libraries
     from safetensors import safe_open
 except ImportError as missing:
     print(f"skipped: {missing}")
@@ -91,8 +92,11 @@ def plain(tensors, reference):
 
 
 def by_compressed_tensors(folder, reference):
-    from compressed_tensors.compressors.quantized_compressors.pack_quantized import \
-        unpack_from_int32
+    try:
+        from compressed_tensors.compressors.pack_quantized.helpers import unpack_from_int32
+    except ImportError:  # up to 0.12
+        from compressed_tensors.compressors.quantized_compressors.pack_quantized import \
+            unpack_from_int32
     tensors, _ = load(folder)
     with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
         groups = json.load(f)["quantization_config"]["config_groups"]
@@ -135,7 +139,7 @@ def numbers_of(tensor):
     """torchao unpacks its tiles on a GPU only: here by the layout of the words."""
     kind = type(tensor).__name__
     if kind != "Int4TilePackedTo4dTensor":
-        return tensor.dequantize() if kind == "Int8Tensor" else tensor
+        return tensor.dequantize(torch.float32) if kind == "Int8Tensor" else tensor
     words = tensor.qdata.numpy().view(numpy.uint32)
     tiles, outer, lanes, inner = words.shape
     codes = numpy.zeros((tiles * 8, outer * inner * 32), numpy.float32)
@@ -196,15 +200,61 @@ def by_transformers(folder, reference):
     from transformers import AutoModelForCausalLM
     model = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32)
     state = model.state_dict()
-    return {name: state[name] for name in reference if name in state}
+    absent = {name: values for name, values in reference.items()
+              if name.endswith(".bias") and name not in state and not values.any()}
+    return {**absent, **{name: state[name] for name in reference if name in state}}
 
 
-READERS = [("hf:f32", "transformers", by_transformers),
+def cpu_layout():
+    """In which order torch's own operators have int4 weights on this CPU."""
+    level = torch.backends.cpu.get_cpu_capability()
+    return {"AVX512": "avx512", "AVX2": "avx2"}.get(level, "generic")
+
+
+def by_cpu_op(folder, reference):
+    """torch's own operator for packed weights, given a unit matrix of fp32."""
+    tensors, _ = load(folder)
+    mine = plain(tensors, reference)
+    for name, words in tensors.items():
+        if not name.endswith("._weight_qdata"):
+            continue
+        module = name.rsplit(".", 1)[0]
+        both = tensors[module + "._weight_scale_and_zero"]
+        n, k = words.shape[0], words.shape[1] * 2
+        made = torch.ops.aten._weight_int4pack_mm_for_cpu(
+            torch.eye(k), words, k // both.shape[0], both.float())
+        mine[module + ".weight"] = made.t().reshape(n, k)
+    return mine
+
+
+def with_plain(read):
+    """Weights of a library's linears, and the tensors that are stored as they are."""
+    def both(folder, reference):
+        tensors, _ = load(folder)
+        return {**plain(tensors, reference), **read(folder, tensors)}
+    return both
+
+
+READERS = [("gptq", "auto-gptq", with_plain(libraries.by_autogptq)),
+           ("gptq_v2", "auto-gptq", with_plain(libraries.by_autogptq)),
+           ("awq", "autoawq", with_plain(libraries.by_autoawq)),
+           ("marlin", "autoawq", with_plain(libraries.by_marlin)),
+           ("lmdeploy", "lmdeploy", with_plain(libraries.by_lmdeploy)),
+           ("hf:f32", "transformers", by_transformers),
            ("hf:bf16", "safetensors", lambda folder, r: plain(load(folder)[0], r)),
            ("compressed-tensors", "compressed-tensors", by_compressed_tensors),
            ("gguf:f32", "gguf", by_gguf), ("gguf:q4_0", "gguf", by_gguf),
            ("gguf:q8_0", "gguf", by_gguf), ("gguf:q4_1", "gguf", by_gguf),
-           ("torchao-int8", "torchao", by_torchao), ("torchao-int4-tiled", "torchao", by_torchao)]
+           ("torchao-int8", "torchao", by_torchao), ("torchao-int4-tiled", "torchao", by_torchao),
+           ("torchao-int4-cpu:" + cpu_layout(), "torch", by_cpu_op)]
+
+
+def install():
+    for name in libraries.VERSIONS:
+        done = subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", name],
+                              capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"skipped: {name}: {(done.stderr.strip().splitlines() or ['?'])[-1][:120]}")
 
 # Types that only a GGUF file of the same type has already.
 NEW_CODES = ["gguf:" + kind for kind in ("q5_0", "q5_1", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k",
@@ -213,6 +263,9 @@ READERS += [(to, "gguf", by_gguf) for to in NEW_CODES]
 
 
 def main():
+    if "--install" in sys.argv:
+        sys.argv.remove("--install")
+        install()
     if len(sys.argv) < 3:
         print(__doc__.strip().split("\n")[2].strip(), file=sys.stderr)
         return 64

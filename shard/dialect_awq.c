@@ -6,8 +6,6 @@
  * stored as it is. */
 #include "shard/dialect_awq.h"
 
-#include <string.h>
-
 #include "proto/bytes.h"
 #include "shard/packed.h"
 
@@ -103,33 +101,41 @@ static unsigned code_at(const words *w, int64_t row, int64_t column)
     return word >> (4 * nibble_of_column[c % 8]) & 15u;
 }
 
-/* Eight inputs of one word's columns, those that the block has: from column n on or before it. */
-static void unpack_eight(const words *w, int64_t word, int64_t k, int64_t n, shoal_canonical *out)
+/* Eight inputs of one word's columns, `stride` codes apart in `to`. */
+static void unpack_eight(const words *w, int64_t word, int64_t k, uint8_t *to, int64_t stride)
 {
-    uint64_t x[8] = {0};
-    const int64_t count = shoal_min_i64(8, out->k - k);
-    for (int64_t i = 0; i < count; i++)
-        x[i] = shoal_unpack_awq(
-            shoal_load_le32(w->at + ((k + i) * w->words + word) * SHOAL_WORD_BYTES));
+    const int64_t row = w->words * SHOAL_WORD_BYTES;
+    const uint8_t *at = w->at + k * row + word * SHOAL_WORD_BYTES;
+    uint64_t x[8];
+    for (int i = 0; i < 8; i++)
+        x[i] = shoal_unpack_awq(shoal_load_le32(at + i * row));
     shoal_bytes_turn(x);
-    for (int64_t j = 0; j < 8; j++) {
-        uint8_t column[8], *to = out->codes + (n + j) * out->k + k;
-        if (n + j < 0 || n + j >= out->n)
-            continue;
-        shoal_store_le64(count == 8 ? to : column, x[j]);
-        if (count < 8)
-            memcpy(to, column, (size_t)count);
-    }
+    for (int j = 0; j < 8; j++)
+        shoal_store_le64(to + j * stride, x[j]);
+}
+
+/* Inputs [begin, end) of a word's columns, where not all of them or not eight inputs are wanted. */
+static void unpack_some(const words *w, int64_t first, int64_t word, int64_t begin, int64_t end,
+                        shoal_canonical *out)
+{
+    const int64_t n = w->column + 8 * word - first;
+    for (int64_t c = shoal_max_i64(n, 0); c < shoal_min_i64(n + 8, out->n); c++)
+        for (int64_t k = begin; k < end; k++)
+            out->codes[c * out->k + k] = (uint8_t)code_at(w, k, first + c);
 }
 
 static void unpack_codes(const words *w, int64_t first, shoal_canonical *out)
 {
-    for (int64_t begin = 0; begin < out->k; begin += K_STEP) {
-        const int64_t end = shoal_min_i64(begin + K_STEP, out->k);
-        for (int64_t word = 0; word < w->words; word++)
-            for (int64_t k = begin; k < end; k += 8)
-                unpack_eight(w, word, k, w->column + 8 * word - first, out);
-    }
+    for (int64_t begin = 0; begin < out->k; begin += K_STEP)
+        for (int64_t word = 0; word < w->words; word++) {
+            const int64_t end = shoal_min_i64(begin + K_STEP, out->k);
+            const int64_t n = w->column + 8 * word - first;
+            int64_t k = begin;
+            if (n >= 0 && n + 8 <= out->n)
+                for (; k + 8 <= end; k += 8)
+                    unpack_eight(w, word, k, out->codes + n * out->k + k, out->k);
+            unpack_some(w, first, word, k, end, out);
+        }
 }
 
 /* Rows [row, row + rows) of codes or zeros, as far as the rectangle's columns go; *out->at is the

@@ -205,6 +205,10 @@ static shoal_status place_codes(const stored_codes *stored, const reach *r, cons
 {
     const int64_t ld = shoal_round_up(stored->codes, 32);
     void *block;
+    if (!rect->order && r->codes.field == rect->k_begin && out->k % 32 == 0) {
+        unpack_strip(stored, 0, out->n, out->k, out->codes); /* all blocks whole, none too many */
+        return SHOAL_OK;
+    }
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, STRIP, (uint64_t)ld, &block));
     const uint8_t *strip = block;
     for (int64_t n = 0; n < out->n; n += STRIP) {

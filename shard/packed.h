@@ -61,10 +61,11 @@ static inline void shoal_bytes_turn(uint64_t x[8])
         x[i + 4] ^= t;
         x[i] ^= t << 32;
     }
-    for (int i = 0; i < 8; i += i % 2 ? 3 : 1) { /* 0 1 4 5 */
-        const uint64_t t = (x[i] >> 16 ^ x[i + 2]) & 0x0000ffff0000ffffu;
-        x[i + 2] ^= t;
-        x[i] ^= t << 16;
+    for (int i = 0; i < 4; i++) {
+        uint64_t *pair = x + i + (i & 2); /* 0 1 4 5 */
+        const uint64_t t = (pair[0] >> 16 ^ pair[2]) & 0x0000ffff0000ffffu;
+        pair[2] ^= t;
+        pair[0] ^= t << 16;
     }
     for (int i = 0; i < 8; i += 2) {
         const uint64_t t = (x[i] >> 8 ^ x[i + 1]) & 0x00ff00ff00ff00ffu;

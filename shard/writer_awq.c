@@ -5,7 +5,6 @@
  * Column 8c+j of a word lies in nibble 0, 4, 1, 5, 2, 6, 3, 7 of it. Its loaders know fp16 scales,
  * one group size for the whole model, and no quantized lm_head. */
 #include <jansson.h>
-#include <string.h>
 
 #include "shard/packed.h"
 #include "shard/writer.h"
@@ -60,31 +59,41 @@ static void put(uint8_t *row, int64_t n, unsigned value)
     shoal_store_le32(word, shoal_load_le32(word) | value << (4 * nibble_of_column[n % 8]));
 }
 
-/* Inputs [i, i + count) of eight columns, at most eight, a row of words each. */
-static void pack_eight(const uint8_t *codes, int64_t k, int64_t count, uint8_t *out, int64_t row)
+/* Eight inputs of eight columns, `k` codes apart: a row of words each. */
+static void pack_eight(const uint8_t *codes, int64_t k, uint8_t *out, int64_t row)
 {
-    uint64_t x[8] = {0};
+    uint64_t x[8];
     for (int j = 0; j < 8; j++)
-        if (count == 8)
-            x[j] = shoal_load_le64(codes + j * k);
-        else
-            memcpy(&x[j], codes + j * k, (size_t)count);
+        x[j] = shoal_load_le64(codes + j * k);
     shoal_bytes_turn(x);
-    for (int64_t i = 0; i < count; i++)
+    for (int i = 0; i < 8; i++)
         shoal_store_le32(out + i * row, shoal_pack_awq(x[i]));
+}
+
+/* One input of eight columns. */
+static uint32_t word_of(const uint8_t *codes, int64_t k)
+{
+    uint32_t word = 0;
+    for (int j = 0; j < 8; j++)
+        word |= (uint32_t)codes[j * k] << (4 * nibble_of_column[j]);
+    return word;
 }
 
 static void pack_codes(const shoal_strip *s)
 {
     const int64_t k = s->module->k, row = s->module->n / 8 * SHOAL_WORD_BYTES;
-    for (int64_t first = 0; first < k; first += K_STEP) {
-        const int64_t last = shoal_min_i64(first + K_STEP, k);
-        for (int64_t n = 0; n < s->block->n; n += 8)
-            for (int64_t i = first; i < last; i += 8)
-                pack_eight(s->block->codes + n * k + i, k, shoal_min_i64(8, last - i),
-                           s->parts[QWEIGHT] + i * row + (s->column + n) / 8 * SHOAL_WORD_BYTES,
-                           row);
-    }
+    uint8_t *first = s->parts[QWEIGHT] + s->column / 8 * SHOAL_WORD_BYTES;
+    for (int64_t begin = 0; begin < k; begin += K_STEP)
+        for (int64_t n = 0; n < s->block->n; n += 8) {
+            const int64_t end = shoal_min_i64(begin + K_STEP, k);
+            const uint8_t *codes = s->block->codes + n * k;
+            uint8_t *out = first + n / 8 * SHOAL_WORD_BYTES;
+            int64_t i = begin;
+            for (; i + 8 <= end; i += 8)
+                pack_eight(codes + i, k, out + i * row, row);
+            for (; i < end; i++)
+                shoal_store_le32(out + i * row, word_of(codes + i, k));
+        }
 }
 
 static shoal_status pack(const shoal_strip *s)

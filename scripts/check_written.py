@@ -55,7 +55,8 @@ class Written:
     def convert(self, model, to):
         """(path, report), or None where the form cannot hold the model."""
         out = os.path.join(self.scratch, "out-" + to.replace(":", "-"))
-        code, said, error = self.run("convert", model, out, "--to", to, "--json")
+        new = ["--allow-requantize"] if to in NEW_CODES else []
+        code, said, error = self.run("convert", model, out, "--to", to, "--json", *new)
         if code == 65:
             print(f"  {to:<20} refused: {error.split(': ', 1)[-1][:90]}")
             return None
@@ -160,17 +161,29 @@ def by_gguf(path, reference):
              "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
              "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm",
              "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm"}
+    experts = {"ffn_gate": ("w1", "gate_proj"), "ffn_up": ("w3", "up_proj"),
+               "ffn_down": ("w2", "down_proj")}
+    mixtral = "model.layers.0.block_sparse_moe.gate.weight" in reference
+    block = "block_sparse_moe" if mixtral else "mlp"
+    names.update({"ffn_gate_inp": block + ".gate", "ffn_gate_inp_shexp": "mlp.shared_expert_gate"})
+    names.update({name + "_shexp": "mlp.shared_expert." + both[1]
+                  for name, both in experts.items()})
     architecture = reader.get_field("general.architecture").contents()
     head_dim = reader.get_field(f"{architecture}.attention.key_length").contents()
     mine = {}
     for t in reader.tensors:
         parts = t.name.split(".")
         layer = f"model.layers.{parts[1]}." if parts[0] == "blk" else ""
+        values = torch.from_numpy(numpy.array(dequantize(t.data, t.tensor_type)))
+        values = values.reshape(list(reversed(t.shape.tolist())))
+        if parts[-2].endswith("_exps"):
+            linear = experts[parts[-2][:-len("_exps")]][0 if mixtral else 1]
+            for i, expert in enumerate(values):
+                mine[f"{layer}{block}.experts.{i}.{linear}.weight"] = expert
+            continue
         if parts[-2] not in names:
             continue
         name = f"{layer}{names[parts[-2]]}.{parts[-1]}"
-        values = torch.from_numpy(numpy.array(dequantize(t.data, t.tensor_type)))
-        values = values.reshape(list(reversed(t.shape.tolist())))
         if architecture == "llama" and parts[-2] in ("attn_q", "attn_k"):
             rest = values.shape[1:]
             values = values.reshape(-1, head_dim // 2, 2, *rest).transpose(1, 2)
@@ -192,6 +205,11 @@ READERS = [("hf:f32", "transformers", by_transformers),
            ("gguf:f32", "gguf", by_gguf), ("gguf:q4_0", "gguf", by_gguf),
            ("gguf:q8_0", "gguf", by_gguf), ("gguf:q4_1", "gguf", by_gguf),
            ("torchao-int8", "torchao", by_torchao), ("torchao-int4-tiled", "torchao", by_torchao)]
+
+# Types that only a GGUF file of the same type has already.
+NEW_CODES = ["gguf:" + kind for kind in ("q5_0", "q5_1", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k",
+                                         "iq4_nl", "iq4_xs")]
+READERS += [(to, "gguf", by_gguf) for to in NEW_CODES]
 
 
 def main():

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "kernels/counter.h"
 #include "proto/digest.h"
 #include "shard/convert_config.h"
 #include "shard/convert_folder.h"
@@ -22,6 +23,7 @@ typedef struct {
     shoal_pool *pool;
     uint64_t done; /* elements of finished items */
     int resumed;
+    double sync_seconds;
 } conversion;
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -137,14 +139,17 @@ static bool resume_file(conversion *c, int file, const char *name)
 
 static shoal_status write_items(conversion *c, int file, shoal_st_writer *writer)
 {
-    for (size_t i = 0; i < c->plan->item_count; i++) {
+    shoal_convert_pending pending = {0};
+    shoal_status st = SHOAL_OK;
+    for (size_t i = 0; i < c->plan->item_count && st == SHOAL_OK; i++) {
         shoal_convert_item *item = &c->plan->items[i];
         if (item->file != file)
             continue;
-        SHOAL_TRY(shoal_convert_item_write(c->plan, item, writer, c->pool, advance, c));
-        finish_item(c, item);
+        st = shoal_convert_item_write(c->plan, item, writer, c->pool, &pending, advance, c);
+        if (st == SHOAL_OK)
+            finish_item(c, item);
     }
-    return SHOAL_OK;
+    return shoal_convert_item_flush(c->plan, writer, &pending, st);
 }
 
 static shoal_status open_writer(const conversion *c, int file, const char *path,
@@ -176,7 +181,9 @@ static shoal_status write_file(conversion *c, int file)
         shoal_st_writer_abandon(writer);
         return st;
     }
+    const double begin = shoal_seconds_now();
     SHOAL_TRY(shoal_st_writer_finish(writer));
+    c->sync_seconds += shoal_seconds_now() - begin;
     return record_file(c, file, name);
 }
 
@@ -202,34 +209,6 @@ static shoal_status write_documents(conversion *c)
     return shoal_convert_folder_copy(&c->folder, c->request->source);
 }
 
-/* ---- the ledger of the destination ----------------------------------------------------------- */
-
-static shoal_status compare_weights(const conversion *c, const shoal_manifest *written)
-{
-    char name[SHOAL_TENSOR_NAME_MAX];
-    for (size_t i = 0; i < shoal_manifest_count(c->source.manifest); i++) {
-        const shoal_weight *a = shoal_manifest_at(c->source.manifest, i);
-        const shoal_weight *b = shoal_manifest_at(written, i);
-        if (a->present == b->present && !a->bias == !b->bias && a->n == b->n && a->k == b->k)
-            continue;
-        shoal_weight_name(c->source.manifest, a, name, sizeof name);
-        return shoal_fail(SHOAL_ERR_INTERNAL, "%s is not in %s as it is in %s", name,
-                          c->folder.partial, c->request->source);
-    }
-    return SHOAL_OK;
-}
-
-/* Open what was written as any reader would: it must say what the source says. */
-static shoal_status read_back(const conversion *c)
-{
-    shoal_convert_source written = {0};
-    shoal_status st = shoal_convert_source_open(c->folder.partial, NULL, NULL, &written);
-    if (st == SHOAL_OK)
-        st = compare_weights(c, written.manifest);
-    shoal_convert_source_close(&written);
-    return st == SHOAL_OK ? st : shoal_fail_within(st, "reading back what was written");
-}
-
 /* ---- all together ---------------------------------------------------------------------------- */
 
 static shoal_status write_all(conversion *c)
@@ -238,7 +217,7 @@ static shoal_status write_all(conversion *c)
         SHOAL_TRY(write_file(c, file));
     SHOAL_TRY(write_documents(c));
     SHOAL_TRY(shoal_checkpoint_verify_unchanged(c->source.checkpoint));
-    SHOAL_TRY(read_back(c));
+    SHOAL_TRY(shoal_convert_read_back(&c->source, c->request->source, c->folder.partial));
     return shoal_convert_folder_publish(&c->folder);
 }
 
@@ -253,6 +232,9 @@ static void report(const conversion *c, shoal_convert_result *out)
     *out = (shoal_convert_result){.consumed = c->plan->consumed,
                                   .written = c->plan->tensor_count,
                                   .bytes = c->plan->bytes,
+                                  .read = shoal_checkpoint_bytes_read(c->source.checkpoint),
+                                  .largest = shoal_convert_plan_largest(c->plan),
+                                  .sync_seconds = c->sync_seconds,
                                   .files = c->plan->files,
                                   .resumed = c->resumed,
                                   .loss = shoal_convert_plan_loss(c->plan)};

@@ -1,8 +1,9 @@
 /* shard/convert_gguf.h - a model as one GGUF file: names, rows and metadata as llama.cpp has them.
  *
- * Families llama, mistral, qwen2 and qwen3. The vocabulary comes from tokenizer.json where that is
- * a byte-level BPE with a pattern that has a name in GGUF; else the file has none, with a warning.
- * The file is there whole or not at all. */
+ * Families llama, mistral, qwen2, qwen3, mixtral, qwen2_moe and qwen3_moe. The vocabulary comes
+ * from tokenizer.json where that is a byte-level BPE with a pattern that has a name in GGUF; else
+ * the file has none, with a warning. The file is there whole, opened again and compared with the
+ * source, or not at all. */
 #ifndef SHOAL_SHARD_CONVERT_GGUF_H
 #define SHOAL_SHARD_CONVERT_GGUF_H
 

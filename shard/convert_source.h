@@ -17,4 +17,9 @@ SHOAL_MUST_USE shoal_status shoal_convert_source_open(const char *path, const ch
                                                       const char *keep, shoal_convert_source *out);
 void shoal_convert_source_close(shoal_convert_source *source);
 
+/* Open what was written to `path` as any reader would: it must say what the source at `from` says,
+ * weight by weight. */
+SHOAL_MUST_USE shoal_status shoal_convert_read_back(const shoal_convert_source *source,
+                                                    const char *from, const char *path);
+
 #endif

@@ -178,7 +178,8 @@ static shoal_status place_run(const shoal_weight *weight, const shoal_rect *rect
         place_floats(&s, out);
         return SHOAL_OK;
     }
-    place_codes(&s, out);
+    if (out->codes)
+        place_codes(&s, out);
     return place_groups(&s, weight, out);
 }
 
@@ -229,11 +230,9 @@ static bool storable(const shoal_weight *weight, const shoal_rect *rect)
 
 static shoal_status check_finite(const shoal_weight *weight, const uint8_t *scales, int64_t count)
 {
-    for (int64_t i = 0; i < count; i++)
-        if (!isfinite(shoal_load_f32(scales, weight->dtype, (size_t)i)))
-            return shoal_fail(SHOAL_ERR_DATA, "tensor %s: a scale is no number",
-                              weight->parts[RUNS]->name);
-    return SHOAL_OK;
+    if (shoal_dialect_all_finite(scales, weight->dtype, count))
+        return SHOAL_OK;
+    return shoal_fail(SHOAL_ERR_DATA, "tensor %s: a scale is no number", weight->parts[RUNS]->name);
 }
 
 static shoal_status read_stored(const shoal_manifest *manifest, const shoal_weight *weight,

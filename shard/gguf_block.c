@@ -66,15 +66,14 @@ static void decode_q8_0(const uint8_t *block, shoal_gguf_content *out)
 
 /* ---- codes through a table ---- */
 
-/* kvalues_iq4nl of ggml, + 128. */
-static const uint8_t iq4_codes[16] = {1,   24,  45,  63,  79,  93,  106, 118,
-                                      129, 141, 153, 166, 181, 197, 217, 241};
+const uint8_t shoal_gguf_iq4_codes[SHOAL_GGUF_TABLE] = {1,   24,  45,  63,  79,  93,  106, 118,
+                                                        129, 141, 153, 166, 181, 197, 217, 241};
 
 static void table_32(const uint8_t *in, uint8_t *codes)
 {
     nibbles_32(in, codes);
     for (int j = 0; j < 32; j++)
-        codes[j] = iq4_codes[codes[j]];
+        codes[j] = shoal_gguf_iq4_codes[codes[j]];
 }
 
 static void decode_iq4_nl(const uint8_t *block, shoal_gguf_content *out)

@@ -131,19 +131,31 @@ static uint64_t aligned(uint64_t bytes)
     return (bytes + SHOAL_GGUF_WRITE_ALIGN - 1) / SHOAL_GGUF_WRITE_ALIGN * SHOAL_GGUF_WRITE_ALIGN;
 }
 
-void shoal_gguf_put_tensor(shoal_gguf_builder *b, const char *name, uint32_t type, int64_t rows,
-                           int64_t elements, uint64_t bytes, uint64_t *offset)
+/* `dims` with the innermost first. */
+static void tensor_to(shoal_gguf_builder *b, const char *name, uint32_t type, const int64_t *dims,
+                      uint32_t rank, uint64_t bytes, uint64_t *offset)
 {
     text_to(b, row, name, strlen(name));
-    u32_to(b, row, rows ? 2 : 1);
-    u64_to(b, row, (uint64_t)elements);
-    if (rows)
-        u64_to(b, row, (uint64_t)rows);
+    u32_to(b, row, rank);
+    for (uint32_t i = 0; i < rank; i++)
+        u64_to(b, row, (uint64_t)dims[i]);
     u32_to(b, row, type);
     u64_to(b, row, b->data);
     *offset = b->data;
     b->data += aligned(bytes);
     b->tensor_count++;
+}
+
+void shoal_gguf_put_tensor(shoal_gguf_builder *b, const char *name, uint32_t type, int64_t rows,
+                           int64_t elements, uint64_t bytes, uint64_t *offset)
+{
+    tensor_to(b, name, type, (const int64_t[]){elements, rows}, rows ? 2 : 1, bytes, offset);
+}
+
+void shoal_gguf_put_planes(shoal_gguf_builder *b, const char *name, uint32_t type, int64_t planes,
+                           int64_t rows, int64_t elements, uint64_t bytes, uint64_t *offset)
+{
+    tensor_to(b, name, type, (const int64_t[]){elements, rows, planes}, 3, bytes, offset);
 }
 
 shoal_status shoal_gguf_builder_finish(shoal_gguf_builder *b, uint8_t **header, uint64_t *bytes)

@@ -38,6 +38,10 @@ void shoal_gguf_put_i32s(shoal_gguf_builder *b, const char *key, const int32_t *
 void shoal_gguf_put_tensor(shoal_gguf_builder *b, const char *name, uint32_t type, int64_t rows,
                            int64_t elements, uint64_t bytes, uint64_t *offset);
 
+/* The same of several matrices, [planes][rows][row elements]. */
+void shoal_gguf_put_planes(shoal_gguf_builder *b, const char *name, uint32_t type, int64_t planes,
+                           int64_t rows, int64_t elements, uint64_t bytes, uint64_t *offset);
+
 /* Everything before the data, padded; freed with shoal_free. The builder is empty afterwards. */
 SHOAL_MUST_USE shoal_status shoal_gguf_builder_finish(shoal_gguf_builder *b, uint8_t **header,
                                                       uint64_t *bytes);

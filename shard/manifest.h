@@ -204,6 +204,12 @@ SHOAL_MUST_USE shoal_status shoal_weight_read(const shoal_manifest *manifest,
                                               const shoal_weight *weight, const shoal_rect *rect,
                                               shoal_arena *arena, shoal_canonical *out);
 
+/* What the groups have of it, without a code; a plain rectangle of integers. */
+SHOAL_MUST_USE shoal_status shoal_weight_read_groups(const shoal_manifest *manifest,
+                                                     const shoal_weight *weight,
+                                                     const shoal_rect *rect, shoal_arena *arena,
+                                                     shoal_canonical *out);
+
 /* The order in which an act-order weight walks K: order[i] = source k of sorted position i; a
  * stable sort by group. Reads g_idx. `order` has k elements. */
 SHOAL_MUST_USE shoal_status shoal_weight_order(const shoal_manifest *manifest,

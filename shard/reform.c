@@ -6,6 +6,8 @@
 
 #include "proto/bytes.h"
 #include "shard/dequant.h"
+#include "shard/gguf_block.h"
+#include "shard/gguf_quantize.h"
 #include "shard/quantize.h"
 
 shoal_loss shoal_loss_join(shoal_loss a, shoal_loss b)
@@ -110,6 +112,75 @@ static shoal_status convert_groups(const reform *r)
 
 /* ---- new codes ---- */
 
+static shoal_status bad_weight(int64_t output, const char *what)
+{
+    return shoal_fail(SHOAL_ERR_DATA, "output %lld has a weight that is %s", (long long)output,
+                      what);
+}
+
+/* Room for codes, scales and, of blocks with steps, the upper level. */
+static shoal_status allocate_blocks(const reform *r, int64_t blocks)
+{
+    shoal_canonical *to = r->to;
+    const uint64_t groups = (uint64_t)(to->n * to->groups);
+    void *block;
+    SHOAL_TRY(allocate_groups(r));
+    SHOAL_TRY(shoal_arena_array(r->arena, (uint64_t)to->n, (uint64_t)to->k, &block));
+    to->codes = block;
+    if (!shoal_gguf_block_has_steps(r->form->block))
+        return SHOAL_OK;
+    to->supers = blocks;
+    SHOAL_TRY(floats(r->arena, to->n * blocks, &to->super_scales));
+    SHOAL_TRY(shoal_arena_array(r->arena, groups, sizeof(int8_t), &block));
+    to->steps = block;
+    if (!r->form->has_mins)
+        return SHOAL_OK;
+    SHOAL_TRY(floats(r->arena, to->n * blocks, &to->super_mins));
+    SHOAL_TRY(shoal_arena_array(r->arena, groups, sizeof(int8_t), &block));
+    to->min_steps = block;
+    return SHOAL_OK;
+}
+
+/* What block `index` of output n holds, as groups. */
+static void place_block(const reform *r, int64_t n, int64_t index, const shoal_gguf_content *from)
+{
+    shoal_canonical *to = r->to;
+    const shoal_gguf_block *form = r->form->block;
+    const bool steps = shoal_gguf_block_has_steps(form);
+    const int groups = form->elements / form->group;
+    memcpy(to->codes + n * to->k + index * form->elements, from->codes, (size_t)form->elements);
+    for (int g = 0; g < groups; g++) {
+        const int64_t at = n * to->groups + index * groups + g;
+        to->scales[at] = steps ? from->scale * (float)from->steps[g] : from->scale;
+        if (to->mins)
+            to->mins[at] = steps ? from->min * (float)from->min_steps[g] : from->min;
+        if (to->steps)
+            to->steps[at] = from->steps[g];
+        if (to->min_steps)
+            to->min_steps[at] = from->min_steps[g];
+    }
+    if (to->super_scales)
+        to->super_scales[n * to->supers + index] = from->scale;
+    if (to->super_mins)
+        to->super_mins[n * to->supers + index] = from->min;
+}
+
+static shoal_status quantize_blocks(const reform *r, const float *values)
+{
+    const shoal_gguf_block *form = r->form->block;
+    const int64_t blocks = r->to->k / form->elements;
+    SHOAL_TRY(allocate_blocks(r, blocks));
+    for (int64_t n = 0; n < r->to->n; n++)
+        for (int64_t i = 0; i < blocks; i++) {
+            shoal_gguf_content content;
+            const float *from = values + n * r->to->k + i * form->elements;
+            if (!shoal_gguf_quantize(form, from, &content))
+                return bad_weight(n, "not finite, or too large for half floats");
+            place_block(r, n, i, &content);
+        }
+    return SHOAL_OK;
+}
+
 static shoal_status quantize(const reform *r, const float *values)
 {
     void *block;
@@ -124,8 +195,7 @@ static shoal_status quantize(const reform *r, const float *values)
             float scale;
             if (!shoal_quantize_weight_group(values + at, shoal_min_i64(form->group, to->k - k),
                                              form->kind, to->codes + at, &scale))
-                return shoal_fail(SHOAL_ERR_DATA, "output %lld has a weight that is no number",
-                                  (long long)n);
+                return bad_weight(n, "no number");
             to->scales[n * to->groups + g] = rounded(scale, form->dtype);
             if (to->zeros)
                 to->zeros[n * to->groups + g] = form->zero;
@@ -174,8 +244,9 @@ static shoal_status measure(const reform *r, const float *before, shoal_loss *lo
     SHOAL_TRY(floats(r->arena, count, &after));
     shoal_dequant_block(r->to, r->form->group, r->form->act_order ? r->order : NULL, after);
     for (int64_t i = 0; i < count; i++) {
+        const double error = fabs((double)before[i] - (double)after[i]);
         l.lossless &= before[i] == after[i];
-        l.max_abs_error = fmax(l.max_abs_error, fabs((double)before[i] - (double)after[i]));
+        l.max_abs_error = error > l.max_abs_error ? error : l.max_abs_error;
     }
     *loss = l;
     return SHOAL_OK;
@@ -187,7 +258,18 @@ static shoal_status convert(const reform *r, float *values)
 {
     if (r->form->kind == SHOAL_WEIGHT_FLOAT)
         return store(r, values);
-    return r->form->requantized ? quantize(r, values) : convert_groups(r);
+    if (r->form->requantized)
+        return r->form->block ? quantize_blocks(r, values) : quantize(r, values);
+    return convert_groups(r);
+}
+
+/* Is there nothing to do: numbers of the type, or blocks of several groups that stay as they are?
+ */
+static bool is_as_wanted(const shoal_canonical *block, const shoal_form *form)
+{
+    if (form->kind == SHOAL_WEIGHT_FLOAT)
+        return block->kind == SHOAL_WEIGHT_FLOAT && block->dtype == form->dtype;
+    return form->block && shoal_gguf_block_has_steps(form->block) && !form->requantized;
 }
 
 shoal_status shoal_reform(const shoal_canonical *block, int64_t group, const int32_t *order,
@@ -199,7 +281,7 @@ shoal_status shoal_reform(const shoal_canonical *block, int64_t group, const int
     const reform r = {block, group, order, form, arena, &to};
     float *values;
     *loss = (shoal_loss){true, 0};
-    if (is_float && block->kind == SHOAL_WEIGHT_FLOAT && block->dtype == form->dtype) {
+    if (is_as_wanted(block, form)) {
         *out = *block;
         return SHOAL_OK;
     }

@@ -92,8 +92,11 @@ done:
 
 static uint64_t data_bytes(const shoal_st_writer *w)
 {
-    const shoal_st_extent *last = w->count > 0 ? &w->extents[w->count - 1] : NULL;
-    return last ? last->offset + last->bytes : 0;
+    uint64_t end = 0;
+    for (uint64_t i = 0; i < w->count; i++)
+        if (w->extents[i].offset + w->extents[i].bytes > end)
+            end = w->extents[i].offset + w->extents[i].bytes;
+    return end;
 }
 
 static shoal_status write_header(shoal_st_writer *w, const shoal_tensor_decl *decls,
@@ -235,6 +238,11 @@ shoal_status shoal_st_writer_append(shoal_st_writer *w, const void *data, uint64
     memcpy(w->buffer + w->buffered, data, bytes);
     w->buffered += bytes;
     return SHOAL_OK;
+}
+
+const char *shoal_st_writer_temporary(const shoal_st_writer *w)
+{
+    return w->file.temporary;
 }
 
 /* Did every tensor that was put get all its bytes? */

@@ -41,8 +41,8 @@ typedef struct {
     uint64_t offset, bytes;
 } shoal_st_extent;
 
-/* A file of another format: `head` as it is, then tensors by put, in ascending order; what lies
- * between them is zero. */
+/* A file of another format: `head` as it is, then tensors by put; what lies between them is zero.
+ */
 SHOAL_MUST_USE shoal_status shoal_st_writer_create_raw(const char *path, const void *head,
                                                        uint64_t head_bytes,
                                                        const shoal_st_extent *extents,
@@ -55,6 +55,9 @@ SHOAL_MUST_USE shoal_status shoal_st_writer_put(shoal_st_writer *writer, uint64_
 /* The next bytes. SHOAL_ERR_IO when the disk says no, SHOAL_ERR_INTERNAL beyond the end. */
 SHOAL_MUST_USE shoal_status shoal_st_writer_append(shoal_st_writer *writer, const void *data,
                                                    uint64_t bytes);
+
+/* Where the bytes that came lie until then, for those who write by put. */
+const char *shoal_st_writer_temporary(const shoal_st_writer *writer);
 
 /* Complete and publish; the writer is gone afterwards whatever comes back. */
 SHOAL_MUST_USE shoal_status shoal_st_writer_finish(shoal_st_writer *writer);

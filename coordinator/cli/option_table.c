@@ -117,12 +117,12 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
     [SHOAL_OPT_TO] = {.name = "to",
                       .metavar = "FORM",
                       .type = SHOAL_TYPE_STRING,
-                      .verbs = V(CONVERT),
+                      .verbs = V(CONVERT) | V(BENCH),
                       .help = "The form to write: gptq, gptq_v2, awq, hf:bf16, ... (a wrong word "
                               "lists them all)."},
     [SHOAL_OPT_ALLOW_REQUANTIZE] = {.name = "allow-requantize",
                                     .type = SHOAL_TYPE_BOOL,
-                                    .verbs = V(CONVERT),
+                                    .verbs = V(CONVERT) | V(BENCH),
                                     .help =
                                         "Where the form cannot hold the source's integers, make "
                                         "new ones and print the loss."},
@@ -351,7 +351,7 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
     [SHOAL_OPT_SHAPE] = {.name = "shape",
                          .metavar = "NAME",
                          .type = SHOAL_TYPE_ENUM,
-                         .words = "1b tiny",
+                         .words = "1b 3b tiny",
                          .fallback = "1b",
                          .verbs = V(BENCH),
                          .help = "Without a MODEL: the shape of the one that is made up, with "

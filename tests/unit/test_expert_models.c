@@ -13,6 +13,7 @@
 #include "coordinator/engine.h"
 #include "coordinator/runner.h"
 #include "kernels/cpu.h"
+#include "shard/convert.h"
 #include "tests/support/gguf_twin.h"
 #include "tests/support/model_recipe.h"
 
@@ -252,6 +253,46 @@ static const shoal_recipe gguf_recipes[] = {
      .seed = 33},
 };
 
+/* In blocks of 256 with two levels of scales, which no width of an expert minds. */
+static void blocks_give_the_same(void **state)
+{
+    (void)state;
+    static const shoal_recipe recipe = {.family = "qwen3_moe",
+                                        .layers = 2,
+                                        .hidden = 256,
+                                        .intermediate = 256,
+                                        .heads = 4,
+                                        .kv_heads = 2,
+                                        .head_dim = 64,
+                                        .vocab = VOCAB,
+                                        .context = 64,
+                                        .qk_norm = true,
+                                        .experts = 4,
+                                        .chosen = 2,
+                                        .expert_intermediate = 256,
+                                        .renormalize = true,
+                                        .seed = 34};
+    static const char *const targets[] = {"gguf:q4_k", "gguf:q6_k"};
+    static float want[RUNS * TOKENS * VOCAB];
+    shoal_maker *model = shoal_recipe_make(&recipe);
+    for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/blocks%d.gguf", shoal_maker_path(model), (int)i);
+        const shoal_convert_listener nobody = {0};
+        shoal_convert_request request = {
+            .source = shoal_maker_path(model), .destination = path, .threads = 1};
+        shoal_convert_result result;
+        assert_int_equal(shoal_target_parse(targets[i], &request.target), SHOAL_OK);
+        request.target.allow_requantize = true;
+        if (shoal_convert(&request, &nobody, &result) != SHOAL_OK)
+            fail_msg("%s", shoal_error_text());
+        run(path, &(setting){.ranks = 1, .threads = 1, .chunk = 256}, 1, want);
+        for (int ranks = 2; ranks <= 5; ranks += ranks == 3 ? 2 : 1)
+            expect_same(path, &(setting){.ranks = ranks, .threads = 1, .chunk = 256}, want, 1);
+    }
+    shoal_maker_end(model);
+}
+
 static void gguf_gives_the_same(void **state)
 {
     (void)state;
@@ -278,6 +319,7 @@ int main(void)
         for (int t = 0; t < TOKENS; t++)
             prompts[i][t] = (i * 31 + t * 17 + t * t) % VOCAB;
     const struct CMUnitTest tests[] = {cmocka_unit_test(any_way_gives_the_same),
-                                       cmocka_unit_test(gguf_gives_the_same)};
+                                       cmocka_unit_test(gguf_gives_the_same),
+                                       cmocka_unit_test(blocks_give_the_same)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -116,6 +116,62 @@ static void configs(void **state)
     check_rows(rows, LENGTH(texts));
 }
 
+/* ---- MF-10: tensors of one form, a config that says another ---- */
+
+#define METHOD "\"quant_method\": \"gptq\""
+#define FORMAT "\"checkpoint_format\": \"gptq\""
+
+/* A good GPTQ model, and words of its config that become others. */
+static const char *const forms[][2] = {
+    {METHOD, METHOD},
+    {METHOD, "\"quant_method\": \"awq\", \"version\": \"gemm\""},
+    {METHOD, "\"quant_method\": \"awq\", \"version\": \"gemv\""},
+    {METHOD, "\"quant_method\": \"torchao\""},
+    {METHOD, "\"quant_method\": \"bitsandbytes\""},
+    {FORMAT, "\"checkpoint_format\": \"marlin\""},
+    {FORMAT, "\"checkpoint_format\": \"unheard-of\""},
+    {"\"bits\": 4", "\"bits\": 8"},
+    {"\"bits\": 4", "\"bits\": 3"},
+    {"\"group_size\": 32", "\"group_size\": 64"},
+    {"quantization_config", "quantisation_config"},
+};
+
+static shoal_maker *other_form(int which)
+{
+    shoal_maker *maker = good_gptq();
+    edit(maker, "config.json", 0, "{", forms[which][0], forms[which][1]);
+    return maker;
+}
+
+/* The words of q_proj [inputs / 8][outputs], as if they were [outputs][inputs / 8] or tiles. */
+static shoal_maker *other_shape(int tiles)
+{
+    return edited(good_gptq(), "q_proj.qweight", "\"shape\":[8,64]",
+                  tiles ? "\"shape\":[2,4,8,8]" : "\"shape\":[64,8]");
+}
+
+static const row form_rows[] = {
+    {"as it is", other_form, 0, SHOAL_OK, "", "", 0, 0},
+    {"MF-10 AWQ", other_form, 1, DATA, "packed along the inputs as gptq does", "says awq", 0, 0},
+    {"MF-10 AWQ gemv", other_form, 2, DATA, "has shape [8, 64]", "[64, 8] is right", 0, 0},
+    {"MF-10 torchao", other_form, 3, DATA, "'torchao'", "qweight I32 [8, 64]", 0, 0},
+    {"MF-10 unknown method", other_form, 4, DATA, "method 'bitsandbytes'", "are read", 0, 0},
+    {"MF-10 Marlin", other_form, 5, DATA, "stored as gptq does", "says marlin", 0, 0},
+    {"MF-10 unknown format", other_form, 6, DATA, "'unheard-of'", "gptq_v2", 0, 0},
+    {"MF-10 8 bits", other_form, 7, DATA, "has shape [8, 64]", "[16, 64] is right", 0, 0},
+    {"MF-10 3 bits", other_form, 8, DATA, "has shape [8, 64]", "[6, 64] is right", 0, 0},
+    {"MF-11 groups of 64", other_form, 9, DATA, "qzeros has shape [2, 8]", "[1, 8] is right", 0, 0},
+    {"MF-10 no config", other_form, 10, DATA, "'none'", "g_idx I32 [64]", 0, 0},
+    {"MF-10 transposed", other_shape, 0, DATA, "along the outputs as awq does", "says gptq", 0, 0},
+    {"MF-10 tiles", other_shape, 1, DATA, "has shape [2, 4, 8, 8]", "[8, 64] is right", 0, 0},
+};
+
+static void other_forms(void **state)
+{
+    (void)state;
+    check_rows(form_rows, LENGTH(form_rows));
+}
+
 /* How long it takes is asked of the release alone: with a sanitizer the same steps take minutes. */
 #if SANITIZED
 enum { RULES = 500, SLOW_ROWS = 0 };
@@ -141,6 +197,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(configs),
+        cmocka_unit_test(other_forms),
         cmocka_unit_test(long_configs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

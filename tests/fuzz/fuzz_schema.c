@@ -2,13 +2,17 @@
  *
  * Input: 'r' and a regular expression, or a JSON Schema; then optionally a NUL byte and a text.
  * Whatever they are, there is a grammar or a sentence; the text is read to its end, its first wrong
- * byte or a limit; and where it stands then, some byte brings the end nearer. */
+ * byte or a limit; and where it stands then, some byte brings the end nearer. What that takes is
+ * paid for, as it is in a server: what is slow all the same is a finding. */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "coordinator/text/grammar/grammar_states.h"
 #include "tests/fuzz/must.h"
+
+/* Steps of work for a text. */
+#define WORK_MAX (1u << 20)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -41,7 +45,9 @@ static void look_for_way_out(shoal_grammar_states *states, int32_t at)
 static void read_text(shoal_grammar *grammar, const uint8_t *text, size_t bytes)
 {
     shoal_grammar_states *states;
+    uint64_t budget = WORK_MAX;
     must(shoal_grammar_states_create(grammar, &states) == SHOAL_OK);
+    shoal_grammar_states_pay_from(states, &budget);
     int32_t at = shoal_grammar_start(states);
     look_for_way_out(states, at);
     for (size_t i = 0; i < bytes; i++) {

@@ -309,6 +309,7 @@ static int32_t pay_for(shoal_grammar_states *states, const char *text, uint64_t 
         assert_int_equal(shoal_grammar_step(states, at, (uint8_t)*text, &at), SHOAL_OK);
         assert_int_not_equal(at, SHOAL_GRAMMAR_DEAD);
     }
+    shoal_grammar_states_pay_from(states, NULL);
     *work = UINT64_MAX - budget;
     return at;
 }

@@ -5,6 +5,7 @@
 
 #include "proto/bytes.h"
 #include "shard/dialect.h"
+#include "shard/model_family.h"
 
 int64_t shoal_convert_strip_columns(const shoal_writer_module *module)
 {
@@ -141,4 +142,13 @@ shoal_status shoal_convert_symmetric(const shoal_manifest *manifest,
         st = strip_symmetric(manifest, module, order, n, shoal_min_i64(n + step, module->n), out);
     shoal_free(order);
     return st;
+}
+
+float shoal_convert_norm_offset(const shoal_manifest *manifest, const shoal_weight *weight,
+                                const shoal_tensor *vector)
+{
+    const shoal_family *family = shoal_family_find(manifest->model->family);
+    if (!shoal_checkpoint_gguf(manifest->checkpoint) || vector == weight->bias)
+        return 0;
+    return family && family->norms_less_one ? 1 : 0;
 }

@@ -34,19 +34,14 @@ typedef struct {
 /* What a GGUF file says in a way that no config.json does. */
 static shoal_status check_gguf(const shoal_convert_source *source, const char *path)
 {
-    if (!shoal_checkpoint_gguf(source->checkpoint))
+    shoal_rope scaling;
+    const shoal_rope *rope = &source->model->ropes[0];
+    if (!rope->factors || shoal_rope_find_llama3(rope, &scaling))
         return SHOAL_OK;
-    if (strncmp(source->model->family, "gemma", strlen("gemma")) == 0)
-        return shoal_fail(SHOAL_ERR_DATA,
-                          "%s: its norms have 1 added, as GGUF has them for Gemma; such files are "
-                          "not converted",
-                          path);
-    if (source->model->ropes[0].factors)
-        return shoal_fail(SHOAL_ERR_DATA,
-                          "%s: rope_freqs.weight scales its rope, which config.json cannot say; "
-                          "such files are not converted",
-                          path);
-    return SHOAL_OK;
+    return shoal_fail(SHOAL_ERR_DATA,
+                      "%s: rope_freqs.weight scales its rope in a way that config.json cannot say "
+                      "to the bit; such files are not converted",
+                      path);
 }
 
 static shoal_status open_source(conversion *c)

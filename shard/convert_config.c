@@ -49,6 +49,20 @@ static void set_dtype(const shoal_convert_plan *plan, json_t *config)
                                                          : "float32"));
 }
 
+/* Factors of a rope, as config.json says them. */
+static void set_scaling(const shoal_convert_plan *plan, json_t *config)
+{
+    shoal_rope scaling;
+    if (!shoal_rope_find_llama3(&plan->manifest->model->ropes[0], &scaling))
+        return;
+    json_object_set_new(config, "rope_scaling",
+                        json_pack("{s:s, s:f, s:f, s:f, s:I}", "rope_type", "llama3", "factor",
+                                  scaling.factor, "low_freq_factor", scaling.low_freq_factor,
+                                  "high_freq_factor", scaling.high_freq_factor,
+                                  "original_max_position_embeddings",
+                                  (json_int_t)scaling.original_context));
+}
+
 /* The class that programs ask a config for; metadata of GGUF name none. */
 static void set_class(json_t *config)
 {
@@ -77,6 +91,7 @@ static shoal_status read_config(const shoal_convert_plan *plan, const char *sour
     if (shoal_checkpoint_gguf(checkpoint)) {
         SHOAL_TRY(shoal_gguf_config(checkpoint, source, out));
         set_class(*out);
+        set_scaling(plan, *out);
         return SHOAL_OK;
     }
     const char *text = pack ? shoal_pack_text(pack, "config.json", &bytes) : NULL;

@@ -211,12 +211,13 @@ static shoal_status write_vector(const shoal_convert_plan *plan, shoal_convert_i
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)count, sizeof(float), &values));
     SHOAL_TRY_GOTO(shoal_vector_read(plan->manifest, item->vector, 0, count, NULL, values), done);
     SHOAL_TRY_GOTO(shoal_alloc(SHOAL_MEM_CHECKPOINT, tensor->bytes, &stored), done);
+    const float offset = shoal_convert_norm_offset(plan->manifest, item->weight, item->vector);
     for (int64_t i = 0; i < count; i++) {
         const float value = ((const float *)values)[i];
         const size_t at =
             (size_t)(plan->target->row ? plan->target->row(plan->target, item->weight, i) : i);
-        shoal_store_float(stored, tensor->decl.dtype, at, value);
-        const float back = shoal_load_f32(stored, tensor->decl.dtype, at);
+        shoal_store_float(stored, tensor->decl.dtype, at, value - offset);
+        const float back = shoal_load_f32(stored, tensor->decl.dtype, at) + offset;
         const double error = value > back ? (double)value - back : (double)back - value;
         item->loss = shoal_loss_join(item->loss, (shoal_loss){value == back, error});
     }

@@ -5,6 +5,7 @@
 
 #include "proto/bytes.h"
 #include "shard/dialect.h"
+#include "shard/model_family.h"
 #include "shard/whole_zeros.h"
 
 /* Groups of a module that are looked at together. */
@@ -207,4 +208,13 @@ shoal_status shoal_convert_look(const shoal_manifest *manifest, shoal_writer_mod
         module->symmetric = found.symmetric && !found.has_mins;
     }
     return st;
+}
+
+float shoal_convert_norm_offset(const shoal_manifest *manifest, const shoal_weight *weight,
+                                const shoal_tensor *vector)
+{
+    const shoal_family *family = shoal_family_find(manifest->model->family);
+    if (!shoal_checkpoint_gguf(manifest->checkpoint) || vector == weight->bias)
+        return 0;
+    return family && family->norms_less_one ? 1 : 0;
 }

@@ -23,4 +23,9 @@ SHOAL_MUST_USE shoal_status shoal_convert_read(const shoal_manifest *manifest,
 SHOAL_MUST_USE shoal_status shoal_convert_look(const shoal_manifest *manifest,
                                                shoal_writer_module *module);
 
+/* What a folder's norms are less than those of a GGUF file, which have it added: 1 in Gemma, else
+ * 0. `vector` is a vector of the weight. */
+float shoal_convert_norm_offset(const shoal_manifest *manifest, const shoal_weight *weight,
+                                const shoal_tensor *vector);
+
 #endif

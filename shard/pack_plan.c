@@ -9,6 +9,7 @@
 #include "proto/digest.h"
 #include "shard/convert_config.h"
 #include "shard/convert_folder.h"
+#include "shard/convert_read.h"
 #include "shard/regular_file.h"
 #include "shard/slices.h"
 
@@ -137,14 +138,16 @@ static shoal_status add_vector(shoal_pack_plan *p, const shoal_convert_item *ite
 {
     const shoal_tensor *t = item->vector;
     const uint64_t bytes = (uint64_t)t->shape[0] * shoal_dtype_bytes(t->dtype);
-    add(p, (shoal_pack_entry){.kind = SHOAL_PACKED_VECTOR,
-                              .name = p->plan->tensors[item->first].decl.name,
-                              .vector = t,
-                              .dtype = t->dtype,
-                              .rank = 1,
-                              .shape = {t->shape[0]},
-                              .bytes = bytes,
-                              .run_bytes = bytes});
+    add(p,
+        (shoal_pack_entry){.kind = SHOAL_PACKED_VECTOR,
+                           .name = p->plan->tensors[item->first].decl.name,
+                           .vector = t,
+                           .added = shoal_convert_norm_offset(p->plan->manifest, item->weight, t),
+                           .dtype = t->dtype,
+                           .rank = 1,
+                           .shape = {t->shape[0]},
+                           .bytes = bytes,
+                           .run_bytes = bytes});
     return SHOAL_OK;
 }
 

@@ -21,6 +21,7 @@ typedef struct {
     const char *name;
     const shoal_writer_module *module; /* all but vectors */
     const shoal_tensor *vector;
+    float added;              /* in the source, and not in the file: of norms */
     shoal_pack_linear linear; /* RUNS */
     shoal_dtype dtype;
     int rank;

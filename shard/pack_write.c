@@ -160,8 +160,13 @@ static shoal_status write_vector(const crew *c, shoal_arena *arena)
     SHOAL_TRY(shoal_arena_array(arena, (uint64_t)e->shape[0], sizeof(float), &values));
     SHOAL_TRY(shoal_arena_alloc(arena, e->bytes, &data));
     SHOAL_TRY(shoal_vector_read(c->p->source.manifest, e->vector, 0, e->shape[0], NULL, values));
-    for (int64_t i = 0; i < e->shape[0]; i++)
-        shoal_store_float(data, e->dtype, (size_t)i, ((const float *)values)[i]);
+    for (int64_t i = 0; i < e->shape[0]; i++) {
+        const float value = ((const float *)values)[i], stored = value - e->added;
+        if (e->added != 0 && stored + e->added != value)
+            return shoal_fail(SHOAL_ERR_DATA, "tensor %s: element %lld has no exact number less %g",
+                              e->vector->name, (long long)i, (double)e->added);
+        shoal_store_float(data, e->dtype, (size_t)i, stored);
+    }
     return put_runs(c->p, e, 0, data, e->bytes);
 }
 

@@ -40,24 +40,68 @@ static float longrope(const shoal_rope *rope, int64_t longest, int64_t i)
     return 1.0f / (factors[i] * power(rope, rope->theta, i));
 }
 
-/* Long waves are slowed down by the factor, short ones kept, those between blended. */
-static float llama3(const shoal_rope *rope, float f)
+/* How much of a wave's frequency llama3 keeps: nothing of long waves, all of short ones. */
+static float llama3_kept(const shoal_rope *rope, float f)
 {
     const double context = (double)rope->original_context;
     const float long_wave = (float)(context / rope->low_freq_factor);
     const float short_wave = (float)(context / rope->high_freq_factor);
-    const float factor = (float)rope->factor;
     const float wave = (1.0f / f) * (float)(2 * PI);
-
     if (wave > long_wave)
-        return f / factor;
+        return 0;
     if (wave < short_wave)
-        return f;
+        return 1;
     const float turns = (1.0f / wave) * (float)context;
-    const float blend = (turns - (float)rope->low_freq_factor) /
-                        (float)(rope->high_freq_factor - rope->low_freq_factor);
-    const float slow = (1.0f - blend) * f / factor, fast = blend * f;
+    return (turns - (float)rope->low_freq_factor) /
+           (float)(rope->high_freq_factor - rope->low_freq_factor);
+}
+
+/* Long waves are slowed down by the factor, short ones kept, those between blended. */
+static float llama3(const shoal_rope *rope, float f)
+{
+    const float kept = llama3_kept(rope, f), factor = (float)rope->factor;
+    if (kept == 0)
+        return f / factor;
+    if (kept == 1)
+        return f;
+    const float slow = (1.0f - kept) * f / factor, fast = kept * f;
     return slow + fast;
+}
+
+/* Does llama3 scaling give these factors: as the converter of llama.cpp has them, in fp32, or the
+ * frequencies that they give? */
+static bool gives_factors(const shoal_rope *scaling, const float *factors)
+{
+    for (int64_t i = 0; i < scaling->dim / 2; i++) {
+        const float f = plain(scaling, i), kept = llama3_kept(scaling, f);
+        const float factor = (float)scaling->factor;
+        const float written = kept == 0   ? factor
+                              : kept == 1 ? 1
+                                          : 1.0f / ((1.0f - kept) / factor + kept);
+        if (factors[i] != written && f / factors[i] != llama3(scaling, f))
+            return false;
+    }
+    return true;
+}
+
+bool shoal_rope_find_llama3(const shoal_rope *rope, shoal_rope *out)
+{
+    shoal_rope scaling = *rope;
+    if (!rope->factors || rope->kind != SHOAL_ROPE_DEFAULT)
+        return false;
+    scaling.kind = SHOAL_ROPE_LLAMA3;
+    scaling.factors = NULL;
+    scaling.factor = (double)rope->factors[rope->dim / 2 - 1];
+    scaling.low_freq_factor = 1;
+    scaling.high_freq_factor = 4;
+    for (int64_t context = 8192; context <= 131072; context *= 2) {
+        scaling.original_context = context;
+        if (!gives_factors(&scaling, rope->factors))
+            continue;
+        *out = scaling;
+        return true;
+    }
+    return false;
 }
 
 /* The dimension whose wave turns `turns` times within the original context. */

@@ -13,6 +13,7 @@
 #include "shard/gguf.h"
 #include "shard/gguf_block.h"
 #include "shard/gguf_quantize.h"
+#include "shard/pack_write.h"
 #include "tests/support/gguf_maker.h"
 #include "tests/unit/convert_case.h"
 
@@ -340,6 +341,123 @@ static void test_tokenizer(void **state)
     }
 }
 
+/* ---- what a config says otherwise ---- */
+
+/* Norms as they multiply: what is stored and what the family adds. */
+static void expect_norms(const case_model *a, const case_model *b)
+{
+    static const shoal_role roles[] = {SHOAL_ROLE_INPUT_NORM, SHOAL_ROLE_Q_NORM,
+                                       SHOAL_ROLE_AFTER_MLP_NORM, SHOAL_ROLE_FINAL_NORM};
+    for (size_t r = 0; r < sizeof roles / sizeof roles[0]; r++) {
+        const shoal_weight *x = shoal_manifest_weight(a->manifest, 0, roles[r]);
+        const shoal_weight *y = shoal_manifest_weight(b->manifest, 0, roles[r]);
+        float p[GGUF_HIDDEN], q[GGUF_HIDDEN];
+        assert_int_equal(shoal_vector_read(a->manifest, x->parts[0], 0, x->n, NULL, p), SHOAL_OK);
+        assert_int_equal(shoal_vector_read(b->manifest, y->parts[0], 0, y->n, NULL, q), SHOAL_OK);
+        for (int64_t i = 0; i < x->n; i++)
+            assert_true(p[i] + a->model->norm_weight_offset == q[i] + b->model->norm_weight_offset);
+    }
+}
+
+static void expect_opened_norms(const char *source, const char *there)
+{
+    case_model a, b;
+    case_open(source, &a);
+    case_open(there, &b);
+    assert_true(a.model->norm_weight_offset == 0 && b.model->norm_weight_offset == 1);
+    expect_norms(&a, &b);
+    case_close(&a);
+    case_close(&b);
+}
+
+/* GGUF has 1 added to Gemma's norms, folders and pack files have not. */
+static void test_gemma(void **state)
+{
+    static const char *const norms[] = {"blk.0.attn_q_norm.weight", "blk.0.attn_k_norm.weight",
+                                        "blk.0.post_attention_norm.weight",
+                                        "blk.0.post_ffw_norm.weight"};
+    (void)state;
+    gguf_maker m = {.seed = 8};
+    char folder[] = "/tmp/shoal-gguf-XXXXXX", source[64], there[64], pack[64];
+    shoal_convert_result r;
+    shoal_pack_result packed;
+    assert_non_null(mkdtemp(folder));
+    snprintf(source, sizeof source, "%s/a.gguf", folder);
+    snprintf(there, sizeof there, "%s/b", folder);
+    snprintf(pack, sizeof pack, "%s/c.shoal", folder);
+    gguf_model(&m, "gemma3", 8);
+    gguf_u32(&m, "gemma3.attention.sliding_window", 32);
+    for (int i = 0; i < 4; i++)
+        gguf_tensor(&m, norms[i], 0, 0, i < 2 ? GGUF_HEAD_DIM : GGUF_HIDDEN);
+    for (int i = 0; i < m.count; i++) /* 1 + what a folder of bf16 would have */
+        for (size_t at = 0; m.tensors[i].rank == 1 && at < m.tensors[i].bytes; at += 4)
+            shoal_store_le32(
+                m.tensors[i].data + at,
+                shoal_f32_bits(1 + shoal_f32_from_bf16(shoal_bf16_from_f32(gguf_small(&m)))));
+    gguf_write(&m, source);
+    const shoal_convert_request request = case_request(source, there, "hf:f32");
+    if (case_convert(&request, &r) != SHOAL_OK)
+        fail_msg("%s", shoal_error_text());
+    assert_true(r.loss.lossless);
+    expect_opened_norms(source, there);
+    const shoal_pack_request pack_request = {.source = source, .destination = pack, .threads = 1};
+    if (shoal_pack_write(&pack_request, NULL, NULL, &packed) != SHOAL_OK)
+        fail_msg("%s", shoal_error_text());
+    expect_opened_norms(source, pack);
+    case_remove(folder);
+    gguf_forget(&m);
+}
+
+/* Factors of rope as llama.cpp's converter makes them of llama3 scaling by 8 from 8192, in fp32. */
+static void put_llama3(gguf_maker_tensor *t)
+{
+    for (int i = 0; i < GGUF_HEAD_DIM / 2; i++) {
+        const float frequency = 1.0f / (float)pow(5e5, (double)((float)(2 * i) / GGUF_HEAD_DIM));
+        const float wave = (1.0f / frequency) * (float)(2 * 3.14159265358979323846);
+        const float smooth = ((1.0f / wave) * 8192.0f - 1.0f) / 3.0f;
+        float factor = 1.0f / ((1.0f - smooth) / 8.0f + smooth);
+        if (wave < 2048.0f)
+            factor = 1;
+        else if (wave > 8192.0f)
+            factor = 8;
+        shoal_store_le32(t->data + 4 * i, shoal_f32_bits(factor));
+    }
+}
+
+/* Such factors become the scaling that they were made of; others have no form in a config. */
+static void test_llama3(void **state)
+{
+    (void)state;
+    gguf_maker m = {.seed = 9};
+    char folder[] = "/tmp/shoal-gguf-XXXXXX", source[64], there[64];
+    shoal_convert_result r;
+    case_model b;
+    assert_non_null(mkdtemp(folder));
+    snprintf(source, sizeof source, "%s/a.gguf", folder);
+    snprintf(there, sizeof there, "%s/b", folder);
+    gguf_model(&m, "llama", 8);
+    gguf_f32(&m, "llama.rope.freq_base", 5e5f);
+    gguf_maker_tensor *t = gguf_tensor(&m, "rope_freqs.weight", 0, 0, GGUF_HEAD_DIM / 2);
+    put_llama3(t);
+    gguf_write(&m, source);
+    const shoal_convert_request request = case_request(source, there, "hf:f16");
+    if (case_convert(&request, &r) != SHOAL_OK)
+        fail_msg("%s", shoal_error_text());
+    case_open(there, &b);
+    const shoal_rope *rope = &b.model->ropes[0];
+    assert_int_equal(rope->kind, SHOAL_ROPE_LLAMA3);
+    assert_true(rope->factor == 8 && rope->low_freq_factor == 1 && rope->high_freq_factor == 4);
+    assert_int_equal(rope->original_context, 8192);
+    case_close(&b);
+    case_remove(there);
+    shoal_store_le32(t->data + 4 * 3, shoal_f32_bits(1.5f));
+    gguf_write(&m, source);
+    assert_int_equal(case_convert(&request, &r), SHOAL_ERR_DATA);
+    assert_non_null(strstr(shoal_error_text(), "rope_freqs.weight"));
+    case_remove(folder);
+    gguf_forget(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +465,7 @@ int main(void)
         cmocka_unit_test(test_search),      cmocka_unit_test(test_exact),
         cmocka_unit_test(test_convert),     cmocka_unit_test(test_odd_weights),
         cmocka_unit_test(test_table_codes), cmocka_unit_test(test_tokenizer),
+        cmocka_unit_test(test_gemma),       cmocka_unit_test(test_llama3),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -220,6 +220,9 @@ typedef struct {
 SHOAL_MUST_USE shoal_status shoal_backend_cpu_open(const shoal_backend_options *options,
                                                    shoal_backend **out);
 
+/* Its threads, for work between operations. Borrowed. */
+shoal_pool *shoal_backend_cpu_pool(shoal_backend *backend);
+
 /* The row of kernels/ops.h that a CPU backend runs ("ops-avx2"), for reports. */
 const char *shoal_backend_cpu_ops(const shoal_backend *backend);
 

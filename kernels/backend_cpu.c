@@ -390,6 +390,11 @@ shoal_status shoal_backend_cpu_open(const shoal_backend_options *options, shoal_
     return SHOAL_OK;
 }
 
+shoal_pool *shoal_backend_cpu_pool(shoal_backend *backend)
+{
+    return self(backend)->pool;
+}
+
 const char *shoal_backend_cpu_ops(const shoal_backend *backend)
 {
     return ((const shoal_backend_cpu *)backend)->ops->name;

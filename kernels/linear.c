@@ -1,5 +1,7 @@
 #include "kernels/linear.h"
 
+#include <string.h>
+
 #include "kernels/linear_row.h"
 #include "kernels/pack.h"
 #include "proto/bytes.h"
@@ -202,36 +204,38 @@ static void fill_segments(const shoal_linear_spec *s, shoal_segment *segments)
     }
 }
 
-/* An array that a shape does not need stays NULL and costs nothing. */
-static shoal_status take(shoal_arena *arena, uint64_t bytes, void **out)
+/* The next `bytes` of *memory; an array that a shape does not need stays NULL. */
+static void *take(uint8_t **memory, uint64_t bytes)
 {
-    *out = NULL;
-    return bytes ? shoal_arena_alloc(arena, bytes, out) : SHOAL_OK;
+    void *array = bytes ? *memory : NULL;
+    *memory += bytes;
+    return array;
 }
 
-shoal_status shoal_linear_create(const shoal_linear_spec *spec, shoal_cpu_level cap,
-                                 shoal_arena *arena, shoal_linear *linear)
+static void place_arrays(shoal_linear *w, uint8_t *memory)
+{
+    w->codes = take(&memory, w->size.codes_bytes);
+    w->scales = take(&memory, w->size.scales_bytes);
+    w->zeros = take(&memory, w->size.zeros_bytes);
+    w->mins = take(&memory, w->size.mins_bytes);
+    w->steps = take(&memory, w->size.steps_bytes);
+    w->min_steps = take(&memory, w->size.min_steps_bytes);
+}
+
+shoal_status shoal_linear_create_in(const shoal_linear_spec *spec, shoal_cpu_level cap,
+                                    shoal_arena *arena, void *memory, shoal_linear *linear)
 {
     shoal_linear w = {.spec = *spec};
-    void *segments, *codes, *scales, *zeros, *mins, *steps, *min_steps;
+    void *segments = NULL;
     SHOAL_TRY(shoal_linear_measure(spec, &w.size));
-    SHOAL_TRY(take(arena, w.size.segments_bytes, &segments));
-    SHOAL_TRY(take(arena, w.size.codes_bytes, &codes));
-    SHOAL_TRY(take(arena, w.size.scales_bytes, &scales));
-    SHOAL_TRY(take(arena, w.size.zeros_bytes, &zeros));
-    SHOAL_TRY(take(arena, w.size.mins_bytes, &mins));
-    SHOAL_TRY(take(arena, w.size.steps_bytes, &steps));
-    SHOAL_TRY(take(arena, w.size.min_steps_bytes, &min_steps));
+    if (w.size.segments_bytes)
+        SHOAL_TRY(shoal_arena_alloc(arena, w.size.segments_bytes, &segments));
     if (spec->kind == SHOAL_WEIGHT_FLOAT)
         w.spec.act = SHOAL_ACT_F32;
     w.bf16 = shoal_bf16_pick(cap);
     w.segments = segments;
-    w.codes = codes;
-    w.scales = scales;
-    w.zeros = zeros;
-    w.mins = mins;
-    w.steps = steps;
-    w.min_steps = min_steps;
+    if (memory)
+        place_arrays(&w, memory);
     fill_segments(&w.spec, w.segments);
     find_runs(&w.spec, w.size.segments, w.segments);
     w.decode = shoal_linear_pick(&w, cap, SHOAL_DECODE_ROWS);
@@ -239,6 +243,23 @@ shoal_status shoal_linear_create(const shoal_linear_spec *spec, shoal_cpu_level 
     w.pack = shoal_pack_pick(cap);
     *linear = w;
     return SHOAL_OK;
+}
+
+shoal_status shoal_linear_create(const shoal_linear_spec *spec, shoal_cpu_level cap,
+                                 shoal_arena *arena, shoal_linear *linear)
+{
+    shoal_linear_size size;
+    void *memory = NULL;
+    SHOAL_TRY(shoal_linear_measure(spec, &size));
+    if (shoal_linear_packed_bytes(&size))
+        SHOAL_TRY(shoal_arena_alloc(arena, shoal_linear_packed_bytes(&size), &memory));
+    return shoal_linear_create_in(spec, cap, arena, memory, linear);
+}
+
+void shoal_linear_clear_padding(const shoal_linear *w)
+{
+    if (w->codes && (w->spec.n % SHOAL_PANEL || w->size.k_padded != w->spec.k))
+        memset(w->codes, 0, shoal_linear_packed_bytes(&w->size));
 }
 
 /* The scale dtype is part of the name: a reader must not have to guess it. */

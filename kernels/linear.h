@@ -121,6 +121,22 @@ SHOAL_MUST_USE shoal_status shoal_linear_measure(const shoal_linear_spec *spec,
 SHOAL_MUST_USE shoal_status shoal_linear_create(const shoal_linear_spec *spec, shoal_cpu_level cap,
                                                 shoal_arena *arena, shoal_linear *linear);
 
+/* Bytes of the arrays that packing fills: all but the segments. */
+static inline uint64_t shoal_linear_packed_bytes(const shoal_linear_size *size)
+{
+    return size->bytes - size->segments_bytes;
+}
+
+/* As shoal_linear_create, but what packing fills lies in `memory`: that many bytes, 64-byte
+ * aligned, borrowed, with any contents. Linears that are filled in turns may share it. */
+SHOAL_MUST_USE shoal_status shoal_linear_create_in(const shoal_linear_spec *spec,
+                                                   shoal_cpu_level cap, shoal_arena *arena,
+                                                   void *memory, shoal_linear *linear);
+
+/* Before shared memory is filled: zeros where packing writes nothing, beyond the last output and
+ * the last input. */
+void shoal_linear_clear_padding(const shoal_linear *linear);
+
 /* Pack columns [n_begin, n_begin + block->n) from a canonical block over the whole local K;
  * n_begin is a multiple of 64 and the block ends at one or at n. SHOAL_ERR_DATA when the block
  * does not match the spec: shape, codes above the kind's, zero points outside 0..16 (int4) or

@@ -160,6 +160,7 @@ struct shoal_arena {
     shoal_mem_tag tag;
     arena_chunk *chunks;
     uint64_t bytes;
+    uint64_t wanted; /* what took several chunks before a reset: the next has room for all */
 };
 
 shoal_status shoal_arena_create(shoal_mem_tag tag, shoal_arena **out)
@@ -172,17 +173,38 @@ shoal_status shoal_arena_create(shoal_mem_tag tag, shoal_arena **out)
     return SHOAL_OK;
 }
 
-void shoal_arena_destroy(shoal_arena *arena)
+static void free_chunks(shoal_arena *arena)
 {
-    if (!arena)
-        return;
     for (arena_chunk *c = arena->chunks; c;) {
         arena_chunk *next = c->next;
         shoal_free(c->data);
         shoal_free(c);
         c = next;
     }
+    arena->chunks = NULL;
+}
+
+void shoal_arena_destroy(shoal_arena *arena)
+{
+    if (!arena)
+        return;
+    free_chunks(arena);
     shoal_free(arena);
+}
+
+void shoal_arena_reset(shoal_arena *arena)
+{
+    arena_chunk *only = arena->chunks;
+    if (only && only->next) {
+        arena->wanted = 0;
+        for (const arena_chunk *c = only; c; c = c->next)
+            arena->wanted += c->capacity;
+        free_chunks(arena);
+    } else if (only) {
+        memset(only->data, 0, only->used);
+        only->used = 0;
+    }
+    arena->bytes = 0;
 }
 
 static shoal_status add_chunk(shoal_arena *arena, uint64_t capacity)
@@ -214,7 +236,9 @@ shoal_status shoal_arena_alloc(shoal_arena *arena, uint64_t bytes, void **out)
                           (unsigned long long)bytes, tag_names[arena->tag]);
     arena_chunk *c = arena->chunks;
     if (!c || c->capacity - c->used < padded) {
-        SHOAL_TRY(add_chunk(arena, padded > ARENA_CHUNK / 4 ? padded : ARENA_CHUNK));
+        const uint64_t chunk = padded > ARENA_CHUNK / 4 ? padded : ARENA_CHUNK;
+        SHOAL_TRY(add_chunk(arena, chunk > arena->wanted ? chunk : arena->wanted));
+        arena->wanted = 0;
         c = arena->chunks;
     }
     *out = c->data + c->used;

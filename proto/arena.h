@@ -67,6 +67,10 @@ SHOAL_MUST_USE shoal_status shoal_arena_alloc(shoal_arena *arena, uint64_t bytes
 SHOAL_MUST_USE shoal_status shoal_arena_array(shoal_arena *arena, uint64_t count, uint64_t size,
                                               void **out);
 
+/* Give back all blocks and keep the memory for those to come: work that is done over and over asks
+ * the system once. */
+void shoal_arena_reset(shoal_arena *arena);
+
 /* Sum of the sizes asked for, each rounded up to 64: what a plan predicts exactly. */
 uint64_t shoal_arena_bytes(const shoal_arena *arena);
 

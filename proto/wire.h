@@ -57,7 +57,7 @@ typedef struct {
 
 /* shoal_worker_settings of worker/worker.h, and the number of ranks. */
 typedef struct {
-    const char *model, *quantize, *keep_regex, *cpu;
+    const char *model, *quantize, *keep_regex, *cpu, *offload;
     int32_t activations; /* 0 to 7 */
     int32_t kv;          /* -1 to 7 */
     int32_t reduce;      /* 0 to 7 */

@@ -76,6 +76,7 @@ static void take_load(const Shoal__Wire__Load *pb, shoal_wire_load *m)
     m->push = pb->push;
     m->probe = pb->probe;
     m->expert_parallel = pb->expert_parallel;
+    m->offload = pb->offload;
 }
 
 static shoal_status take_plan(const Shoal__Wire__Plan *pb, shoal_wire_plan *m)

@@ -91,6 +91,7 @@ static shoal_status encode_load(const shoal_wire_load *m, const target *to)
     pb.push = m->push;
     pb.probe = m->probe;
     pb.expert_parallel = m->expert_parallel;
+    pb.offload = text(m->offload);
     return emit(to, &pb.base);
 }
 

@@ -6,6 +6,7 @@
 #include "proto/arena.h"
 #include "proto/bytes.h"
 #include "shard/dialect.h"
+#include "shard/offload.h"
 
 #define ARENA_STEP 64
 
@@ -13,24 +14,47 @@
 #define RANKS_TRIED 4
 
 typedef struct {
-    uint64_t read, held;
+    shoal_weight_bytes sum;
+    int64_t place;   /* whose linears are being added (shoal_offload_place) */
+    uint64_t in_use; /* of the buffer, by that place                        */
 } tally;
 
 /* A block of the arena of weights. */
-static void hold(tally *sum, uint64_t bytes)
+static void hold(tally *t, uint64_t bytes)
 {
-    sum->held += (bytes + ARENA_STEP - 1) / ARENA_STEP * ARENA_STEP;
+    t->sum.held += (bytes + ARENA_STEP - 1) / ARENA_STEP * ARENA_STEP;
 }
 
 /* `count` elements of a vector, held as fp32. */
-static void hold_vector(tally *sum, int64_t count)
+static void hold_vector(tally *t, int64_t count)
 {
-    hold(sum, (uint64_t)count * sizeof(float));
+    hold(t, (uint64_t)count * sizeof(float));
+}
+
+/* The packed arrays of a linear: in the arena, or in the buffer when its layer's turn comes. */
+static void add_packed(const shoal_slicing *slicing, int rank, const shoal_weight *weight,
+                       const shoal_linear_size *size, tally *t)
+{
+    const uint64_t bytes = shoal_linear_packed_bytes(size);
+    const int64_t place = shoal_offload_place(slicing->manifest, weight);
+    hold(t, size->segments_bytes);
+    if (!shoal_offload_streams(slicing, rank, weight)) {
+        *(weight->placement == SHOAL_PLACED_PINNED ? &t->sum.linears.pinned
+                                                   : &t->sum.linears.host) += 1;
+        hold(t, bytes);
+        return;
+    }
+    t->in_use = (place == t->place ? t->in_use : 0) + bytes;
+    t->place = place;
+    t->sum.linears.streamed++;
+    t->sum.streamed += bytes;
+    if (t->in_use > t->sum.buffer)
+        t->sum.buffer = t->in_use;
 }
 
 /* A linear's slice with its bias and permutation. */
 static shoal_status add_linear(const shoal_slicing *slicing, int rank, const shoal_weight *weight,
-                               tally *sum)
+                               tally *t)
 {
     static const int32_t some_order = 0; /* read bytes do not depend on which */
     shoal_linear_spec spec;
@@ -41,31 +65,32 @@ static shoal_status add_linear(const shoal_slicing *slicing, int rank, const sho
         !shoal_slice_rect_of(slicing, rank, weight, &rect))
         return SHOAL_OK;
     SHOAL_TRY(shoal_linear_measure(&spec, &size));
-    sum->read += shoal_slice_read_bytes_of(slicing, rank, weight);
-    hold(sum, size.bytes);
+    t->sum.read += shoal_slice_read_bytes_of(slicing, rank, weight);
+    add_packed(slicing, rank, weight, &size, t);
     if (shoal_slice_in_down_order_of(slicing->manifest, weight))
         rect.columns = &some_order;
-    sum->read += shoal_weight_bias_bytes(weight, &rect);
+    t->sum.read += shoal_weight_bias_bytes(weight, &rect);
     if (weight->bias && rect.n_end > rect.n_begin)
-        hold_vector(sum, rect.n_end - rect.n_begin);
-    sum->read += shoal_weight_input_scale_bytes(weight, &rect);
+        hold_vector(t, rect.n_end - rect.n_begin);
+    t->sum.read += shoal_weight_input_scale_bytes(weight, &rect);
     if (weight->input_scale && rect.k_end > rect.k_begin)
-        hold_vector(sum, rect.k_end - rect.k_begin);
+        hold_vector(t, rect.k_end - rect.k_begin);
     const uint64_t order_bytes = (uint64_t)weight->k * sizeof(int32_t);
     if (shoal_slice_reads_order_of(slicing, rank, weight))
-        sum->read += order_bytes;
-    if (shoal_slice_keeps_order_of(slicing, rank, weight))
-        hold(sum, order_bytes);
+        t->sum.read += order_bytes;
+    if (shoal_slice_keeps_order_of(slicing, rank, weight) ||
+        shoal_offload_keeps_order(slicing, rank, weight))
+        hold(t, order_bytes);
     return SHOAL_OK;
 }
 
-static void add_vector(const shoal_weight *weight, tally *sum)
+static void add_vector(const shoal_weight *weight, tally *t)
 {
-    sum->read += shoal_vector_read_bytes(weight->parts[0], 0, weight->n, NULL);
-    hold_vector(sum, weight->n);
+    t->sum.read += shoal_vector_read_bytes(weight->parts[0], 0, weight->n, NULL);
+    hold_vector(t, weight->n);
 }
 
-static void add_embedding(const shoal_slicing *slicing, int rank, tally *sum)
+static void add_embedding(const shoal_slicing *slicing, int rank, tally *t)
 {
     const shoal_weight *weight = shoal_manifest_weight(slicing->manifest, -1, SHOAL_ROLE_EMBEDDING);
     shoal_rect rect;
@@ -73,34 +98,33 @@ static void add_embedding(const shoal_slicing *slicing, int rank, tally *sum)
     if (!shoal_slice_rect(slicing, rank, -1, SHOAL_ROLE_EMBEDDING, &rect) ||
         shoal_rect_empty(&rect))
         return;
-    sum->read += weight->dialect->read_bytes(weight, &rect);
-    hold(sum, (uint64_t)(rect.n_end - rect.n_begin) * (uint64_t)rect.k_end *
-                  shoal_dtype_bytes(weight->dtype));
+    t->sum.read += weight->dialect->read_bytes(weight, &rect);
+    hold(t, (uint64_t)(rect.n_end - rect.n_begin) * (uint64_t)rect.k_end *
+                shoal_dtype_bytes(weight->dtype));
 }
 
 static shoal_status add_weight(const shoal_slicing *slicing, int rank, const shoal_weight *weight,
-                               tally *sum)
+                               tally *t)
 {
     if (!weight->present)
         return SHOAL_OK;
     if (weight->role == SHOAL_ROLE_EMBEDDING)
-        add_embedding(slicing, rank, sum);
+        add_embedding(slicing, rank, t);
     else if (weight->dialect)
-        return add_linear(slicing, rank, weight, sum);
+        return add_linear(slicing, rank, weight, t);
     else
-        add_vector(weight, sum);
+        add_vector(weight, t);
     return SHOAL_OK;
 }
 
-shoal_status shoal_budget_weights(const shoal_slicing *slicing, int rank, uint64_t *read_bytes,
-                                  uint64_t *weight_bytes)
+shoal_status shoal_budget_weights(const shoal_slicing *slicing, int rank, shoal_weight_bytes *out)
 {
     const shoal_manifest *manifest = slicing->manifest;
-    tally sum = {0, 0};
+    tally t = {.place = -1};
     for (size_t i = 0; i < shoal_manifest_count(manifest); i++)
-        SHOAL_TRY(add_weight(slicing, rank, shoal_manifest_at(manifest, i), &sum));
-    *read_bytes = sum.read;
-    *weight_bytes = sum.held;
+        SHOAL_TRY(add_weight(slicing, rank, shoal_manifest_at(manifest, i), &t));
+    hold(&t, t.sum.buffer);
+    *out = t.sum;
     return SHOAL_OK;
 }
 
@@ -133,9 +157,14 @@ static shoal_status budget_rank(const shoal_budget_request *request, int rank,
     const uint64_t page = shoal_budget_page_bytes(&request->slicing, rank, request->kv);
     const uint64_t pages = (uint64_t)shoal_ceil_div(request->context, SHOAL_PAGE);
     shoal_rank_budget budget = {.kv_tokens = request->context, .fits = true};
+    shoal_weight_bytes weights;
 
-    SHOAL_TRY(shoal_budget_weights(&request->slicing, rank, &budget.read_bytes,
-                                   &budget.memory.weight_bytes));
+    SHOAL_TRY(shoal_budget_weights(&request->slicing, rank, &weights));
+    budget.read_bytes = weights.read;
+    budget.streamed_bytes = weights.streamed;
+    budget.buffer_bytes = weights.buffer;
+    budget.linears = weights.linears;
+    budget.memory.weight_bytes = weights.held;
     if (!shoal_mul_u64(page, pages, &budget.memory.kv_bytes) ||
         budget.memory.kv_bytes > INT64_MAX) /* sums with the rest must not wrap */
         return shoal_fail(SHOAL_ERR_USAGE, "a context of %lld tokens is too long to count",
@@ -173,9 +202,10 @@ shoal_status shoal_budget_make(const shoal_budget_request *request, shoal_budget
             out->memory_needed = rank->resident_bytes;
         if (r == 0 || rank->kv_tokens < out->kv_tokens)
             out->kv_tokens = rank->kv_tokens;
-        if (rank->memory.weight_bytes > most)
-            most = rank->memory.weight_bytes;
-        total += rank->memory.weight_bytes;
+        const uint64_t weights =
+            rank->memory.weight_bytes - rank->buffer_bytes + rank->streamed_bytes;
+        most = weights > most ? weights : most;
+        total += weights;
     }
     if (total)
         out->imbalance = (double)most * ranks / (double)total - 1;
@@ -208,6 +238,7 @@ static shoal_status ranks_that_fit(const shoal_budget_request *request, int from
         SHOAL_TRY_GOTO(shoal_plan_make(&request->slicing.plan->shape, ranks, NULL, plan), done);
         for (int r = 0; r < ranks && fits; r++) {
             shoal_rank_budget budget = {0};
+            plan->rank[r].streamed = shoal_offload_places(request->slicing.manifest);
             SHOAL_TRY_GOTO(budget_rank(&other, r, &budget), done);
             fits = budget.fits;
         }

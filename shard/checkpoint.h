@@ -111,6 +111,10 @@ SHOAL_MUST_USE shoal_status shoal_checkpoint_read_matrix(const shoal_checkpoint 
                                                          int64_t rows, uint64_t begin,
                                                          uint64_t bytes, void *out);
 
+/* These bytes of the tensor will be read soon: what is on a disk begins to come. A hint. */
+void shoal_checkpoint_expect(const shoal_checkpoint *checkpoint, const shoal_tensor *tensor,
+                             uint64_t offset, uint64_t bytes);
+
 /* Where reads come from instead of the file system: rank 0 of `--load push` answers for the
  * others. With a source set, read and read_rows ask it; they still count. NULL restores files. */
 typedef shoal_status (*shoal_read_source)(void *context, int file, uint64_t offset, uint64_t bytes,

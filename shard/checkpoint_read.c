@@ -6,6 +6,9 @@
 #include "shard/checkpoint_state.h"
 #include "shard/file_runs.h"
 
+/* What Linux takes of one hint may be no more than its read-ahead, 128 KiB. */
+#define EXPECTED_MAX (128u << 10)
+
 /* Where runs of a tensor's file come from: the file, or whoever stands for it. */
 typedef struct {
     const shoal_checkpoint *checkpoint;
@@ -85,6 +88,17 @@ shoal_status shoal_checkpoint_read_rows(const shoal_checkpoint *checkpoint,
                                         uint64_t stride, uint64_t rows, void *out)
 {
     return read_tensor(checkpoint, tensor, (shoal_row_runs){offset, bytes, stride, rows}, out);
+}
+
+void shoal_checkpoint_expect(const shoal_checkpoint *checkpoint, const shoal_tensor *tensor,
+                             uint64_t offset, uint64_t bytes)
+{
+    const shoal_regular_file *file = &checkpoint->files[tensor->file].file;
+    if (checkpoint->source || !shoal_range_inside(offset, bytes, tensor->bytes))
+        return;
+    for (uint64_t at = 0; at < bytes; at += EXPECTED_MAX)
+        shoal_regular_expect(file, tensor->offset + offset + at,
+                             bytes - at < EXPECTED_MAX ? bytes - at : EXPECTED_MAX);
 }
 
 shoal_status shoal_checkpoint_read_matrix(const shoal_checkpoint *checkpoint,

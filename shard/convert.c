@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "kernels/counter.h"
 #include "proto/digest.h"
 #include "proto/log.h"
 #include "shard/convert_config.h"
@@ -25,6 +26,7 @@ typedef struct {
     shoal_pool *pool;
     uint64_t done; /* elements of finished items */
     int resumed;
+    double sync_seconds;
 } conversion;
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -135,14 +137,17 @@ static bool resume_file(conversion *c, int file, const char *name)
 
 static shoal_status write_items(conversion *c, int file, shoal_st_writer *writer)
 {
-    for (size_t i = 0; i < c->plan->item_count; i++) {
+    shoal_convert_pending pending = {0};
+    shoal_status st = SHOAL_OK;
+    for (size_t i = 0; i < c->plan->item_count && st == SHOAL_OK; i++) {
         shoal_convert_item *item = &c->plan->items[i];
         if (item->file != file)
             continue;
-        SHOAL_TRY(shoal_convert_item_write(c->plan, item, writer, c->pool, advance, c));
-        finish_item(c, item);
+        st = shoal_convert_item_write(c->plan, item, writer, c->pool, &pending, advance, c);
+        if (st == SHOAL_OK)
+            finish_item(c, item);
     }
-    return SHOAL_OK;
+    return shoal_convert_item_flush(c->plan, writer, &pending, st);
 }
 
 static shoal_status open_writer(const conversion *c, int file, const char *path,
@@ -174,7 +179,9 @@ static shoal_status write_file(conversion *c, int file)
         shoal_st_writer_abandon(writer);
         return st;
     }
+    const double begin = shoal_seconds_now();
     SHOAL_TRY(shoal_st_writer_finish(writer));
+    c->sync_seconds += shoal_seconds_now() - begin;
     return record_file(c, file, name);
 }
 
@@ -244,6 +251,9 @@ static void report(const conversion *c, shoal_convert_result *out)
     *out = (shoal_convert_result){.consumed = c->plan->consumed,
                                   .written = c->plan->tensor_count,
                                   .bytes = c->plan->bytes,
+                                  .read = shoal_checkpoint_bytes_read(c->source.checkpoint),
+                                  .largest = shoal_convert_plan_largest(c->plan),
+                                  .sync_seconds = c->sync_seconds,
                                   .files = c->plan->files,
                                   .resumed = c->resumed,
                                   .loss = shoal_convert_plan_loss(c->plan)};

@@ -36,6 +36,9 @@ typedef struct {
 typedef struct {
     uint64_t consumed, written; /* tensors of the source, of the destination */
     uint64_t bytes;             /* written */
+    uint64_t read;              /* bytes of the source's tensors, whatever was read twice twice */
+    uint64_t largest;           /* bytes of the largest tensor on either side */
+    double sync_seconds;        /* spent on waiting until the disk has the files */
     int files, resumed;         /* files; those that were there from an earlier run */
     shoal_loss loss;
 } shoal_convert_result;

@@ -97,27 +97,53 @@ static shoal_status make_folder(const char *path)
     return SHOAL_OK;
 }
 
-/* The lock file holds the fingerprint: written once, compared afterwards. */
+/* What the lock file says, up to `room` - 1 bytes. */
+static shoal_status read_lock(int fd, const char *path, size_t room, char *out)
+{
+    size_t at = 0;
+    while (at < room - 1) {
+        const ssize_t n = pread(fd, out + at, room - 1 - at, (off_t)at);
+        if (n < 0 && errno != EINTR)
+            return shoal_fail(SHOAL_ERR_IO, "reading %s: %s", path, strerror(errno));
+        if (n == 0)
+            break;
+        at += n < 0 ? 0 : (size_t)n;
+    }
+    out[at] = '\0';
+    return SHOAL_OK;
+}
+
+static shoal_status write_lock(int fd, const char *path, const char *text)
+{
+    const size_t bytes = strlen(text);
+    for (size_t at = 0; at < bytes;) {
+        const ssize_t n = pwrite(fd, text + at, bytes - at, (off_t)at);
+        if (n < 0 && errno != EINTR)
+            return shoal_fail(SHOAL_ERR_IO, "writing %s: %s", path, strerror(errno));
+        at += n < 0 ? 0 : (size_t)n;
+    }
+    return fsync(fd) == 0 ? SHOAL_OK
+                          : shoal_fail(SHOAL_ERR_IO, "syncing %s: %s", path, strerror(errno));
+}
+
+/* The lock file holds the fingerprint: written once, compared afterwards. A part of it was written
+ * by a conversion that was killed there, before it had written anything else. */
 static shoal_status claim(shoal_convert_folder *f, const char *path, const char *fingerprint)
 {
-    char there[256] = "";
+    char there[256];
     f->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (f->lock < 0)
         return failed("cannot create", path);
     if (flock(f->lock, LOCK_EX | LOCK_NB) != 0)
         return shoal_fail(SHOAL_ERR_CREATE, "%s is being written by another process", f->partial);
-    const ssize_t length = pread(f->lock, there, sizeof there - 1, 0);
-    if (length < 0)
-        return shoal_fail(SHOAL_ERR_IO, "reading %s: %s", path, strerror(errno));
-    if (length > 0 && strcmp(there, fingerprint) != 0)
+    SHOAL_TRY(read_lock(f->lock, path, sizeof there, there));
+    if (strcmp(there, fingerprint) == 0)
+        return SHOAL_OK;
+    if (strncmp(there, fingerprint, strlen(there)) != 0)
         return shoal_fail(SHOAL_ERR_CREATE,
                           "%s was left by a conversion of something else; remove it to go on",
                           f->partial);
-    const size_t bytes = strlen(fingerprint);
-    if (length == 0 &&
-        (pwrite(f->lock, fingerprint, bytes, 0) != (ssize_t)bytes || fsync(f->lock) != 0))
-        return shoal_fail(SHOAL_ERR_IO, "writing %s: %s", path, strerror(errno));
-    return SHOAL_OK;
+    return write_lock(f->lock, path, fingerprint);
 }
 
 shoal_status shoal_convert_folder_open(const char *source, const char *destination, bool backup,

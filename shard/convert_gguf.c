@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "kernels/counter.h"
 #include "shard/convert_item.h"
 #include "shard/convert_source.h"
 #include "shard/gguf_experts.h"
@@ -25,6 +26,7 @@ typedef struct {
     uint64_t extent_count;
     uint64_t written; /* tensors of the file */
     float *factors;   /* [rope dim / 2] where frequencies are scaled one by one, else NULL */
+    double sync_seconds;
     uint64_t done;
 } conversion;
 
@@ -289,14 +291,17 @@ static void advance(void *context, uint64_t elements)
 
 static shoal_status write_items(conversion *c, shoal_st_writer *writer)
 {
-    for (size_t i = 0; i < c->plan->item_count; i++) {
+    shoal_convert_pending pending = {0};
+    shoal_status st = SHOAL_OK;
+    for (size_t i = 0; i < c->plan->item_count && st == SHOAL_OK; i++) {
         shoal_convert_item *item = &c->plan->items[i];
-        SHOAL_TRY(shoal_convert_item_write(c->plan, item, writer, c->pool, advance, c));
+        st = shoal_convert_item_write(c->plan, item, writer, c->pool, &pending, advance, c);
         c->done += item->work;
-        if (c->listener->tell)
+        if (st == SHOAL_OK && c->listener->tell)
             c->listener->tell(c->listener->context, c->plan->tensors[item->first].decl.name,
                               &item->loss);
     }
+    SHOAL_TRY(shoal_convert_item_flush(c->plan, writer, &pending, st));
     if (!c->factors)
         return SHOAL_OK;
     const uint64_t index = c->plan->item_count;
@@ -353,7 +358,10 @@ static shoal_status write_gguf(conversion *c)
         shoal_st_writer_abandon(writer);
         return st;
     }
-    return shoal_st_writer_finish(writer);
+    const double begin = shoal_seconds_now();
+    st = shoal_st_writer_finish(writer);
+    c->sync_seconds = shoal_seconds_now() - begin;
+    return st;
 }
 
 static shoal_status open_source(conversion *c)
@@ -392,6 +400,9 @@ static void report(const conversion *c, shoal_convert_result *out)
     *out = (shoal_convert_result){.consumed = c->plan->consumed,
                                   .written = c->written,
                                   .bytes = c->plan->bytes,
+                                  .read = shoal_checkpoint_bytes_read(c->source.checkpoint),
+                                  .largest = shoal_convert_plan_largest(c->plan),
+                                  .sync_seconds = c->sync_seconds,
                                   .files = 1,
                                   .loss = shoal_convert_plan_loss(c->plan)};
 }

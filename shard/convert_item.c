@@ -15,11 +15,12 @@ typedef struct {
     const shoal_written_module *written;
     shoal_st_writer *writer;
     const int32_t *order;
+    const shoal_convert_pending *before; /* what the first thread that comes puts into the file */
     uint8_t *parts[SHOAL_WRITER_PARTS_MAX]; /* NULL for floats: they go straight into the file */
     int64_t step;                           /* columns of a strip */
     _Atomic int64_t next;                   /* column of the next strip */
     _Atomic uint64_t done;
-    atomic_bool failed;
+    atomic_bool put, failed;
     shoal_convert_advance advance;
     void *context;
 } work;
@@ -27,8 +28,9 @@ typedef struct {
 /* What one thread found; joined when all are done. */
 typedef struct {
     shoal_loss loss;
+    shoal_arena *arena; /* of one strip after the other */
     shoal_status status;
-    int64_t column; /* of the strip that failed */
+    int64_t column; /* of the strip that failed; -1: the module before */
     char text[SHOAL_ERROR_MAX];
 } finding;
 
@@ -72,16 +74,43 @@ static shoal_status write_strip(work *w, int64_t begin, int64_t end, shoal_arena
 
 static shoal_status take_strip(work *w, int64_t begin, finding *f)
 {
-    shoal_arena *arena;
     shoal_loss loss;
     const int64_t end = shoal_min_i64(begin + w->step, w->written->module.n);
-    SHOAL_TRY(shoal_arena_create(SHOAL_MEM_CHECKPOINT, &arena));
-    const shoal_status st = write_strip(w, begin, end, arena, &loss);
-    shoal_arena_destroy(arena);
-    SHOAL_TRY(st);
+    if (!f->arena)
+        SHOAL_TRY(shoal_arena_create(SHOAL_MEM_CHECKPOINT, &f->arena));
+    SHOAL_TRY(write_strip(w, begin, end, f->arena, &loss));
+    shoal_arena_reset(f->arena);
     f->loss = shoal_loss_join(f->loss, loss);
     w->done += (uint64_t)((end - begin) * w->written->module.k);
     return SHOAL_OK;
+}
+
+static shoal_status put_pending(const shoal_convert_plan *plan, shoal_st_writer *writer,
+                                const shoal_convert_pending *pending)
+{
+    for (int i = 0; pending->item && i < pending->item->count; i++) {
+        const shoal_convert_tensor *tensor = &plan->tensors[pending->item->first + (size_t)i];
+        SHOAL_TRY(shoal_st_writer_put(writer, tensor->place, 0, pending->parts[i], tensor->bytes));
+    }
+    return SHOAL_OK;
+}
+
+static void forget_pending(shoal_convert_pending *pending)
+{
+    for (int i = 0; i < SHOAL_WRITER_PARTS_MAX; i++)
+        shoal_free(pending->parts[i]);
+    *pending = (shoal_convert_pending){0};
+}
+
+/* Note what ended a thread's work. */
+static bool went_well(work *w, int64_t column, finding *f)
+{
+    if (f->status == SHOAL_OK)
+        return true;
+    f->column = column;
+    (void)snprintf(f->text, sizeof f->text, "%s", shoal_error_text());
+    w->failed = true;
+    return false;
 }
 
 static void run(void *context, int thread, int threads)
@@ -90,15 +119,16 @@ static void run(void *context, int thread, int threads)
     work *w = c->work;
     finding *f = &c->findings[thread];
     (void)threads;
+    if (!atomic_exchange(&w->put, true)) {
+        f->status = put_pending(w->plan, w->writer, w->before);
+        if (!went_well(w, -1, f))
+            return;
+    }
     for (int64_t begin;
          !w->failed && (begin = atomic_fetch_add(&w->next, w->step)) < w->written->module.n;) {
         f->status = take_strip(w, begin, f);
-        if (f->status != SHOAL_OK) {
-            f->column = begin;
-            (void)snprintf(f->text, sizeof f->text, "%s", shoal_error_text());
-            w->failed = true;
+        if (!went_well(w, begin, f))
             return;
-        }
         if (thread == 0)
             w->advance(w->context, w->done);
     }
@@ -121,6 +151,7 @@ static shoal_status run_crew(work *w, shoal_pool *pool, shoal_loss *loss)
     *loss = (shoal_loss){true, 0};
     for (int t = 0; t < threads; t++) {
         const finding *f = &c.findings[t];
+        shoal_arena_destroy(f->arena);
         *loss = shoal_loss_join(*loss, f->loss);
         if (f->status != SHOAL_OK && (!first || f->column < first->column))
             first = f;
@@ -142,28 +173,31 @@ static shoal_status allocate_parts(work *w)
     return SHOAL_OK;
 }
 
-static shoal_status put_parts(const work *w)
-{
-    for (int i = 0; !goes_straight(w) && i < w->item->count; i++) {
-        const shoal_convert_tensor *tensor = &w->plan->tensors[w->item->first + (size_t)i];
-        SHOAL_TRY(shoal_st_writer_put(w->writer, tensor->place, 0, w->parts[i], tensor->bytes));
-    }
-    return SHOAL_OK;
-}
-
-static shoal_status write_module(work *w, shoal_pool *pool, shoal_loss *loss)
+/* What was pending is put meanwhile; then this module is. */
+static shoal_status write_module(work *w, shoal_pool *pool, shoal_convert_pending *pending,
+                                 shoal_loss *loss)
 {
     shoal_status st;
     int32_t *order;
     SHOAL_TRY(shoal_convert_order(w->plan->manifest, &w->written->module, &order));
     w->order = order;
-    SHOAL_TRY_GOTO(allocate_parts(w), done);
-    SHOAL_TRY_GOTO(run_crew(w, pool, loss), done);
-    st = put_parts(w);
-done:
-    for (int i = 0; i < SHOAL_WRITER_PARTS_MAX; i++)
-        shoal_free(w->parts[i]);
+    w->before = pending;
+    st = allocate_parts(w);
+    if (st == SHOAL_OK)
+        st = run_crew(w, pool, loss);
     shoal_free(order);
+    forget_pending(pending);
+    memcpy(pending->parts, w->parts, sizeof w->parts);
+    pending->item = goes_straight(w) ? NULL : w->item;
+    return st;
+}
+
+shoal_status shoal_convert_item_flush(const shoal_convert_plan *plan, shoal_st_writer *writer,
+                                      shoal_convert_pending *pending, shoal_status st)
+{
+    if (st == SHOAL_OK)
+        st = put_pending(plan, writer, pending);
+    forget_pending(pending);
     return st;
 }
 
@@ -196,7 +230,8 @@ done:
 
 shoal_status shoal_convert_item_write(const shoal_convert_plan *plan, shoal_convert_item *item,
                                       shoal_st_writer *writer, shoal_pool *pool,
-                                      shoal_convert_advance advance, void *context)
+                                      shoal_convert_pending *pending, shoal_convert_advance advance,
+                                      void *context)
 {
     item->loss = (shoal_loss){true, 0};
     if (item->module < 0)
@@ -209,5 +244,5 @@ shoal_status shoal_convert_item_write(const shoal_convert_plan *plan, shoal_conv
               .step = shoal_convert_strip_columns(&written->module),
               .advance = advance,
               .context = context};
-    return write_module(&w, pool, &item->loss);
+    return write_module(&w, pool, pending, &item->loss);
 }

@@ -99,6 +99,7 @@ static shoal_status add_to_module(shoal_convert_plan *plan, const shoal_weight *
     m->module.n = weight->n;
     m->module.k = weight->k;
     m->module.bits = bits_of(weight);
+    m->module.has_mins = weight->has_mins;
     m->has_bias = weight->bias != NULL;
     plan->items[plan->item_count++] =
         (shoal_convert_item){.module = (int)plan->module_count - 1, .loss = {true, 0}};
@@ -141,8 +142,8 @@ static shoal_status choose_form(const shoal_convert_plan *plan, shoal_written_mo
         m->form = shoal_form_float(&m->module, plan->manifest->model->dtype);
         return SHOAL_OK;
     }
-    if (!is_float && !target->writer->any_zeros)
-        SHOAL_TRY(shoal_convert_symmetric(plan->manifest, &m->module, &m->module.symmetric));
+    if (!is_float && !(w->has_mins ? target->writer->keeps_minimums : target->writer->any_zeros))
+        SHOAL_TRY(shoal_convert_look(plan->manifest, &m->module));
     m->form = (shoal_form){.requantized = false};
     const shoal_status st = target->writer->form(target, &m->module, &m->form);
     if (st == SHOAL_OK || st != SHOAL_ERR_DATA || !m->form.requantized)
@@ -364,4 +365,22 @@ shoal_loss shoal_convert_plan_loss(const shoal_convert_plan *plan)
     for (size_t i = 0; i < plan->item_count; i++)
         loss = shoal_loss_join(loss, plan->items[i].loss);
     return loss;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+uint64_t shoal_convert_plan_largest(const shoal_convert_plan *plan)
+{
+    uint64_t most = 0;
+    for (size_t i = 0; i < plan->tensor_count; i++)
+        most = larger(most, plan->tensors[i].bytes);
+    for (size_t i = 0; i < plan->module_count; i++)
+        for (int part = 0; part < SHOAL_PARTS_MAX; part++) {
+            const shoal_tensor *tensor = plan->modules[i].module.weights[0]->parts[part];
+            most = larger(most, tensor ? tensor->bytes : 0);
+        }
+    return most;
 }

@@ -55,6 +55,9 @@ void shoal_convert_plan_free(shoal_convert_plan *plan);
 /* The largest of all items, when they are written. */
 shoal_loss shoal_convert_plan_loss(const shoal_convert_plan *plan);
 
+/* Bytes of the largest tensor that is read or written. */
+uint64_t shoal_convert_plan_largest(const shoal_convert_plan *plan);
+
 /* The declarations of one file, in order of `place`; freed with shoal_free. */
 SHOAL_MUST_USE shoal_status shoal_convert_declare(const shoal_convert_plan *plan, int file,
                                                   shoal_tensor_decl **decls, uint64_t *count);

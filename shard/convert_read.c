@@ -6,6 +6,10 @@
 #include "proto/bytes.h"
 #include "shard/dialect.h"
 #include "shard/model_family.h"
+#include "shard/whole_zeros.h"
+
+/* Groups of a module that are looked at together. */
+#define LOOK_CELLS (1 << 20)
 
 int64_t shoal_convert_strip_columns(const shoal_writer_module *module)
 {
@@ -94,53 +98,115 @@ static shoal_status read_joined(const shoal_manifest *manifest, const shoal_writ
     return SHOAL_OK;
 }
 
+/* Minimums that are zero points in another form, as those. */
+static shoal_status take_whole_zeros(const shoal_writer_module *module, shoal_arena *arena,
+                                     shoal_canonical *block)
+{
+    void *zeros;
+    if (!block->mins || module->has_mins)
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_arena_array(arena, (uint64_t)block->n * (uint64_t)block->groups,
+                                sizeof(int16_t), &zeros));
+    if (!shoal_whole_zeros(block, module->bits, zeros))
+        return shoal_fail(SHOAL_ERR_TEMPORARY, "%s: its minimums have changed while it was read",
+                          module->name);
+    block->zeros = zeros;
+    block->mins = NULL;
+    return SHOAL_OK;
+}
+
 shoal_status shoal_convert_read(const shoal_manifest *manifest, const shoal_writer_module *module,
                                 const int32_t *order, int64_t begin, int64_t end,
                                 shoal_arena *arena, shoal_canonical *out)
 {
     const shoal_rect rect = {.n_begin = begin, .n_end = end, .k_end = module->k, .order = order};
+    shoal_canonical block;
     if (module->count == 1)
-        return shoal_weight_read(manifest, module->weights[0], &rect, arena, out);
-    return read_joined(manifest, module, order, begin, end, arena, out);
+        SHOAL_TRY(shoal_weight_read(manifest, module->weights[0], &rect, arena, &block));
+    else
+        SHOAL_TRY(read_joined(manifest, module, order, begin, end, arena, &block));
+    SHOAL_TRY(take_whole_zeros(module, arena, &block));
+    *out = block;
+    return SHOAL_OK;
 }
 
-static bool all_are(const shoal_canonical *block, int zero)
+/* ---- a look at zero points ---- */
+
+/* What was found so far; a minimum that is no zero point ends the look. */
+typedef struct {
+    bool symmetric, has_mins;
+} zero_points;
+
+static shoal_status look_at(const shoal_writer_module *module, const shoal_canonical *block,
+                            shoal_arena *arena, zero_points *found)
 {
-    for (int64_t i = 0; i < block->n * block->groups; i++)
-        if (block->zeros[i] != zero)
-            return false;
-    return true;
+    const int64_t count = block->n * block->groups;
+    const int16_t *zeros = block->zeros;
+    if (block->mins) {
+        void *whole;
+        SHOAL_TRY(shoal_arena_array(arena, (uint64_t)count, sizeof(int16_t), &whole));
+        found->has_mins = !shoal_whole_zeros(block, module->bits, whole);
+        zeros = whole;
+    }
+    for (int64_t i = 0; i < count && found->symmetric && !found->has_mins; i++)
+        found->symmetric = zeros[i] == 1 << (module->bits - 1);
+    return SHOAL_OK;
 }
 
-static shoal_status strip_symmetric(const shoal_manifest *manifest,
-                                    const shoal_writer_module *module, const int32_t *order,
-                                    int64_t begin, int64_t end, bool *out)
+static shoal_status look_at_columns(const shoal_manifest *manifest,
+                                    const shoal_writer_module *module, const shoal_weight *weight,
+                                    const shoal_rect *rect, zero_points *found)
 {
     shoal_arena *arena;
     shoal_canonical block;
     SHOAL_TRY(shoal_arena_create(SHOAL_MEM_CHECKPOINT, &arena));
-    const shoal_status st = shoal_convert_read(manifest, module, order, begin, end, arena, &block);
+    shoal_status st = shoal_weight_read_groups(manifest, weight, rect, arena, &block);
     if (st == SHOAL_OK)
-        *out = all_are(&block, 1 << (module->bits - 1));
+        st = look_at(module, &block, arena, found);
     shoal_arena_destroy(arena);
     return st;
 }
 
-shoal_status shoal_convert_symmetric(const shoal_manifest *manifest,
-                                     const shoal_writer_module *module, bool *out)
+/* More would change nothing: minimums as they are, or zero points that are not the middle. */
+static bool knows_enough(const shoal_weight *weight, const zero_points *found)
+{
+    return found->has_mins || (!weight->has_mins && !found->symmetric);
+}
+
+static shoal_status look(const shoal_manifest *manifest, const shoal_writer_module *module,
+                         const int32_t *order, zero_points *found)
+{
+    for (int i = 0; i < module->count; i++) {
+        const shoal_weight *w = module->weights[i];
+        const int64_t groups = shoal_ceil_div(w->k, w->group);
+        const int64_t step = shoal_max_i64(LOOK_CELLS / groups, 1);
+        for (int64_t n = 0; n < w->n && !knows_enough(w, found); n += step) {
+            const shoal_rect rect = {.n_begin = n,
+                                     .n_end = shoal_min_i64(n + step, w->n),
+                                     .k_end = w->k,
+                                     .order = order};
+            SHOAL_TRY(look_at_columns(manifest, module, w, &rect, found));
+        }
+    }
+    return SHOAL_OK;
+}
+
+shoal_status shoal_convert_look(const shoal_manifest *manifest, shoal_writer_module *module)
 {
     const shoal_weight *w = module->weights[0];
-    const int64_t step = shoal_convert_strip_columns(module);
     int32_t *order;
-    shoal_status st = SHOAL_OK;
-    *out = !w->has_zeros && w->zero_const == 1 << (module->bits - 1);
-    if (!w->has_zeros)
+    zero_points found = {.symmetric = true};
+    if (!w->has_zeros && !w->has_mins) {
+        module->symmetric = w->zero_const == 1 << (module->bits - 1);
         return SHOAL_OK;
+    }
     SHOAL_TRY(shoal_convert_order(manifest, module, &order));
-    *out = true;
-    for (int64_t n = 0; *out && st == SHOAL_OK && n < module->n; n += step)
-        st = strip_symmetric(manifest, module, order, n, shoal_min_i64(n + step, module->n), out);
+    const shoal_status st = look(manifest, module, order, &found);
     shoal_free(order);
+    if (st == SHOAL_OK) {
+        module->has_mins = found.has_mins;
+        module->symmetric = found.symmetric && !found.has_mins;
+    }
     return st;
 }
 

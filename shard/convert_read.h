@@ -12,16 +12,16 @@ int64_t shoal_convert_strip_columns(const shoal_writer_module *module);
 SHOAL_MUST_USE shoal_status shoal_convert_order(const shoal_manifest *manifest,
                                                 const shoal_writer_module *module, int32_t **order);
 
-/* Columns [begin, end) of the module. */
+/* Columns [begin, end) of the module, with zero points for minimums unless module->has_mins. */
 SHOAL_MUST_USE shoal_status shoal_convert_read(const shoal_manifest *manifest,
                                                const shoal_writer_module *module,
                                                const int32_t *order, int64_t begin, int64_t end,
                                                shoal_arena *arena, shoal_canonical *out);
 
-/* Is every zero point the middle of the range? Looks into stored zeros up to the first that is
- * not. */
-SHOAL_MUST_USE shoal_status shoal_convert_symmetric(const shoal_manifest *manifest,
-                                                    const shoal_writer_module *module, bool *out);
+/* Set module->symmetric and module->has_mins by what the groups hold: are minimums zero points in
+ * another form, and is every zero point the middle of the range? No code is read. */
+SHOAL_MUST_USE shoal_status shoal_convert_look(const shoal_manifest *manifest,
+                                               shoal_writer_module *module);
 
 /* What a folder's norms are less than those of a GGUF file, which have it added: 1 in Gemma, else
  * 0. `vector` is a vector of the weight. */

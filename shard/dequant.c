@@ -11,22 +11,49 @@
 /* Elements of a strip of outputs, as fp32: 32 MiB. */
 #define STRIP_ELEMENTS (8 << 20)
 
+/* `count` codes of group `g` (counted over the block) as numbers. */
+static void dequant_group(const shoal_canonical *b, int64_t g, const uint8_t *restrict codes,
+                          int64_t count, float *restrict out)
+{
+    const int zero = b->zeros ? b->zeros[g] : b->zero_const;
+    const float scale = b->scales[g];
+    for (int64_t k = 0; !b->mins && k < count; k++)
+        out[k] = (float)((int)codes[k] - zero) * scale;
+    for (int64_t k = 0; b->mins && k < count; k++)
+        out[k] = fmaf((float)((int)codes[k] - zero), scale, b->mins[g]);
+}
+
+/* A row in the order of the block, a group after the other. */
+static void dequant_row(const shoal_canonical *b, int64_t group, int64_t n, float *out)
+{
+    for (int64_t k = 0, g = n * b->groups; k < b->k; k += group, g++)
+        dequant_group(b, g, b->codes + n * b->k + k, shoal_min_i64(group, b->k - k), out + k);
+}
+
+/* Permute a row by way of a piece of the stack: what is read at k belongs at order[k]. */
+static void dequant_ordered(const shoal_canonical *b, int64_t group, const int32_t *order,
+                            int64_t n, float *out)
+{
+    float piece[256];
+    for (int64_t k = 0, count; k < b->k; k += count) {
+        count = shoal_min_i64(256, shoal_min_i64((k / group + 1) * group, b->k) - k);
+        dequant_group(b, n * b->groups + k / group, b->codes + n * b->k + k, count, piece);
+        for (int64_t i = 0; i < count; i++)
+            out[order[k + i]] = piece[i];
+    }
+}
+
 void shoal_dequant_block(const shoal_canonical *b, int64_t group, const int32_t *order, float *out)
 {
-    for (int64_t n = 0; n < b->n; n++) {
-        float *row = out + n * b->k;
-        for (int64_t k = 0; k < b->k; k++) {
-            float *at = row + (order ? order[k] : k);
-            if (b->kind == SHOAL_WEIGHT_FLOAT) {
-                *at = shoal_load_f32(b->dense, b->dtype, (size_t)(n * b->k + k));
-                continue;
-            }
-            const int64_t g = n * b->groups + k / group;
-            const int zero = b->zeros ? b->zeros[g] : b->zero_const;
-            const float u = (float)((int)b->codes[n * b->k + k] - zero);
-            *at = b->mins ? fmaf(u, b->scales[g], b->mins[g]) : u * b->scales[g];
-        }
+    if (b->kind == SHOAL_WEIGHT_FLOAT) {
+        shoal_widen_f32(b->dense, b->dtype, (size_t)(b->n * b->k), out);
+        return;
     }
+    for (int64_t n = 0; n < b->n; n++)
+        if (order)
+            dequant_ordered(b, group, order, n, out + n * b->k);
+        else
+            dequant_row(b, group, n, out + n * b->k);
 }
 
 /* ---- strips ---------------------------------------------------------------------------------- */
@@ -220,6 +247,7 @@ static shoal_status write_file(output *o, const char *path)
     SHOAL_TRY(shoal_st_writer_create(path, o->decls, o->count, &o->writer));
     for (uint64_t i = 0; i < o->count; i++)
         SHOAL_TRY(emit_part(o, &o->parts[i]));
+    SHOAL_TRY(shoal_checkpoint_verify_unchanged(o->manifest->checkpoint));
     shoal_st_writer *writer = o->writer;
     o->writer = NULL;
     return shoal_st_writer_finish(writer);

@@ -224,10 +224,29 @@ static shoal_status allocate_supers(const shoal_weight *weight, shoal_arena *are
     return SHOAL_OK;
 }
 
-shoal_status shoal_dialect_allocate(const shoal_weight *weight, const shoal_rect *rect,
-                                    shoal_arena *arena, shoal_canonical *out)
+static shoal_status allocate_groups(const shoal_weight *weight, shoal_arena *arena,
+                                    shoal_canonical *block)
 {
-    shoal_canonical block = {
+    const uint64_t scales = (uint64_t)block->n * (uint64_t)block->groups;
+    void *at;
+    if (block->kind == SHOAL_WEIGHT_FLOAT)
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_arena_array(arena, scales, sizeof(float), &at));
+    block->scales = at;
+    if (weight->has_zeros) {
+        SHOAL_TRY(shoal_arena_array(arena, scales, sizeof(int16_t), &at));
+        block->zeros = at;
+    }
+    if (weight->has_mins) {
+        SHOAL_TRY(shoal_arena_array(arena, scales, sizeof(float), &at));
+        block->mins = at;
+    }
+    return allocate_supers(weight, arena, block);
+}
+
+static shoal_canonical block_of(const shoal_weight *weight, const shoal_rect *rect)
+{
+    return (shoal_canonical){
         .kind = weight->kind,
         .n = rect->n_end - rect->n_begin,
         .k = rect->k_end - rect->k_begin,
@@ -236,27 +255,28 @@ shoal_status shoal_dialect_allocate(const shoal_weight *weight, const shoal_rect
         .dtype = weight->super_group ? SHOAL_F32 : weight->dtype,
         .supers = supers_of(weight, rect),
     };
-    const uint64_t cells = (uint64_t)block.n * (uint64_t)block.k;
-    const uint64_t scales = (uint64_t)block.n * (uint64_t)block.groups;
-    void *at = NULL;
-    if (block.kind == SHOAL_WEIGHT_FLOAT) {
-        SHOAL_TRY(shoal_arena_array(arena, cells, shoal_dtype_bytes(block.dtype), &at));
-        block.dense = at;
-    } else {
-        SHOAL_TRY(shoal_arena_array(arena, cells, 1, &at));
-        block.codes = at;
-        SHOAL_TRY(shoal_arena_array(arena, scales, sizeof(float), &at));
-        block.scales = at;
-        if (weight->has_zeros) {
-            SHOAL_TRY(shoal_arena_array(arena, scales, sizeof(int16_t), &at));
-            block.zeros = at;
-        }
-        if (weight->has_mins) {
-            SHOAL_TRY(shoal_arena_array(arena, scales, sizeof(float), &at));
-            block.mins = at;
-        }
-    }
-    SHOAL_TRY(allocate_supers(weight, arena, &block));
+}
+
+shoal_status shoal_dialect_allocate_groups(const shoal_weight *weight, const shoal_rect *rect,
+                                           shoal_arena *arena, shoal_canonical *out)
+{
+    shoal_canonical block = block_of(weight, rect);
+    SHOAL_TRY(allocate_groups(weight, arena, &block));
+    *out = block;
+    return SHOAL_OK;
+}
+
+shoal_status shoal_dialect_allocate(const shoal_weight *weight, const shoal_rect *rect,
+                                    shoal_arena *arena, shoal_canonical *out)
+{
+    shoal_canonical block = block_of(weight, rect);
+    const bool is_float = block.kind == SHOAL_WEIGHT_FLOAT;
+    void *at;
+    SHOAL_TRY(shoal_arena_array(arena, (uint64_t)block.n * (uint64_t)block.k,
+                                is_float ? shoal_dtype_bytes(block.dtype) : 1, &at));
+    block.dense = is_float ? at : NULL;
+    block.codes = is_float ? NULL : at;
+    SHOAL_TRY(allocate_groups(weight, arena, &block));
     *out = block;
     return SHOAL_OK;
 }
@@ -310,7 +330,7 @@ uint64_t shoal_dialect_scales_bytes(const shoal_weight *weight, const shoal_tens
            shoal_dtype_bytes(tensor->dtype);
 }
 
-static bool all_finite(const uint8_t *stored, shoal_dtype dtype, int64_t count)
+bool shoal_dialect_all_finite(const uint8_t *stored, shoal_dtype dtype, int64_t count)
 {
     const uint16_t top = dtype == SHOAL_F16 ? 0x7c00 : 0x7f80;
     unsigned bad = 0;
@@ -333,7 +353,7 @@ shoal_status shoal_dialect_check_scales(const shoal_tensor *tensor, const uint8_
                                         int64_t groups, int64_t columns, int64_t first_group,
                                         int64_t first_column)
 {
-    if (all_finite(stored, tensor->dtype, groups * columns))
+    if (shoal_dialect_all_finite(stored, tensor->dtype, groups * columns))
         return SHOAL_OK;
     int64_t at = 0;
     while (isfinite(shoal_load_f32(stored, tensor->dtype, (size_t)at)))

@@ -58,7 +58,8 @@ struct shoal_dialect {
     /* Exactly what `read` will read; `rect->columns` is NULL in both. */
     uint64_t (*read_bytes)(const shoal_weight *weight, const shoal_rect *rect);
 
-    /* Fill the arrays of `out`, which shoal_dialect_allocate made for this rectangle. */
+    /* Fill the arrays of `out`, which shoal_dialect_allocate made for this rectangle. Where
+     * out->codes is NULL, only scales, zeros and minimums are wanted. */
     shoal_status (*read)(const shoal_manifest *manifest, const shoal_weight *weight,
                          const shoal_rect *rect, shoal_canonical *out);
 
@@ -73,6 +74,10 @@ struct shoal_dialect {
      * and stored tiles of a rectangle keep to them. NULL: any. */
     void (*tile)(const shoal_weight *weight, const shoal_rect *rect, int64_t *columns,
                  int64_t *inputs);
+
+    /* The stretch of the first part that holds a rectangle; NULL: not known. */
+    void (*span)(const shoal_weight *weight, const shoal_rect *rect, uint64_t *offset,
+                 uint64_t *bytes);
 
     /* Read the permutation of an act-order weight; NULL where there is none. */
     shoal_status (*order)(const shoal_manifest *manifest, const shoal_weight *weight,
@@ -145,10 +150,14 @@ int64_t shoal_rect_groups(const shoal_weight *weight, const shoal_rect *rect);
 #define SHOAL_STAGING_BYTES (2ll << 20)
 int64_t shoal_rect_staging_columns(const shoal_weight *weight, const shoal_rect *rect);
 
-/* Set the scalars of `out` and allocate its arrays for this rectangle. */
+/* Set the scalars of `out` and allocate its arrays for this rectangle; or those of the groups, and
+ * none for codes. */
 SHOAL_MUST_USE shoal_status shoal_dialect_allocate(const shoal_weight *weight,
                                                    const shoal_rect *rect, shoal_arena *arena,
                                                    shoal_canonical *out);
+SHOAL_MUST_USE shoal_status shoal_dialect_allocate_groups(const shoal_weight *weight,
+                                                          const shoal_rect *rect,
+                                                          shoal_arena *arena, shoal_canonical *out);
 
 /* Read rows [first, first + rows) of a matrix tensor, bytes [begin, begin + bytes) of each, into
  * a block that the caller frees with shoal_free. Nothing to read is an empty block. */
@@ -176,6 +185,9 @@ SHOAL_MUST_USE shoal_status shoal_dialect_stage_scales(const shoal_manifest *man
                                                        const shoal_tensor *tensor,
                                                        const shoal_tile *tile,
                                                        shoal_staging *staging, uint8_t **out);
+
+/* Are `count` elements of F32, F16 or BF16 all finite? */
+bool shoal_dialect_all_finite(const uint8_t *stored, shoal_dtype dtype, int64_t count);
 
 /* Are these [groups][columns] scales, as they are stored from this group and column of the tensor
  * on, all finite? SHOAL_ERR_DATA names the first that is not. */

@@ -6,6 +6,8 @@
  * stored as it is. */
 #include "shard/dialect_awq.h"
 
+#include <string.h>
+
 #include "proto/bytes.h"
 #include "shard/packed.h"
 
@@ -89,7 +91,7 @@ static uint64_t read_bytes(const shoal_weight *weight, const shoal_rect *rect)
 
 /* One stored matrix of packed words: rows x words, whose first word holds column `column`. */
 typedef struct {
-    const uint8_t *at;
+    uint8_t *at;
     int64_t words;
     int64_t column;
 } words;
@@ -101,44 +103,82 @@ static unsigned code_at(const words *w, int64_t row, int64_t column)
     return word >> (4 * nibble_of_column[c % 8]) & 15u;
 }
 
+/* Eight inputs of one word's columns, those that the block has: from column n on or before it. */
+static void unpack_eight(const words *w, int64_t word, int64_t k, int64_t n, shoal_canonical *out)
+{
+    uint64_t x[8] = {0};
+    const int64_t count = shoal_min_i64(8, out->k - k);
+    for (int64_t i = 0; i < count; i++)
+        x[i] = shoal_unpack_awq(
+            shoal_load_le32(w->at + ((k + i) * w->words + word) * SHOAL_WORD_BYTES));
+    shoal_bytes_turn(x);
+    for (int64_t j = 0; j < 8; j++) {
+        uint8_t column[8], *to = out->codes + (n + j) * out->k + k;
+        if (n + j < 0 || n + j >= out->n)
+            continue;
+        shoal_store_le64(count == 8 ? to : column, x[j]);
+        if (count < 8)
+            memcpy(to, column, (size_t)count);
+    }
+}
+
 static void unpack_codes(const words *w, int64_t first, shoal_canonical *out)
 {
-    for (int64_t k = 0; k < out->k; k += K_STEP) {
-        const int64_t k_end = shoal_min_i64(k + K_STEP, out->k);
-        for (int64_t n = 0; n < out->n; n++)
-            for (int64_t i = k; i < k_end; i++)
-                out->codes[n * out->k + i] = (uint8_t)code_at(w, i, first + n);
+    for (int64_t begin = 0; begin < out->k; begin += K_STEP) {
+        const int64_t end = shoal_min_i64(begin + K_STEP, out->k);
+        for (int64_t word = 0; word < w->words; word++)
+            for (int64_t k = begin; k < end; k += 8)
+                unpack_eight(w, word, k, w->column + 8 * word - first, out);
     }
+}
+
+/* Rows [row, row + rows) of codes or zeros, as far as the rectangle's columns go; *out->at is the
+ * caller's to free. */
+static shoal_status stage_words(const shoal_manifest *manifest, const shoal_weight *weight,
+                                int part, const shoal_rect *rect, int64_t row, int64_t rows,
+                                words *out)
+{
+    int64_t begin, end;
+    uint8_t *at = NULL;
+    word_range(weight, rect, &begin, &end);
+    SHOAL_TRY(shoal_dialect_stage(manifest, weight->parts[part], row, rows,
+                                  begin * SHOAL_WORD_BYTES, (end - begin) * SHOAL_WORD_BYTES, &at));
+    *out = (words){at, end - begin, 8 * begin};
+    return SHOAL_OK;
+}
+
+static shoal_status read_codes(const shoal_manifest *manifest, const shoal_weight *weight,
+                               const shoal_rect *rect, shoal_canonical *out)
+{
+    words stored;
+    SHOAL_TRY(stage_words(manifest, weight, SHOAL_AWQ_CODES, rect, rect->k_begin, out->k, &stored));
+    unpack_codes(&stored, weight->row_offset + rect->n_begin, out);
+    shoal_free(stored.at);
+    return SHOAL_OK;
+}
+
+static shoal_status read_zeros(const shoal_manifest *manifest, const shoal_weight *weight,
+                               const shoal_rect *rect, shoal_canonical *out)
+{
+    const int64_t first = weight->row_offset + rect->n_begin;
+    words stored;
+    SHOAL_TRY(stage_words(manifest, weight, SHOAL_AWQ_ZEROS, rect,
+                          shoal_rect_group_begin(weight, rect), out->groups, &stored));
+    for (int64_t g = 0; g < out->groups; g++)
+        for (int64_t n = 0; n < out->n; n++)
+            out->zeros[n * out->groups + g] = (int16_t)code_at(&stored, g, first + n);
+    shoal_free(stored.at);
+    return SHOAL_OK;
 }
 
 static shoal_status read_awq(const shoal_manifest *manifest, const shoal_weight *weight,
                              const shoal_rect *rect, shoal_canonical *out)
 {
-    const int64_t first = weight->row_offset + rect->n_begin;
-    const int64_t group = shoal_rect_group_begin(weight, rect);
-    uint8_t *codes = NULL, *zeros = NULL;
-    int64_t begin, end;
-    shoal_status st;
-    word_range(weight, rect, &begin, &end);
-    const int64_t bytes = (end - begin) * SHOAL_WORD_BYTES;
-    SHOAL_TRY_GOTO(shoal_dialect_stage(manifest, weight->parts[SHOAL_AWQ_CODES], rect->k_begin,
-                                       out->k, begin * SHOAL_WORD_BYTES, bytes, &codes),
-                   done);
-    SHOAL_TRY_GOTO(shoal_dialect_stage(manifest, weight->parts[SHOAL_AWQ_ZEROS], group, out->groups,
-                                       begin * SHOAL_WORD_BYTES, bytes, &zeros),
-                   done);
-    const words stored = {codes, end - begin, 8 * begin};
-    const words stored_zeros = {zeros, end - begin, 8 * begin};
-    unpack_codes(&stored, first, out);
-    for (int64_t g = 0; g < out->groups; g++)
-        for (int64_t n = 0; n < out->n; n++)
-            out->zeros[n * out->groups + g] = (int16_t)code_at(&stored_zeros, g, first + n);
-    st = shoal_dialect_read_scales(manifest, weight, weight->parts[SHOAL_AWQ_SCALES], rect,
-                                   out->scales);
-done:
-    shoal_free(codes);
-    shoal_free(zeros);
-    return st;
+    if (out->codes)
+        SHOAL_TRY(read_codes(manifest, weight, rect, out));
+    SHOAL_TRY(read_zeros(manifest, weight, rect, out));
+    return shoal_dialect_read_scales(manifest, weight, weight->parts[SHOAL_AWQ_SCALES], rect,
+                                     out->scales);
 }
 
 /* Panels begin where words do. */

@@ -90,19 +90,28 @@ static shoal_status read_zeros(const shoal_manifest *manifest, const shoal_weigh
     return SHOAL_OK;
 }
 
+static shoal_status read_codes(const shoal_manifest *manifest, const shoal_weight *weight,
+                               const shoal_rect *rect, const shoal_packed_span *span,
+                               shoal_canonical *out)
+{
+    const int64_t row = (span->end - span->begin) * SHOAL_WORD_BYTES;
+    uint8_t *stored;
+    SHOAL_TRY(stage_rows(manifest, weight, SHOAL_AWQ_CODES, rect, span, &stored));
+    for (int64_t n = 0; n < out->n; n++)
+        shoal_packed_row(stored + n * row, rect->k_begin - span->field, out->k, 4,
+                         out->codes + n * out->k);
+    shoal_free(stored);
+    return SHOAL_OK;
+}
+
 static shoal_status read_gemv(const shoal_manifest *manifest, const shoal_weight *weight,
                               const shoal_rect *rect, shoal_canonical *out)
 {
     const reach r = reach_of(weight, rect);
-    const int64_t row = (r.codes.end - r.codes.begin) * SHOAL_WORD_BYTES;
-    uint8_t *stored;
     if (shoal_rect_empty(rect))
         return SHOAL_OK;
-    SHOAL_TRY(stage_rows(manifest, weight, SHOAL_AWQ_CODES, rect, &r.codes, &stored));
-    for (int64_t n = 0; n < out->n; n++)
-        shoal_packed_row(stored + n * row, rect->k_begin - r.codes.field, out->k, 4,
-                         out->codes + n * out->k);
-    shoal_free(stored);
+    if (out->codes)
+        SHOAL_TRY(read_codes(manifest, weight, rect, &r.codes, out));
     SHOAL_TRY(read_zeros(manifest, weight, rect, &r.zeros, out));
     return shoal_dialect_read_row_scales(manifest, weight, weight->parts[SHOAL_AWQ_SCALES], rect,
                                          out->scales);

@@ -107,19 +107,27 @@ static void unpack_column(const uint8_t *stored, const reach *r, int64_t column,
     }
 }
 
-static shoal_status read_gemv_fast(const shoal_manifest *manifest, const shoal_weight *weight,
-                                   const shoal_rect *rect, shoal_canonical *out)
+static shoal_status read_codes(const shoal_manifest *manifest, const shoal_weight *weight,
+                               const shoal_rect *rect, shoal_canonical *out)
 {
     const reach r = reach_of(weight, rect);
     uint8_t *stored;
-    if (shoal_rect_empty(rect))
-        return SHOAL_OK;
     SHOAL_TRY(shoal_dialect_stage(manifest, weight->parts[SHOAL_AWQ_CODES], r.row, r.rows,
                                   r.block * BLOCK_BYTES, r.blocks * BLOCK_BYTES, &stored));
     for (int64_t n = 0; n < out->n; n++)
         unpack_column(stored, &r, weight->row_offset + rect->n_begin + n, rect,
                       out->codes + n * out->k);
     shoal_free(stored);
+    return SHOAL_OK;
+}
+
+static shoal_status read_gemv_fast(const shoal_manifest *manifest, const shoal_weight *weight,
+                                   const shoal_rect *rect, shoal_canonical *out)
+{
+    if (shoal_rect_empty(rect))
+        return SHOAL_OK;
+    if (out->codes)
+        SHOAL_TRY(read_codes(manifest, weight, rect, out));
     SHOAL_TRY(shoal_dialect_read_scales(manifest, weight, weight->parts[SHOAL_AWQ_ZEROS], rect,
                                         out->mins));
     return shoal_dialect_read_scales(manifest, weight, weight->parts[SHOAL_AWQ_SCALES], rect,

@@ -300,7 +300,8 @@ static shoal_status read_compressed(const shoal_manifest *manifest, const shoal_
         return SHOAL_OK;
     if (compares_shape(weight, rect))
         SHOAL_TRY(compare_shape(manifest, weight));
-    SHOAL_TRY(read_codes(manifest, weight, rect, &r, out));
+    if (out->codes)
+        SHOAL_TRY(read_codes(manifest, weight, rect, &r, out));
     if (zero && zero->dtype == SHOAL_I8)
         SHOAL_TRY(read_byte_zeros(manifest, weight, rect, out));
     else if (zero)

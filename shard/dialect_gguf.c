@@ -101,8 +101,9 @@ static void place(const shoal_rect *rect, const span *s, int64_t block,
     const int64_t first = block * s->form->elements, group = s->form->group;
     const int64_t begin = shoal_max_i64(first, rect->k_begin);
     const int64_t end = shoal_min_i64(first + s->form->elements, rect->k_end);
-    memcpy(out->codes + n * out->k + (begin - rect->k_begin), from->codes + (begin - first),
-           (size_t)(end - begin));
+    if (out->codes)
+        memcpy(out->codes + n * out->k + (begin - rect->k_begin), from->codes + (begin - first),
+               (size_t)(end - begin));
     for (int64_t g = begin / group; g < shoal_ceil_div(end, group); g++) {
         const int64_t at = n * out->groups + g - rect->k_begin / group, in = g - first / group;
         out->scales[at] = scale_of(s, from, in);

@@ -160,22 +160,13 @@ static shoal_status compare_g_idx(const shoal_manifest *manifest, const shoal_we
     return st;
 }
 
-static void unpack_four(uint32_t word, uint8_t *out)
-{
-    uint64_t x = word;
-    x = (x | x << 16) & 0x0000ffff0000ffffu;
-    x = (x | x << 8) & 0x00ff00ff00ff00ffu;
-    x = (x | x << 4) & 0x0f0f0f0f0f0f0f0fu;
-    shoal_store_le64(out, x);
-}
-
 /* Unpack `count` codes (at most the fields of a block) from words `stride` bytes apart. `out` has
  * room for a whole block. */
 static void unpack_block(const uint8_t *words, int64_t stride, int bits, int64_t count,
                          uint8_t *out)
 {
     if (bits == 4) {
-        unpack_four(shoal_load_le32(words), out);
+        shoal_store_le64(out, shoal_unpack_nibbles(shoal_load_le32(words)));
         return;
     }
     const int64_t there = shoal_ceil_div(count * bits, 32);
@@ -374,7 +365,8 @@ static shoal_status read_gptq(const shoal_manifest *manifest, const shoal_weight
     const reach r = reach_of(weight, rect);
     if (compares_g_idx(weight, rect))
         SHOAL_TRY(compare_g_idx(manifest, weight, rect));
-    SHOAL_TRY(read_codes(manifest, weight, &r, rect, out));
+    if (out->codes)
+        SHOAL_TRY(read_codes(manifest, weight, &r, rect, out));
     SHOAL_TRY(read_zeros(manifest, weight, rect, out));
     return shoal_dialect_read_scales(manifest, weight, weight->parts[SCALES], rect, out->scales);
 }

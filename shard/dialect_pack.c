@@ -88,6 +88,16 @@ static uint64_t read_bytes(const shoal_weight *weight, const shoal_rect *rect)
     return bytes;
 }
 
+static void span(const shoal_weight *weight, const shoal_rect *rect, uint64_t *offset,
+                 uint64_t *bytes)
+{
+    const shoal_rect r = in_module(weight, rect);
+    int64_t begin, end;
+    runs_of(linear_of(weight), &r, &begin, &end);
+    *offset = (uint64_t)begin * weight->parts[RUNS]->run_bytes;
+    *bytes = read_bytes(weight, rect);
+}
+
 static shoal_status read_run(const shoal_manifest *manifest, const shoal_weight *weight,
                              int64_t index, const shoal_pack_run *run, void *out)
 {
@@ -168,7 +178,8 @@ static shoal_status place_run(const shoal_weight *weight, const shoal_rect *rect
         place_floats(&s, out);
         return SHOAL_OK;
     }
-    place_codes(&s, out);
+    if (out->codes)
+        place_codes(&s, out);
     return place_groups(&s, weight, out);
 }
 
@@ -219,11 +230,9 @@ static bool storable(const shoal_weight *weight, const shoal_rect *rect)
 
 static shoal_status check_finite(const shoal_weight *weight, const uint8_t *scales, int64_t count)
 {
-    for (int64_t i = 0; i < count; i++)
-        if (!isfinite(shoal_load_f32(scales, weight->dtype, (size_t)i)))
-            return shoal_fail(SHOAL_ERR_DATA, "tensor %s: a scale is no number",
-                              weight->parts[RUNS]->name);
-    return SHOAL_OK;
+    if (shoal_dialect_all_finite(scales, weight->dtype, count))
+        return SHOAL_OK;
+    return shoal_fail(SHOAL_ERR_DATA, "tensor %s: a scale is no number", weight->parts[RUNS]->name);
 }
 
 static shoal_status read_stored(const shoal_manifest *manifest, const shoal_weight *weight,
@@ -281,5 +290,6 @@ const shoal_dialect shoal_dialect_pack = {
     .storable = storable,
     .read_stored = read_stored,
     .tile = tile,
+    .span = span,
     .order = read_order,
 };

@@ -237,8 +237,9 @@ static shoal_status read(const shoal_manifest *manifest, const shoal_weight *wei
     const shoal_int4_packing packing = packing_of(weight);
     const shoal_int4_range range = range_of(weight, rect);
     float *const pair[2] = {out->scales, out->mins}, *const zeros[2] = {out->mins, NULL};
-    SHOAL_TRY(
-        shoal_int4_read(manifest->checkpoint, weight->parts[CODES], &packing, &range, out->codes));
+    if (out->codes)
+        SHOAL_TRY(shoal_int4_read(manifest->checkpoint, weight->parts[CODES], &packing, &range,
+                                  out->codes));
     if (weight->variant != SHOAL_INT4_NIBBLES)
         return read_numbers(manifest, weight, weight->parts[SCALE_AND_ZERO], rect, 2, pair);
     SHOAL_TRY(read_numbers(manifest, weight, weight->parts[SCALE], rect, 1, pair));

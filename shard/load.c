@@ -39,13 +39,15 @@ static shoal_status read_bias(const shoal_manifest *manifest, const shoal_weight
 
 shoal_status shoal_load_create(const shoal_manifest *manifest, const shoal_weight *weight,
                                const shoal_rect *rect, const shoal_linear_spec *spec,
-                               shoal_cpu_level cap, shoal_arena *arena, shoal_linear *out)
+                               shoal_cpu_level cap, shoal_arena *arena, void *memory,
+                               shoal_linear *out)
 {
     const int64_t n = rect->n_end - rect->n_begin;
     shoal_linear linear;
     void *bias = NULL;
     SHOAL_TRY(check_spec(weight, rect, spec));
-    SHOAL_TRY(shoal_linear_create(spec, cap, arena, &linear));
+    SHOAL_TRY(memory ? shoal_linear_create_in(spec, cap, arena, memory, &linear)
+                     : shoal_linear_create(spec, cap, arena, &linear));
     if (weight->bias && n > 0) {
         SHOAL_TRY(shoal_arena_array(arena, (uint64_t)n, sizeof(float), &bias));
         SHOAL_TRY(read_bias(manifest, weight, rect, bias));
@@ -61,11 +63,22 @@ shoal_status shoal_load_linear(const shoal_manifest *manifest, const shoal_weigh
                                shoal_linear *out)
 {
     shoal_linear linear;
-    SHOAL_TRY(shoal_load_create(manifest, weight, rect, spec, cap, arena, &linear));
+    SHOAL_TRY(shoal_load_create(manifest, weight, rect, spec, cap, arena, NULL, &linear));
     const shoal_load_task task = {weight, *rect, &linear, NULL};
     SHOAL_TRY(shoal_load_fill(manifest, &task, 1, pool, NULL, NULL));
     *out = linear;
     return SHOAL_OK;
+}
+
+void shoal_load_expect(const shoal_manifest *manifest, const shoal_load_task *task)
+{
+    const shoal_weight *weight = task->weight;
+    uint64_t offset = 0, bytes = weight->parts[0]->bytes;
+    if (shoal_rect_empty(&task->rect))
+        return;
+    if (weight->dialect->span)
+        weight->dialect->span(weight, &task->rect, &offset, &bytes);
+    shoal_checkpoint_expect(manifest->checkpoint, weight->parts[0], offset, bytes);
 }
 
 uint64_t shoal_weight_input_scale_bytes(const shoal_weight *weight, const shoal_rect *rect)

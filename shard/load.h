@@ -32,19 +32,22 @@ typedef struct {
 typedef void (*shoal_load_tell)(void *context);
 
 /* Make the linear of `spec` (shape and quantization of this rectangle, see shard/slices.h) in
- * `arena`, all zero, and read its bias. An empty rectangle gives an empty linear, with its bias
- * where it has columns. `out` is written only on success; what was taken from the arena stays
- * taken. */
+ * `arena`, all zero, and read its bias; where `memory` is not NULL what packing fills lies there
+ * (shoal_linear_create_in). An empty rectangle gives an empty linear, with its bias where it has
+ * columns. `out` is written only on success; what was taken from the arena stays taken. */
 SHOAL_MUST_USE shoal_status shoal_load_create(const shoal_manifest *manifest,
                                               const shoal_weight *weight, const shoal_rect *rect,
                                               const shoal_linear_spec *spec, shoal_cpu_level cap,
-                                              shoal_arena *arena, shoal_linear *out);
+                                              shoal_arena *arena, void *memory, shoal_linear *out);
 
 /* Fill tasks[0 .. count) on the threads of `pool` (NULL: on this one). Of all failures the one
  * that comes first in the order of the tasks is returned, with its sentence. `tell` may be NULL. */
 SHOAL_MUST_USE shoal_status shoal_load_fill(const shoal_manifest *manifest,
                                             const shoal_load_task *tasks, int count,
                                             shoal_pool *pool, shoal_load_tell tell, void *context);
+
+/* This task's bytes will be read soon (shoal_checkpoint_expect). */
+void shoal_load_expect(const shoal_manifest *manifest, const shoal_load_task *task);
 
 /* Both for one linear. */
 SHOAL_MUST_USE shoal_status shoal_load_linear(const shoal_manifest *manifest,

@@ -138,8 +138,26 @@ static shoal_status fill_stored(const shoal_manifest *manifest, const shoal_load
     return shoal_linear_pack_stored(task->linear, &place, &block);
 }
 
+/* Floats as they lie in a module are canonical: they need no memory but what the thread has. */
+static shoal_status fill_floats(const shoal_manifest *manifest, const shoal_load_task *task,
+                                const shoal_rect *strip, int64_t n_begin, shoal_staging *staging)
+{
+    const shoal_weight *weight = task->weight;
+    shoal_canonical block = {.kind = SHOAL_WEIGHT_FLOAT,
+                             .n = strip->n_end - strip->n_begin,
+                             .k = strip->k_end - strip->k_begin,
+                             .dtype = weight->dtype};
+    const uint64_t cells = (uint64_t)block.n * (uint64_t)block.k;
+    uint8_t *dense;
+    SHOAL_TRY(shoal_staging_take(staging, SHOAL_STAGE_CODES,
+                                 cells * shoal_dtype_bytes(weight->dtype), &dense));
+    block.dense = dense;
+    SHOAL_TRY(weight->dialect->read(manifest, weight, strip, &block));
+    return shoal_linear_pack(task->linear, n_begin, &block);
+}
+
 static shoal_status fill_canonical(const shoal_manifest *manifest, const shoal_load_task *task,
-                                   const shoal_rect *piece)
+                                   const shoal_rect *piece, shoal_staging *staging)
 {
     shoal_rect strip = task->rect;
     shoal_arena *aside = NULL;
@@ -147,6 +165,8 @@ static shoal_status fill_canonical(const shoal_manifest *manifest, const shoal_l
     shoal_status st;
     strip.n_begin = task->rect.n_begin + piece->n_begin;
     strip.n_end = task->rect.n_begin + piece->n_end;
+    if (task->weight->kind == SHOAL_WEIGHT_FLOAT && task->weight->run == 0)
+        return fill_floats(manifest, task, &strip, piece->n_begin, staging);
     SHOAL_TRY(shoal_arena_create(SHOAL_MEM_CHECKPOINT, &aside));
     SHOAL_TRY_GOTO(shoal_weight_read(manifest, task->weight, &strip, aside, &block), done);
     st = shoal_linear_pack(task->linear, piece->n_begin, &block);
@@ -226,7 +246,7 @@ static shoal_status fill_piece(const fill *f, int64_t index, shoal_staging *stag
     const shoal_rect piece = piece_at(c, index - c->first);
     switch (c->how) {
     case STORED: return fill_stored(f->manifest, task, &piece, staging);
-    case CANONICAL: return fill_canonical(f->manifest, task, &piece);
+    case CANONICAL: return fill_canonical(f->manifest, task, &piece, staging);
     case PERMUTED: return fill_permuted(f->manifest, task, &piece);
     default: return fill_rows(f->manifest, task, &piece);
     }

@@ -63,6 +63,14 @@ typedef struct shoal_roles_part shoal_roles_part; /* shard/roles.h */
 
 #define SHOAL_PARTS_MAX 8
 
+/* Where a weight lies while steps run (shard/offload.h). */
+typedef enum {
+    SHOAL_PLACED_HOST,
+    SHOAL_PLACED_PINNED,
+    SHOAL_PLACED_STREAMED,
+    SHOAL_PLACED_FREE /* host, or streamed where the plan says so */
+} shoal_placement;
+
 /* One weight of the model and where it comes from. n = outputs, k = inputs. For vectors (norms)
  * and the embedding only `parts[0]` counts. */
 typedef struct {
@@ -90,6 +98,7 @@ typedef struct {
     bool quantized_at_load;
     int bits;         /* 4, 8, or 16/32 for floats: as the file has it                    */
     int source_group; /* as the file says (-1 per channel); 0 for floats                  */
+    shoal_placement placement;
 } shoal_weight;
 
 /* The weights that take the place of gate, up and down in a layer of experts. */
@@ -194,6 +203,12 @@ SHOAL_MUST_USE shoal_status shoal_weight_check(const shoal_weight *weight, const
 SHOAL_MUST_USE shoal_status shoal_weight_read(const shoal_manifest *manifest,
                                               const shoal_weight *weight, const shoal_rect *rect,
                                               shoal_arena *arena, shoal_canonical *out);
+
+/* What the groups have of it, without a code; a plain rectangle of integers. */
+SHOAL_MUST_USE shoal_status shoal_weight_read_groups(const shoal_manifest *manifest,
+                                                     const shoal_weight *weight,
+                                                     const shoal_rect *rect, shoal_arena *arena,
+                                                     shoal_canonical *out);
 
 /* The order in which an act-order weight walks K: order[i] = source k of sorted position i; a
  * stable sort by group. Reads g_idx. `order` has k elements. */

@@ -83,7 +83,8 @@ shoal_status shoal_folder_join(const char *folder, const char *name, char **out)
     return SHOAL_OK;
 }
 
-/* A link that leads nowhere is there: opening it then says what is wrong. */
+/* A link that leads nowhere is there: opening it then says what is wrong. Where it is not, errno
+ * says why. */
 bool shoal_folder_has(const char *folder, const char *name)
 {
     struct stat info;
@@ -91,7 +92,9 @@ bool shoal_folder_has(const char *folder, const char *name)
     if (dir < 0)
         return false;
     const bool there = fstatat(dir, name, &info, AT_SYMLINK_NOFOLLOW) == 0;
+    const int code = errno;
     close(dir);
+    errno = code;
     return there;
 }
 
@@ -168,6 +171,8 @@ shoal_status shoal_folder_require(const char *path, const char *name)
         return wrong_file(path);
     if (shoal_folder_has(path, name))
         return SHOAL_OK;
+    if (errno != ENOENT && errno != ENOTDIR)
+        return not_found(path, errno);
     SHOAL_TRY(look_through(path, &f));
     if (f.safetensors.count == 0 && f.torch.count == 0 && f.unread[0])
         return only_unread(path, name, &f);

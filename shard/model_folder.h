@@ -22,7 +22,7 @@ SHOAL_MUST_USE shoal_status shoal_folder_require(const char *path, const char *n
 /* "folder/name"; freed with shoal_free. */
 SHOAL_MUST_USE shoal_status shoal_folder_join(const char *folder, const char *name, char **out);
 
-/* Is there anything called so in the folder? */
+/* Is there anything called so in the folder? If not, errno says whether that is known. */
 bool shoal_folder_has(const char *folder, const char *name);
 
 /* The pack file, where `path` is one or a folder of nothing else that is read: *file as below. */

@@ -10,6 +10,7 @@
 #include "proto/digest.h"
 #include "shard/json_file.h"
 #include "shard/pack_format.h"
+#include "shard/quoted.h"
 
 typedef struct {
     const char *name;
@@ -106,6 +107,18 @@ static shoal_status read_head(shoal_pack_file *p, const shoal_regular_file *file
     return SHOAL_OK;
 }
 
+static shoal_status check_layout(const shoal_pack_file *p)
+{
+    char quoted[SHOAL_QUOTED_ROOM];
+    const char *layout = json_string_value(json_object_get(p->root, "layout"));
+    if (!layout)
+        return bad(p, "it names no layout");
+    if (strcmp(layout, SHOAL_PACK_LAYOUT) != 0)
+        return shoal_fail(SHOAL_ERR_DATA, "%s has layout '%s'; " SHOAL_PACK_LAYOUT " is read",
+                          p->path, shoal_quoted(layout, quoted, sizeof quoted));
+    return SHOAL_OK;
+}
+
 static shoal_status read_header(shoal_pack_file *p, const shoal_regular_file *file)
 {
     const shoal_json_limits limits = {SHOAL_PACK_HEADER_MAX, 8, 40000000};
@@ -127,7 +140,8 @@ static shoal_status read_header(shoal_pack_file *p, const shoal_regular_file *fi
     SHOAL_TRY(read_head(p, file, bytes));
     if (!is_digest(p->head, bytes, start + 24))
         return bad(p, "the checksum of the header is wrong");
-    return shoal_json_parse(p->head, bytes, p->path, &limits, &p->root);
+    SHOAL_TRY(shoal_json_parse(p->head, bytes, p->path, &limits, &p->root));
+    return check_layout(p);
 }
 
 static shoal_status read_digests(shoal_pack_file *p, const shoal_regular_file *file)

@@ -28,6 +28,7 @@
 #include "proto/bytes.h"
 
 #define SHOAL_PACK_MAGIC      "SHOALPK\x01"
+#define SHOAL_PACK_LAYOUT     "shoal-pack/1"
 #define SHOAL_PACK_VERSION    1u
 #define SHOAL_PACK_ORDER      0x01020304u
 #define SHOAL_PACK_PREAMBLE   64

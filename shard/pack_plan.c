@@ -308,10 +308,11 @@ static uint64_t padded(uint64_t bytes)
 shoal_status shoal_pack_header(const shoal_pack_plan *p, char **out)
 {
     void *block;
-    json_t *root = json_pack("{s:s, s:O, s:I, s:o, s:o, s:o}", "layout", "shoal-pack/1", "sources",
-                             p->sources, "digests", (json_int_t)p->digest_count, "digests_xxh3",
-                             digest_json(p->digests, p->digest_count * SHOAL_XXH128_BYTES), "texts",
-                             texts_json(p), "tensors", tensors_json(p));
+    json_t *root =
+        json_pack("{s:s, s:O, s:I, s:o, s:o, s:o}", "layout", SHOAL_PACK_LAYOUT, "sources",
+                  p->sources, "digests", (json_int_t)p->digest_count, "digests_xxh3",
+                  digest_json(p->digests, p->digest_count * SHOAL_XXH128_BYTES), "texts",
+                  texts_json(p), "tensors", tensors_json(p));
     char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     if (!text)

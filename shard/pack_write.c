@@ -11,6 +11,7 @@
 #include "shard/convert_source.h"
 #include "shard/new_file.h"
 #include "shard/pack_plan.h"
+#include "shard/packed.h"
 
 /* Bytes of plain rows that are copied at a time. */
 #define ROWS_BYTES (1ull << 20)
@@ -74,7 +75,7 @@ static void pack_words(const shoal_pack_linear *l, const shoal_canonical *b, uin
             const int64_t there = shoal_min_i64(fields, b->k - r * fields);
             uint32_t word = 0;
             if (fields == 8 && there == 8)
-                word = shoal_pack_nibbles(codes);
+                word = shoal_pack_nibbles(shoal_load_le64(codes));
             else
                 for (int64_t i = 0; i < there; i++)
                     word |= (uint32_t)codes[i] << (bits * i);

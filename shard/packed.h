@@ -53,6 +53,84 @@ static inline uint32_t shoal_packed_field(const uint8_t *words, int64_t stride, 
     return (uint32_t)(pair >> shift) & ((1u << bits) - 1);
 }
 
+/* Eight rows of eight bytes, the first byte lowest, become their columns. */
+static inline void shoal_bytes_turn(uint64_t x[8])
+{
+    for (int i = 0; i < 4; i++) {
+        const uint64_t t = (x[i] >> 32 ^ x[i + 4]) & 0x00000000ffffffffu;
+        x[i + 4] ^= t;
+        x[i] ^= t << 32;
+    }
+    for (int i = 0; i < 8; i += i % 2 ? 3 : 1) { /* 0 1 4 5 */
+        const uint64_t t = (x[i] >> 16 ^ x[i + 2]) & 0x0000ffff0000ffffu;
+        x[i + 2] ^= t;
+        x[i] ^= t << 16;
+    }
+    for (int i = 0; i < 8; i += 2) {
+        const uint64_t t = (x[i] >> 8 ^ x[i + 1]) & 0x00ff00ff00ff00ffu;
+        x[i + 1] ^= t;
+        x[i] ^= t << 8;
+    }
+}
+
+/* Four bytes with a zero byte behind each; and back: every second byte. */
+static inline uint64_t shoal_spread_bytes(uint32_t bytes)
+{
+    uint64_t x = bytes;
+    x = (x | x << 16) & 0x0000ffff0000ffffu;
+    return (x | x << 8) & 0x00ff00ff00ff00ffu;
+}
+
+static inline uint32_t shoal_join_bytes(uint64_t x)
+{
+    x &= 0x00ff00ff00ff00ffu;
+    x = (x | x >> 8) & 0x0000ffff0000ffffu;
+    return (uint32_t)(x | x >> 16);
+}
+
+/* Eight 4-bit codes of a word, the first in the lowest bits, as bytes. */
+static inline uint64_t shoal_unpack_nibbles(uint32_t word)
+{
+    uint64_t x = word;
+    x = (x | x << 16) & 0x0000ffff0000ffffu;
+    x = (x | x << 8) & 0x00ff00ff00ff00ffu;
+    return (x | x << 4) & 0x0f0f0f0f0f0f0f0fu;
+}
+
+/* And back. */
+static inline uint32_t shoal_pack_nibbles(uint64_t codes)
+{
+    codes = (codes | codes >> 4) & 0x00ff00ff00ff00ffu;
+    codes = (codes | codes >> 8) & 0x0000ffff0000ffffu;
+    return (uint32_t)(codes | codes >> 16);
+}
+
+/* Every second byte's nibble, from the lowest byte on, as 16 bits; and back. */
+static inline uint32_t shoal_pack_every_second(uint64_t codes)
+{
+    codes &= 0x000f000f000f000fu;
+    codes = (codes | codes >> 12) & 0x000000ff000000ffu;
+    return (uint32_t)(codes | codes >> 24) & 0xffffu;
+}
+
+static inline uint64_t shoal_unpack_every_second(uint32_t half)
+{
+    uint64_t x = half;
+    x = (x | x << 24) & 0x000000ff000000ffu;
+    return (x | x << 12) & 0x000f000f000f000fu;
+}
+
+/* A word of AWQ: codes of even columns in its low half, of odd ones in its high half; and back. */
+static inline uint32_t shoal_pack_awq(uint64_t codes)
+{
+    return shoal_pack_every_second(codes) | shoal_pack_every_second(codes >> 8) << 16;
+}
+
+static inline uint64_t shoal_unpack_awq(uint32_t word)
+{
+    return shoal_unpack_every_second(word & 0xffffu) | shoal_unpack_every_second(word >> 16) << 8;
+}
+
 /* Codes [first, first + count) of a row of 4- or 8-bit fields, a byte each, to `out`. In
  * little-endian words field i of such a row is field i of its bytes. */
 static inline void shoal_packed_row(const uint8_t *row, int64_t first, int64_t count, int bits,

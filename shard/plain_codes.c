@@ -175,7 +175,8 @@ shoal_status shoal_plain_read(const shoal_manifest *manifest, const shoal_weight
                               const shoal_rect *rect, shoal_canonical *out)
 {
     const shoal_plain_codes plain = weight->dialect->plain(weight);
-    SHOAL_TRY(read_codes(manifest, weight, &plain, rect, out));
+    if (out->codes)
+        SHOAL_TRY(read_codes(manifest, weight, &plain, rect, out));
     SHOAL_TRY(shoal_dialect_read_row_scales(manifest, weight, plain.scales, rect, out->scales));
     if (out->mins)
         return shoal_dialect_read_row_scales(manifest, weight, plain.zeros, rect, out->mins);

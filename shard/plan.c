@@ -345,6 +345,7 @@ void shoal_plan_digest(const shoal_plan *plan, uint8_t out[16])
         add_range(&stream, rank->shared);
         add_range(&stream, rank->vocab);
         add_range(&stream, rank->hidden);
+        shoal_xxh128_add_i64(&stream, rank->streamed);
     }
     shoal_xxh128_finish(&stream, out);
 }

@@ -65,6 +65,7 @@ typedef struct {
     shoal_range shared;       /* elements of the shared expert */
     shoal_range vocab;        /* the ids that `vocab_panels` cover, cut at the end */
     shoal_range hidden;       /* columns of o where o is cut along n (act-order) */
+    int64_t streamed;         /* of the layers that may be: shard/offload.h      */
 } shoal_rank_plan;
 
 typedef struct {

@@ -244,8 +244,9 @@ static shoal_status measure(const reform *r, const float *before, shoal_loss *lo
     SHOAL_TRY(floats(r->arena, count, &after));
     shoal_dequant_block(r->to, r->form->group, r->form->act_order ? r->order : NULL, after);
     for (int64_t i = 0; i < count; i++) {
+        const double error = fabs((double)before[i] - (double)after[i]);
         l.lossless &= before[i] == after[i];
-        l.max_abs_error = fmax(l.max_abs_error, fabs((double)before[i] - (double)after[i]));
+        l.max_abs_error = error > l.max_abs_error ? error : l.max_abs_error;
     }
     *loss = l;
     return SHOAL_OK;

@@ -169,18 +169,37 @@ static shoal_status read_strip(const shoal_manifest *manifest, const shoal_weigh
     return weight->dialect->read(manifest, weight, strip, &part);
 }
 
+static shoal_status read_strips(const shoal_manifest *manifest, const shoal_weight *weight,
+                                const shoal_rect *rect, shoal_canonical *block)
+{
+    shoal_rect strip;
+    shoal_fp_reset();
+    for (int64_t n = first_column(rect); next_strip(weight, rect, n, &strip); n = strip.n_end) {
+        const shoal_weight plain = in_strip(weight, &strip);
+        SHOAL_TRY(read_strip(manifest, &plain, rect, &strip, block));
+    }
+    return SHOAL_OK;
+}
+
 shoal_status shoal_weight_read(const shoal_manifest *manifest, const shoal_weight *weight,
                                const shoal_rect *rect, shoal_arena *arena, shoal_canonical *out)
 {
     shoal_canonical block;
-    shoal_rect strip;
     SHOAL_TRY(shoal_weight_check(weight, rect));
-    shoal_fp_reset();
     SHOAL_TRY(shoal_dialect_allocate(weight, rect, arena, &block));
-    for (int64_t n = first_column(rect); next_strip(weight, rect, n, &strip); n = strip.n_end) {
-        const shoal_weight plain = in_strip(weight, &strip);
-        SHOAL_TRY(read_strip(manifest, &plain, rect, &strip, &block));
-    }
+    SHOAL_TRY(read_strips(manifest, weight, rect, &block));
+    *out = block;
+    return SHOAL_OK;
+}
+
+shoal_status shoal_weight_read_groups(const shoal_manifest *manifest, const shoal_weight *weight,
+                                      const shoal_rect *rect, shoal_arena *arena,
+                                      shoal_canonical *out)
+{
+    shoal_canonical block;
+    SHOAL_TRY(shoal_weight_check(weight, rect));
+    SHOAL_TRY(shoal_dialect_allocate_groups(weight, rect, arena, &block));
+    SHOAL_TRY(read_strips(manifest, weight, rect, &block));
     *out = block;
     return SHOAL_OK;
 }

@@ -117,7 +117,7 @@ bool shoal_form_per_channel(const shoal_writer_module *m, shoal_form *form)
 {
     const shoal_weight *w = m->weights[0];
     *form = shoal_form_requantized(8, m->k, SHOAL_F32);
-    if (w->group < m->k || w->has_mins || w->act_order)
+    if (w->group < m->k || m->has_mins || w->act_order)
         return false;
     form->requantized = false;
     form->recentred = true;

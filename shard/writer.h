@@ -32,6 +32,7 @@ typedef struct {
     int64_t n, k;   /* n over all of them                                      */
     int bits;       /* that hold every code; of an element where float         */
     bool symmetric; /* every zero point is the middle of the range of `bits`   */
+    bool has_mins;  /* and no zero points that would do (shard/whole_zeros.h)  */
 } shoal_writer_module;
 
 /* The canonical form of a module as it is written. */
@@ -92,6 +93,7 @@ struct shoal_writer {
     const char *arguments;   /* allowed ones, separated by spaces; NULL: takes none               */
     const char *config_file; /* holds the quantization config once more; NULL: none             */
     bool any_zeros;          /* does not ask whether zero points are the middle: a look less    */
+    bool keeps_minimums;     /* nor whether minimums are zero points                            */
     bool writes_floats;      /* float linears are its own, too ("hf")                             */
     bool packs_floats;       /* ... and pack is asked for them, too                              */
 
@@ -173,15 +175,6 @@ SHOAL_MUST_USE shoal_status shoal_strip_codes(const shoal_strip *strip, const ui
 /* Store the block's scales: row-major [groups][module n] where `along_n`, else [module n][groups].
  */
 void shoal_strip_scales(const shoal_strip *strip, bool along_n, uint8_t *part);
-
-/* Eight 4-bit codes as a word, the first in the lowest bits. */
-static inline uint32_t shoal_pack_nibbles(const uint8_t *codes)
-{
-    uint64_t x = shoal_load_le64(codes);
-    x = (x | x >> 4) & 0x00ff00ff00ff00ffu;
-    x = (x | x >> 8) & 0x0000ffff0000ffffu;
-    return (uint32_t)(x | x >> 16);
-}
 
 /* Is the module a linear of the model (and not the embedding)? */
 static inline bool shoal_writer_is_linear(const shoal_writer_module *module)

@@ -5,11 +5,15 @@
  * Column 8c+j of a word lies in nibble 0, 4, 1, 5, 2, 6, 3, 7 of it. Its loaders know fp16 scales,
  * one group size for the whole model, and no quantized lm_head. */
 #include <jansson.h>
+#include <string.h>
 
 #include "shard/packed.h"
 #include "shard/writer.h"
 
 enum { QWEIGHT, QZEROS, SCALES };
+
+/* Inputs that are packed together: their rows of words stay in cache while columns are walked. */
+#define K_STEP 64
 
 static const uint8_t nibble_of_column[8] = {0, 4, 1, 5, 2, 6, 3, 7};
 
@@ -25,7 +29,7 @@ static shoal_status form_of(const shoal_target *target, const shoal_writer_modul
                                    (long long)m->n);
     if (w->role == SHOAL_ROLE_LM_HEAD)
         return shoal_writer_refuse(target, m, "awq leaves lm_head in floats");
-    if (w->has_mins)
+    if (m->has_mins)
         return shoal_writer_refuse(target, m, "its zero points are floats");
     if (m->bits > 4)
         return shoal_writer_refuse(target, m, "it has %d bits, awq has 4", m->bits);
@@ -56,17 +60,31 @@ static void put(uint8_t *row, int64_t n, unsigned value)
     shoal_store_le32(word, shoal_load_le32(word) | value << (4 * nibble_of_column[n % 8]));
 }
 
+/* Inputs [i, i + count) of eight columns, at most eight, a row of words each. */
+static void pack_eight(const uint8_t *codes, int64_t k, int64_t count, uint8_t *out, int64_t row)
+{
+    uint64_t x[8] = {0};
+    for (int j = 0; j < 8; j++)
+        if (count == 8)
+            x[j] = shoal_load_le64(codes + j * k);
+        else
+            memcpy(&x[j], codes + j * k, (size_t)count);
+    shoal_bytes_turn(x);
+    for (int64_t i = 0; i < count; i++)
+        shoal_store_le32(out + i * row, shoal_pack_awq(x[i]));
+}
+
 static void pack_codes(const shoal_strip *s)
 {
-    const int64_t k = s->module->k, words = s->module->n / 8;
-    for (int64_t n = 0; n < s->block->n; n += 8)
-        for (int64_t i = 0; i < k; i++) {
-            uint32_t word = 0;
-            for (int j = 0; j < 8; j++)
-                word |= (uint32_t)s->block->codes[(n + j) * k + i] << (4 * nibble_of_column[j]);
-            shoal_store_le32(
-                s->parts[QWEIGHT] + (i * words + (s->column + n) / 8) * SHOAL_WORD_BYTES, word);
-        }
+    const int64_t k = s->module->k, row = s->module->n / 8 * SHOAL_WORD_BYTES;
+    for (int64_t first = 0; first < k; first += K_STEP) {
+        const int64_t last = shoal_min_i64(first + K_STEP, k);
+        for (int64_t n = 0; n < s->block->n; n += 8)
+            for (int64_t i = first; i < last; i += 8)
+                pack_eight(s->block->codes + n * k + i, k, shoal_min_i64(8, last - i),
+                           s->parts[QWEIGHT] + i * row + (s->column + n) / 8 * SHOAL_WORD_BYTES,
+                           row);
+    }
 }
 
 static shoal_status pack(const shoal_strip *s)

@@ -25,7 +25,7 @@ static shoal_status form_of(const shoal_target *target, const shoal_writer_modul
     const int bits = m->bits > 4 ? 8 : 4;
     const int64_t group = bits == 8 || m->k < 128 ? m->k : 128;
     *form = shoal_form_requantized(bits, group, SHOAL_F16);
-    if (m->weights[0]->has_mins)
+    if (m->has_mins)
         return shoal_writer_refuse(target, m, "its zero points are floats");
     *form = shoal_form_of(m, is_plain(m) ? 8 : bits);
     return SHOAL_OK;
@@ -61,9 +61,14 @@ static void pack_codes(const shoal_strip *s, const uint8_t *codes)
     const int64_t k = s->module->k, words = shoal_ceil_div(k * bits, 32);
     for (int64_t n = 0; n < s->block->n; n++) {
         uint8_t *row = s->parts[0] + (s->column + n) * words * SHOAL_WORD_BYTES;
-        const int64_t whole = bits == 4 ? k / 8 : 0;
+        if (bits == 8) { /* in little-endian words: bytes */
+            memcpy(row, codes + n * k, (size_t)k);
+            continue;
+        }
+        const int64_t whole = k / 8;
         for (int64_t w = 0; w < whole; w++)
-            shoal_store_le32(row + w * SHOAL_WORD_BYTES, shoal_pack_nibbles(codes + n * k + 8 * w));
+            shoal_store_le32(row + w * SHOAL_WORD_BYTES,
+                             shoal_pack_nibbles(shoal_load_le64(codes + n * k + 8 * w)));
         for (int64_t i = 8 * whole; i < k; i++)
             shoal_packed_put(row, 1, i, bits, codes[n * k + i]);
     }

@@ -78,10 +78,10 @@ static shoal_status other_form(const shoal_target *target, const shoal_writer_mo
         return shoal_writer_refuse(target, m, "it is float");
     if (shoal_gguf_block_has_steps(b) || shoal_gguf_block_has_table(b))
         return shoal_writer_refuse(target, m, "it is not stored in blocks of %s", name);
-    if (w->act_order || w->group % b->elements != 0 || (w->has_mins && !b->has_mins))
+    if (w->act_order || w->group % b->elements != 0 || (m->has_mins && !b->has_mins))
         return shoal_writer_refuse(target, m, "%s",
                                    w->act_order  ? "its groups are in act-order"
-                                   : w->has_mins ? "its zero points are floats"
+                                   : m->has_mins ? "its zero points are floats"
                                                  : "its groups are no blocks of 32");
     if (!codes_fit(m, b))
         return shoal_writer_refuse(target, m, "%s has %d bits%s, this is %d bits%s", name, b->bits,

@@ -13,6 +13,9 @@
 
 enum { QWEIGHT, QZEROS, SCALES, G_IDX };
 
+/* Rows of words that are written together: what a cache line of codes fills. */
+#define ROWS 8
+
 /* v2 says z, v1 says z - 1. */
 static int stored_less(const shoal_target *target)
 {
@@ -32,7 +35,7 @@ static shoal_status form_of(const shoal_target *target, const shoal_writer_modul
                                    "words of 32 bits",
                                    (long long)m->n, (long long)m->k, bits);
     }
-    if (w->has_mins)
+    if (m->has_mins)
         return shoal_writer_refuse(target, m, "its zero points are floats");
     *form = shoal_form_of(m, bits);
     form->dtype = shoal_form_half(w->dtype);
@@ -56,7 +59,9 @@ static uint32_t word_of(const uint8_t *codes, int bits)
 {
     uint32_t word = 0;
     if (bits == 4)
-        return shoal_pack_nibbles(codes);
+        return shoal_pack_nibbles(shoal_load_le64(codes));
+    if (bits == 8)
+        return shoal_load_le32(codes);
     for (int i = 0; i < 32 / bits; i++)
         word |= (uint32_t)codes[i] << (i * bits);
     return word;
@@ -70,10 +75,11 @@ static void pack_codes(const shoal_strip *s, const uint8_t *codes)
     for (int64_t c = 0; bits == 3 && c < s->block->n; c++)
         for (int64_t i = 0; i < k; i++)
             shoal_packed_put(first + c * SHOAL_WORD_BYTES, n, i, bits, codes[c * k + i]);
-    for (int64_t r = 0; bits != 3 && r < k / fields; r++)
+    for (int64_t r = 0; bits != 3 && r < k / fields; r += ROWS)
         for (int64_t c = 0; c < s->block->n; c++)
-            shoal_store_le32(first + (r * n + c) * SHOAL_WORD_BYTES,
-                             word_of(codes + c * k + r * fields, bits));
+            for (int64_t i = r; i < shoal_min_i64(r + ROWS, k / fields); i++)
+                shoal_store_le32(first + (i * n + c) * SHOAL_WORD_BYTES,
+                                 word_of(codes + c * k + i * fields, bits));
 }
 
 static shoal_status pack_zeros(const shoal_strip *s)

@@ -18,5 +18,9 @@ static shoal_status form_of(const shoal_target *target, const shoal_writer_modul
     return SHOAL_OK;
 }
 
-const shoal_writer shoal_writer_hf = {
-    .name = "hf", .arguments = "bf16 f16 f32", .writes_floats = true, .form = form_of};
+const shoal_writer shoal_writer_hf = {.name = "hf",
+                                      .arguments = "bf16 f16 f32",
+                                      .any_zeros = true,
+                                      .keeps_minimums = true,
+                                      .writes_floats = true,
+                                      .form = form_of};

@@ -27,7 +27,7 @@ static shoal_status form_of(const shoal_target *target, const shoal_writer_modul
         return shoal_writer_refuse(target, m,
                                    "%lld outputs and %lld inputs are no whole tiles of 64 x 16",
                                    (long long)m->n, (long long)m->k);
-    if (m->bits != 4 || w->has_mins || !m->symmetric)
+    if (m->bits != 4 || m->has_mins || !m->symmetric)
         return shoal_writer_refuse(target, m,
                                    "marlin has 4 bits with zero point 8, this is %d "
                                    "bits%s",
@@ -51,27 +51,34 @@ static int parts_of(const shoal_target *target, const shoal_writer_module *m,
     return 2;
 }
 
-/* One word: eight codes of a tile whose first code is `codes`. */
-static uint32_t word_of(const uint8_t *codes, int64_t k, int lane, int j)
+/* The 16 codes of an output in a tile: input i of the first eight beside input i + 8. */
+static uint64_t pairs_of(const uint8_t *codes)
 {
-    static const uint8_t input[8] = {0, 8, 0, 8, 1, 9, 1, 9}, output[8] = {0, 0, 8, 8, 0, 0, 8, 8};
-    uint32_t word = 0;
-    for (int i = 0; i < 8; i++) {
-        const int64_t n = 16 * j + lane / 4 + output[i];
-        word |= (uint32_t)codes[n * k + 2 * (lane % 4) + input[i]] << (4 * i);
+    return shoal_load_le64(codes) | shoal_load_le64(codes + 8) << 4;
+}
+
+/* The words of four lanes, 16 bytes apart: the pairs of an output and of the one 8 behind it take
+ * turns byte by byte. */
+static void pack_lanes(const uint8_t *codes, int64_t k, uint8_t *out)
+{
+    const uint64_t near = pairs_of(codes), far = pairs_of(codes + 8 * k);
+    for (int half = 0; half < 2; half++) {
+        const uint64_t two = shoal_spread_bytes((uint32_t)(near >> (32 * half))) |
+                             shoal_spread_bytes((uint32_t)(far >> (32 * half))) << 8;
+        shoal_store_le32(out + 32 * half, (uint32_t)two);
+        shoal_store_le32(out + 32 * half + 16, (uint32_t)(two >> 32));
     }
-    return word;
 }
 
 static void pack_tile(const shoal_strip *s, int64_t n, int64_t kt)
 {
     const int64_t k = s->module->k;
+    const uint8_t *codes = s->block->codes + n * k + kt * TILE_K;
     uint8_t *tile =
         s->parts[WORDS] + (kt * 2 * s->module->n + 2 * (s->column + n)) * SHOAL_WORD_BYTES;
-    for (int lane = 0; lane < 32; lane++)
-        for (int j = 0; j < 4; j++)
-            shoal_store_le32(tile + (4 * lane + j) * SHOAL_WORD_BYTES,
-                             word_of(s->block->codes + n * k + kt * TILE_K, k, lane, j));
+    for (int j = 0; j < 4; j++)
+        for (int row = 0; row < 8; row++)
+            pack_lanes(codes + (16 * j + row) * k, k, tile + (16 * row + j) * SHOAL_WORD_BYTES);
 }
 
 /* Where output `n` of a block of 64 goes: the permutations are their own inverses. */

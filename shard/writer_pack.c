@@ -20,5 +20,9 @@ static int parts_of(const shoal_target *target, const shoal_writer_module *modul
     return 1;
 }
 
-const shoal_writer shoal_writer_pack = {
-    .name = "shoal", .writes_floats = true, .any_zeros = true, .form = form_of, .parts = parts_of};
+const shoal_writer shoal_writer_pack = {.name = "shoal",
+                                        .any_zeros = true,
+                                        .keeps_minimums = true,
+                                        .writes_floats = true,
+                                        .form = form_of,
+                                        .parts = parts_of};

@@ -163,6 +163,7 @@ static shoal_status prepare_own(const job *j)
         shoal_rope_frequencies(&b->model->ropes[i], b->context, a->inv_freq[i]);
     }
     SHOAL_TRY(open_backend(j));
+    SHOAL_TRY(shoal_stream_start(a->weights.stream, shoal_backend_cpu_pool(a->backend)));
     if (!j->settings->profile)
         return SHOAL_OK;
     shoal_backend *inner = a->backend;

@@ -5,6 +5,7 @@
 
 #include "proto/bytes.h"
 #include "proto/digest.h"
+#include "shard/offload.h"
 #include "worker/forward.h"
 
 /* Rows of logits computed at once: as many as fit here, at most LOGIT_ROWS. */
@@ -45,13 +46,32 @@ static shoal_status check_settings(const shoal_worker_settings *s)
     return SHOAL_OK;
 }
 
+/* Only a pack file has runs in the order that ranks want them, with checksums, and is there for
+ * every rank at every step. */
+static shoal_status place_weights(const shoal_worker_settings *settings, shoal_blueprint *b)
+{
+    bool streams;
+    SHOAL_TRY(shoal_offload_mark(b->manifest, settings->offload, &streams));
+    if (streams && !shoal_checkpoint_pack(b->checkpoint))
+        return shoal_fail(SHOAL_ERR_USAGE,
+                          "--offload mmap streams from a pack file, and %s is none: write one with "
+                          "`shoal pack %s OUT.shoal` first",
+                          settings->model, settings->model);
+    if (streams && settings->push)
+        return shoal_fail(SHOAL_ERR_USAGE,
+                          "--offload mmap streams from a file that every rank reads: it does not "
+                          "go with --load push");
+    return SHOAL_OK;
+}
+
 static shoal_status open_parts(const shoal_worker_settings *settings, const char *folder,
                                shoal_blueprint *b)
 {
     const shoal_manifest_options options = {settings->quantize, settings->keep_regex};
     SHOAL_TRY(shoal_model_open(folder, &b->model));
     SHOAL_TRY(shoal_checkpoint_open(folder, &b->checkpoint));
-    return shoal_manifest_create(b->model, b->checkpoint, &options, &b->manifest);
+    SHOAL_TRY(shoal_manifest_create(b->model, b->checkpoint, &options, &b->manifest));
+    return settings->offload ? place_weights(settings, b) : SHOAL_OK;
 }
 
 /* Everything that decides a bit. What a machine adds up is part of the name only where machines
@@ -147,6 +167,22 @@ destroy:
     return st;
 }
 
+/* How many layers each rank streams: as few as leave room for pages of `context` tokens. */
+static shoal_status choose_streamed(const shoal_worker_settings *settings, shoal_blueprint *b,
+                                    int64_t context)
+{
+    for (int rank = 0; rank < b->plan.ranks && settings->offload; rank++) {
+        const uint64_t page = shoal_budget_page_bytes(&b->slicing, rank, b->kv);
+        uint64_t taken;
+        if (!shoal_mul_u64(page, (uint64_t)(context / SHOAL_PAGE), &taken) ||
+            !shoal_add_u64(taken, b->other_bytes[rank], &taken))
+            taken = UINT64_MAX;
+        const uint64_t room = settings->memory > taken ? settings->memory - taken : 0;
+        SHOAL_TRY(shoal_offload_plan(&b->slicing, rank, room, &b->plan.rank[rank].streamed));
+    }
+    return SHOAL_OK;
+}
+
 /* Under a memory limit the pool takes what is left, if that still holds one full sequence. */
 static shoal_status make_budget(const shoal_worker_settings *settings, shoal_blueprint *b)
 {
@@ -158,6 +194,7 @@ static shoal_status make_budget(const shoal_worker_settings *settings, shoal_blu
         .memory = settings->memory,
         .other_bytes = b->other_bytes,
     };
+    SHOAL_TRY(choose_streamed(settings, b, least));
     SHOAL_TRY(shoal_budget_make(&request, &b->budget));
     if (!settings->memory)
         return SHOAL_OK;

@@ -100,6 +100,7 @@ shoal_status shoal_experts_step(const shoal_forward *f, int64_t layer, int64_t r
     const shoal_act *act = shoal_scratch_view(f->scratch, layer, SHOAL_STAGE_GATE_UP)->acts;
     SHOAL_TRY(choose(f, layer, rows));
     sort_pairs(&f->scratch->experts, about, rows);
+    SHOAL_TRY(shoal_stream_fetch_experts(f->weights->stream, layer, f->scratch->experts.first));
     const shoal_experts_args args = {
         .x = act->f32,
         .ld = act->ld,

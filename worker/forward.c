@@ -296,6 +296,7 @@ static shoal_status layer_step(const shoal_forward *f, const shoal_step_view *st
 {
     const shoal_layer_weights *w = &f->weights->layers[layer];
     const int64_t rows = step->step->token_count;
+    SHOAL_TRY(shoal_stream_fetch(f->weights->stream, layer));
     SHOAL_TRY(shoal_residual_norm(f, rows, b, w->norm[SHOAL_ROLE_INPUT_NORM],
                                   shoal_scratch_view(f->scratch, layer, SHOAL_STAGE_QKV)));
     SHOAL_TRY(qkv(f, layer, rows));
@@ -386,6 +387,8 @@ shoal_status shoal_forward_step(shoal_forward *f, const shoal_step_view *step, s
     for (int64_t layer = 0; layer < f->weights->layer_count; layer++)
         SHOAL_TRY(layer_step(f, step, layer, &b));
     SHOAL_TRY(shoal_residual_end(f, rows, &b));
+    if (picks > 0)
+        SHOAL_TRY(shoal_stream_fetch(f->weights->stream, f->weights->layer_count));
     for (int64_t first = 0; first < picks; first += f->logit_rows) {
         const int64_t count = shoal_min_i64(f->logit_rows, picks - first);
         SHOAL_TRY(logits_block(f, first, count, sink, context));

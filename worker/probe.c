@@ -370,9 +370,18 @@ static shoal_status probe_experts(const probe *start, int layer)
     return SHOAL_OK;
 }
 
+/* A place that is streamed. */
+static shoal_status fetch(const probe *start, int64_t place)
+{
+    shoal_stream *stream = start->a->weights.stream;
+    SHOAL_TRY(shoal_stream_fetch(stream, place));
+    return shoal_stream_fetch_experts(stream, place, NULL);
+}
+
 static shoal_status probe_layer(const probe *start, int layer)
 {
     const bool experts = start->a->weights.layers[layer].experts != NULL;
+    SHOAL_TRY(shoal_comm_agree(start->comm, fetch(start, layer)));
     SHOAL_TRY(probe_stage(start, layer, SHOAL_STAGE_QKV));
     SHOAL_TRY(probe_stage(start, layer, SHOAL_STAGE_O));
     if (experts)
@@ -389,5 +398,6 @@ shoal_status shoal_probe_run(shoal_assembly *assembly, shoal_comm *comm,
     shoal_fp_reset();
     for (int layer = 0; layer < (int)assembly->weights.layer_count; layer++)
         SHOAL_TRY(probe_layer(&start, layer));
+    SHOAL_TRY(shoal_comm_agree(comm, fetch(&start, assembly->weights.layer_count)));
     return probe_stage(&start, -1, SHOAL_STAGE_LM_HEAD);
 }

@@ -1,8 +1,12 @@
 #include "worker/weights.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
+#include "proto/log.h"
 #include "shard/load.h"
+#include "shard/offload.h"
 #include "worker/fault.h"
 
 /* The linears of a layer are filled together. */
@@ -68,6 +72,7 @@ destroy:
 
 void shoal_weights_destroy(shoal_weights *weights)
 {
+    shoal_stream_destroy(weights->stream);
     shoal_arena_destroy(weights->arena);
     shoal_free(weights->experts);
     shoal_free(weights->layers);
@@ -201,9 +206,31 @@ static shoal_status find_down_order(loader *l, const shoal_weight *weight, int32
             shoal_manifest_sibling(l->slicing->manifest, weight, SHOAL_ROLE_DOWN);
         l->down_order = NULL;
         if (shoal_slice_reads_order_of(l->slicing, l->rank, down))
-            SHOAL_TRY(read_order(l, down, false, &l->down_order));
+            SHOAL_TRY(read_order(l, down, shoal_offload_keeps_order(l->slicing, l->rank, down),
+                                 &l->down_order));
     }
     *out = l->down_order;
+    return SHOAL_OK;
+}
+
+/* Make a linear: in the arena, or where its place streams. */
+static shoal_status make_linear(loader *l, const shoal_load_task *task,
+                                const shoal_linear_spec *spec)
+{
+    const shoal_manifest *manifest = l->slicing->manifest;
+    const int64_t turn = shoal_offload_place(manifest, task->weight);
+    const bool streamed = shoal_offload_streams(l->slicing, l->rank, task->weight);
+    shoal_linear_size size;
+    void *memory = NULL;
+    SHOAL_TRY(shoal_linear_measure(spec, &size));
+    if (streamed)
+        SHOAL_TRY(shoal_stream_take(l->w->stream, turn, shoal_linear_packed_bytes(&size), &memory));
+    SHOAL_TRY(shoal_load_create(manifest, task->weight, &task->rect, spec, l->cap, l->w->arena,
+                                memory, task->linear));
+    if (!streamed)
+        return SHOAL_OK;
+    shoal_linear_clear_padding(task->linear);
+    shoal_stream_add(l->w->stream, turn, task);
     return SHOAL_OK;
 }
 
@@ -211,7 +238,6 @@ static shoal_status find_down_order(loader *l, const shoal_weight *weight, int32
 static shoal_status list_linear(void *context, const place *at)
 {
     loader *l = context;
-    const shoal_manifest *manifest = l->slicing->manifest;
     const shoal_weight *weight = at->weight;
     SHOAL_FAULT(READ);
     shoal_linear_spec spec;
@@ -228,9 +254,9 @@ static shoal_status list_linear(void *context, const place *at)
     rect.order = order;
     if (down_order && weight->role != SHOAL_ROLE_DOWN)
         rect.columns = down_order + rect.n_begin;
-    SHOAL_TRY(shoal_load_create(manifest, weight, &rect, &spec, l->cap, l->w->arena, at->linear));
-    l->tasks[l->count++] = (shoal_load_task){weight, rect, at->linear, NULL};
-    return SHOAL_OK;
+    const shoal_load_task task = {weight, rect, at->linear, NULL};
+    l->tasks[l->count++] = task;
+    return make_linear(l, &task, &spec);
 }
 
 static shoal_status fill_listed(loader *l)
@@ -308,17 +334,62 @@ static shoal_status load_embedding(loader *l)
     return SHOAL_OK;
 }
 
+/* ---- pinning --------------------------------------------------------------------------------- */
+
+typedef struct {
+    uint64_t locked, refused; /* bytes */
+    int error;                /* of the first refusal */
+} pinning;
+
+static shoal_status pin_linear(void *context, const place *at)
+{
+    pinning *p = context;
+    const shoal_linear *linear = at->linear;
+    const uint64_t bytes = shoal_linear_packed_bytes(&linear->size);
+    if (at->weight->placement != SHOAL_PLACED_PINNED || bytes == 0)
+        return SHOAL_OK;
+    if (mlock(linear->codes, bytes) == 0) {
+        p->locked += bytes;
+        return SHOAL_OK;
+    }
+    p->error = p->refused ? p->error : errno;
+    p->refused += bytes;
+    return SHOAL_OK;
+}
+
+/* A system that will not lock memory is no reason not to run. */
+static void pin(const loader *l)
+{
+    const shoal_manifest *manifest = l->slicing->manifest;
+    pinning p = {0};
+    for (int layer = 0; layer < (int)l->w->layer_count; layer++)
+        (void)visit_linears(manifest, l->w, layer, pin_linear, &p);
+    (void)visit_lm_head(manifest, l->w, pin_linear, &p);
+    if (p.refused)
+        shoal_log(SHOAL_LOG_WARN, "worker",
+                  "rank %d: %llu bytes of weights cannot be locked in memory (%s; see ulimit -l): "
+                  "they are held unpinned, %llu bytes are pinned",
+                  l->rank, (unsigned long long)p.refused, strerror(p.error),
+                  (unsigned long long)p.locked);
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
 static shoal_status load_all(loader *l)
 {
     shoal_weights *w = l->w;
-    uint64_t read, held;
-    SHOAL_TRY(shoal_budget_weights(l->slicing, l->rank, &read, &held));
-    SHOAL_TRY(shoal_arena_reserve(w->arena, held));
+    shoal_weight_bytes bytes;
+    SHOAL_TRY(shoal_budget_weights(l->slicing, l->rank, &bytes));
+    SHOAL_TRY(shoal_arena_reserve(w->arena, bytes.held));
+    if (bytes.linears.streamed)
+        SHOAL_TRY(shoal_stream_create(l->slicing, l->rank, bytes.buffer,
+                                      (uint64_t)bytes.linears.streamed, w->arena, &w->stream));
     SHOAL_TRY(load_embedding(l));
     for (int layer = 0; layer < (int)w->layer_count; layer++)
         SHOAL_TRY(load_layer(l, layer));
     SHOAL_TRY(visit_lm_head(l->slicing->manifest, w, list_linear, l));
     SHOAL_TRY(fill_listed(l));
+    pin(l);
     return load_norm(l, -1, SHOAL_ROLE_FINAL_NORM, &w->final_norm);
 }
 

@@ -16,6 +16,7 @@
 #include "shard/manifest.h"
 #include "shard/plan.h"
 #include "shard/slices.h"
+#include "worker/stream.h"
 
 /* Gate, up and down of an expert, by role - SHOAL_ROLE_GATE. */
 typedef struct {
@@ -49,13 +50,16 @@ typedef struct {
     const int32_t *lm_head_order;
     const float *final_norm;
     shoal_arena *arena;
+    shoal_stream *stream; /* of linears that are not held; NULL: all are */
 } shoal_weights;
 
 /* Called now and then while weights are read, on the caller's thread. May be NULL. */
 typedef void (*shoal_weights_progress)(void *context);
 
 /* Read and pack everything `rank` owns under `slicing`, on the threads of `pool` (NULL: on this
- * one). The arena is one piece of huge pages, of the size that the budget has. */
+ * one). The arena is one piece of huge pages, of the size that the budget has. What is streamed is
+ * read and packed, too, each place into the buffer over the one before. What is to be pinned and
+ * cannot be is held all the same, with a warning. */
 SHOAL_MUST_USE shoal_status shoal_weights_load(const shoal_slicing *slicing, int rank,
                                                shoal_cpu_level cap, shoal_pool *pool,
                                                shoal_weights_progress progress, void *context,

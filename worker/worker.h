@@ -23,6 +23,7 @@ typedef struct {
     const char *model;      /* folder */
     const char *quantize;   /* see shard/manifest.h; NULL: as the file is */
     const char *keep_regex; /* NULL: none */
+    const char *offload;    /* where weights lie: shard/offload.h; NULL: all are held */
     const char *cpu;        /* SHOAL_CPU word; NULL: the best this machine has */
     shoal_activations activations;
     shoal_payload reduce;   /* how sums travel between nodes */

@@ -156,7 +156,7 @@ static shoal_status load_limit(bench *b, double *rate)
 {
     double cached;
     SHOAL_TRY(shoal_bench_page_cache_read(b->plan->stand.request.settings.model,
-                                          b->stand->yard.pool, &cached));
+                                          b->stand->yard.pool, false, &cached));
     *rate = fmin(cached, 1e-9 * shoal_bench_stand_copy(b->stand));
     return SHOAL_OK;
 }

@@ -26,8 +26,9 @@
 #define F16_MANTISSA 10
 
 static const shoal_bench_shape shapes[] = {
-    {"1b", 16, 2048, 8192, 32, 8, 64, 32000, 2048},
-    {"tiny", 2, 256, 768, 4, 2, 64, 1024, 1024},
+    {"1b", 16, 2048, 8192, 32, 8, 64, 32000, 2048, false},
+    {"3b", 28, 3072, 8192, 24, 8, 128, 32000, 2048, true},
+    {"tiny", 2, 256, 768, 4, 2, 64, 1024, 1024, false},
 };
 
 const shoal_bench_shape *shoal_bench_shape_find(const char *name)
@@ -126,7 +127,8 @@ static void list_tensors(const shoal_bench_shape *s, recipe *r)
     for (int64_t layer = 0; layer < s->layers; layer++)
         add_layer(r, s, layer);
     add_norm(r, s, "model.norm");
-    add_linear(r, "lm_head", s->vocab, s->hidden);
+    if (!s->tied)
+        add_linear(r, "lm_head", s->vocab, s->hidden);
 }
 
 static shoal_status make_recipe(const shoal_bench_shape *s, shoal_arena *arena, recipe *r)
@@ -184,12 +186,13 @@ static shoal_status write_config(const shoal_bench_shape *s, const char *path)
                 " \"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"head_dim\": %d,\n"
                 " \"vocab_size\": %d, \"max_position_embeddings\": %d, \"hidden_act\": \"silu\",\n"
                 " \"rms_norm_eps\": 1e-05, \"rope_theta\": 10000.0, \"rope_scaling\": null,\n"
-                " \"tie_word_embeddings\": false, \"bos_token_id\": 1, \"eos_token_id\": 2,\n"
+                " \"tie_word_embeddings\": %s, \"bos_token_id\": 1, \"eos_token_id\": 2,\n"
                 " \"torch_dtype\": \"bfloat16\", \"quantization_config\":\n"
                 " {\"quant_method\": \"gptq\", \"bits\": 4, \"group_size\": %d, \"sym\": true,\n"
-                "  \"desc_act\": false, \"lm_head\": true, \"checkpoint_format\": \"gptq\"}}\n",
+                "  \"desc_act\": false, \"lm_head\": %s, \"checkpoint_format\": \"gptq\"}}\n",
                 (int)s->hidden, (int)s->intermediate, (int)s->layers, (int)s->heads,
-                (int)s->kv_heads, (int)s->head_dim, (int)s->vocab, (int)s->context, GROUP) > 0;
+                (int)s->kv_heads, (int)s->head_dim, (int)s->vocab, (int)s->context,
+                s->tied ? "true" : "false", GROUP, s->tied ? "false" : "true") > 0;
     if (fclose(file) != 0 || !written)
         return shoal_fail(SHOAL_ERR_IO, "%s: %s", path, strerror(errno));
     return SHOAL_OK;

@@ -7,13 +7,15 @@
 #ifndef SHOAL_COORDINATOR_BENCH_SYNTHETIC_MODEL_H
 #define SHOAL_COORDINATOR_BENCH_SYNTHETIC_MODEL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "proto/status.h"
 
 typedef struct {
-    const char *name; /* "1b", "tiny" */
+    const char *name; /* "1b", "3b", "tiny" */
     int64_t layers, hidden, intermediate, heads, kv_heads, head_dim, vocab, context;
+    bool tied; /* the embedding table is lm_head, too */
 } shoal_bench_shape;
 
 /* NULL when there is no such shape. */

@@ -117,12 +117,12 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
     [SHOAL_OPT_TO] = {.name = "to",
                       .metavar = "FORM",
                       .type = SHOAL_TYPE_STRING,
-                      .verbs = V(CONVERT),
+                      .verbs = V(CONVERT) | V(BENCH),
                       .help = "The form to write: gptq, gptq_v2, awq, hf:bf16, ... (a wrong word "
                               "lists them all)."},
     [SHOAL_OPT_ALLOW_REQUANTIZE] = {.name = "allow-requantize",
                                     .type = SHOAL_TYPE_BOOL,
-                                    .verbs = V(CONVERT),
+                                    .verbs = V(CONVERT) | V(BENCH),
                                     .help =
                                         "Where the form cannot hold the source's integers, make "
                                         "new ones and print the loss."},
@@ -148,7 +148,9 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                             .metavar = "FILE",
                             .type = SHOAL_TYPE_STRING,
                             .verbs = V(TOKENIZE),
-                            .help = "Render a chat (JSON) with the model's template."},
+                            .help = "Render a chat with the model's template. JSON: a list of "
+                                    "messages, or an object with messages and, if wanted, tools, "
+                                    "kwargs and add_generation_prompt."},
     [SHOAL_OPT_JSONL] = {.name = "jsonl",
                          .metavar = "FILE",
                          .type = SHOAL_TYPE_STRING,
@@ -349,7 +351,7 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
     [SHOAL_OPT_SHAPE] = {.name = "shape",
                          .metavar = "NAME",
                          .type = SHOAL_TYPE_ENUM,
-                         .words = "1b tiny",
+                         .words = "1b 3b tiny",
                          .fallback = "1b",
                          .verbs = V(BENCH),
                          .help = "Without a MODEL: the shape of the one that is made up, with "
@@ -458,6 +460,15 @@ const shoal_option shoal_option_table[SHOAL_OPT_COUNT] = {
                           .max = 1125899906842624.0,
                           .verbs = PLAN_VERBS,
                           .help = "Memory limit per rank, as 24GiB (default: no limit)."},
+    [SHOAL_OPT_OFFLOAD] = {.name = "offload",
+                           .metavar = "SPEC",
+                           .type = SHOAL_TYPE_STRING,
+                           .section = SHOAL_SECTION_RUN,
+                           .verbs = PLAN_VERBS,
+                           .help = "Where weights lie: host, pinned (locked in memory) or mmap "
+                                   "(streamed from the pack file: whole layers beyond --memory, "
+                                   "without it all), or REGEX=PLACEMENT[,...] by name, first match "
+                                   "wins (default: host)."},
     [SHOAL_OPT_CAPACITY] = {.name = "capacity",
                             .metavar = "A,B,...",
                             .type = SHOAL_TYPE_STRING,

@@ -45,6 +45,7 @@ shoal_status shoal_settings_from(const shoal_options *o, int ranks, double *capa
     s.model = o->operands[0];
     s.quantize = shoal_option_text(o, SHOAL_OPT_QUANTIZE);
     s.keep_regex = shoal_option_text(o, SHOAL_OPT_KEEP);
+    s.offload = shoal_option_text(o, SHOAL_OPT_OFFLOAD);
     s.cpu = shoal_option_text(o, SHOAL_OPT_CPU);
     SHOAL_TRY(shoal_cpu_cap(s.cpu, &level));
     (void)shoal_activations_parse(shoal_option_text(o, SHOAL_OPT_ACTIVATIONS), &s.activations);

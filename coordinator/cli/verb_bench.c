@@ -216,6 +216,7 @@ typedef struct {
 
 static const bench_kind kinds[] = {
     {"kernels", bench_kernels, false},       {"reduce", shoal_verb_bench_reduce, true},
+    {"load", shoal_verb_bench_load, false},  {"convert", shoal_verb_bench_convert, false},
     {"model", shoal_verb_bench_model, true}, {"scaling", shoal_verb_bench_scaling, true},
     {"serve", bench_serve, false},           {"tokenizer", bench_tokenizer, false},
 };

@@ -4,7 +4,9 @@
 
 #include "coordinator/cli/options.h"
 
-/* Inside an MPI launch every rank calls these. */
+/* Inside an MPI launch every rank calls these, but for load and convert. */
+shoal_status shoal_verb_bench_convert(const shoal_options *options);
+shoal_status shoal_verb_bench_load(const shoal_options *options);
 shoal_status shoal_verb_bench_model(const shoal_options *options);
 shoal_status shoal_verb_bench_scaling(const shoal_options *options);
 shoal_status shoal_verb_bench_reduce(const shoal_options *options);

@@ -1,8 +1,10 @@
-/* `shoal bench model`, `shoal bench scaling`: declared in cli/verb_bench.h. */
+/* `shoal bench convert`, `load`, `model` and `scaling`: declared in cli/verb_bench.h. */
 #include <stdio.h>
 #include <string.h>
 
 #include "coordinator/bench/bench_report.h"
+#include "coordinator/bench/convert_bench.h"
+#include "coordinator/bench/loading_bench.h"
 #include "coordinator/bench/model_bench.h"
 #include "coordinator/bench/plot_bars.h"
 #include "coordinator/bench/profile_bench.h"
@@ -11,6 +13,7 @@
 #include "coordinator/bench/unbound.h"
 #include "coordinator/cli/machine.h"
 #include "coordinator/cli/run_request.h"
+#include "coordinator/cli/threads_wanted.h"
 #include "coordinator/cli/verb_bench.h"
 #include "coordinator/cluster/interrupt.h"
 #include "coordinator/cluster/run_folder.h"
@@ -205,6 +208,41 @@ static shoal_status run_model(study *s)
     return plot(s, "model", SHOAL_BENCH_BARS_FRACTION);
 }
 
+/* ---- shoal bench load ------------------------------------------------------------------------ */
+
+static shoal_status run_loading(study *s)
+{
+    static const int counts[] = {1, 2};
+    if (shoal_option_given(s->options, SHOAL_OPT_ROWS))
+        return shoal_fail(SHOAL_ERR_USAGE, "bench load measures all its rows: no --rows");
+    s->stand.sequences = 1;
+    choose_setups(s, counts, sizeof counts / sizeof *counts, false);
+    SHOAL_TRY(shoal_bench_loading_run(&s->stand, s->model.label, s->setups, s->setup_count,
+                                      &s->rows, &s->yardsticks));
+    SHOAL_TRY(report(s, &s->rows, NULL));
+    return plot(s, "load", SHOAL_BENCH_BARS_FRACTION);
+}
+
+/* ---- shoal bench convert --------------------------------------------------------------------- */
+
+static shoal_status run_convert(study *s)
+{
+    const shoal_options *o = s->options;
+    const char *to = shoal_option_text(o, SHOAL_OPT_TO);
+    shoal_convert_request request = {.source = s->model.path,
+                                     .quantize = shoal_option_text(o, SHOAL_OPT_QUANTIZE),
+                                     .file_bytes = UINT64_MAX,
+                                     .threads = shoal_threads_wanted(o)};
+    if (!to)
+        return shoal_fail(SHOAL_ERR_USAGE, "'bench convert' needs --to FORM");
+    SHOAL_TRY(shoal_target_parse(to, &request.target));
+    if (request.target.writer == &shoal_writer_pack)
+        return shoal_fail(SHOAL_ERR_USAGE, "'bench convert' writes no pack files");
+    request.target.allow_requantize = shoal_option_bool(o, SHOAL_OPT_ALLOW_REQUANTIZE);
+    SHOAL_TRY(shoal_bench_convert_run(&request, s->model.label, &s->rows));
+    return shoal_bench_report(wants_json(s), &s->yardsticks, &s->rows);
+}
+
 /* ---- shoal bench scaling --------------------------------------------------------------------- */
 
 static shoal_status report_proof(const study *s, const shoal_bench_proof *proof)
@@ -265,6 +303,16 @@ static shoal_status run_study(const shoal_options *o, shoal_status (*work)(study
 shoal_status shoal_verb_bench_model(const shoal_options *options)
 {
     return run_study(options, run_model);
+}
+
+shoal_status shoal_verb_bench_convert(const shoal_options *options)
+{
+    return run_study(options, run_convert);
+}
+
+shoal_status shoal_verb_bench_load(const shoal_options *options)
+{
+    return run_study(options, run_loading);
 }
 
 shoal_status shoal_verb_bench_scaling(const shoal_options *options)

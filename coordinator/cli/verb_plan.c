@@ -16,13 +16,16 @@ static json_t *rank_json(const shoal_blueprint *b, int rank)
     const shoal_rank_plan *p = &b->plan.rank[rank];
     const shoal_rank_budget *m = &b->budget.rank[rank];
     const shoal_range units = shoal_plan_units(&b->plan, rank);
-    return json_pack("{s:i, s:o, s:o, s:o, s:o, s:I, s:I, s:I}", "rank", rank, "q_heads",
-                     shoal_json_range(p->q_heads.begin, p->q_heads.end), "kv_heads",
-                     shoal_json_range(p->kv_heads.begin, p->kv_heads.end), "units",
+    return json_pack("{s:i, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I}}",
+                     "rank", rank, "q_heads", shoal_json_range(p->q_heads.begin, p->q_heads.end),
+                     "kv_heads", shoal_json_range(p->kv_heads.begin, p->kv_heads.end), "units",
                      shoal_json_range(units.begin, units.end), "vocab",
                      shoal_json_range(p->vocab_panels.begin, p->vocab_panels.end), "read_bytes",
                      (json_int_t)m->read_bytes, "resident_bytes", (json_int_t)m->resident_bytes,
-                     "kv_tokens", (json_int_t)m->kv_tokens);
+                     "kv_tokens", (json_int_t)m->kv_tokens, "streamed_bytes",
+                     (json_int_t)m->streamed_bytes, "buffer_bytes", (json_int_t)m->buffer_bytes,
+                     "linears", "host", (json_int_t)m->linears.host, "pinned",
+                     (json_int_t)m->linears.pinned, "mmap", (json_int_t)m->linears.streamed);
 }
 
 static shoal_status print_json(const shoal_blueprint *b, const shoal_worker_settings *settings)
@@ -68,6 +71,21 @@ static shoal_status rank_row(shoal_table *t, const shoal_blueprint *b, int rank)
     return shoal_table_cell(t, "%s", m->fits ? "yes" : "no");
 }
 
+/* Of a rank whose linears are not all in its arena. */
+static shoal_status print_placements(const shoal_blueprint *b, int rank)
+{
+    char streamed[32], buffer[32];
+    const shoal_rank_budget *m = &b->budget.rank[rank];
+    if (!m->linears.pinned && !m->linears.streamed)
+        return SHOAL_OK;
+    shoal_format_bytes(m->streamed_bytes, streamed, sizeof streamed);
+    shoal_format_bytes(m->buffer_bytes, buffer, sizeof buffer);
+    return shoal_report_text("rank %d: of its linears %lld are held, %lld held and pinned, %lld "
+                             "streamed: %s in every step, through %s of what is held\n",
+                             rank, (long long)m->linears.host, (long long)m->linears.pinned,
+                             (long long)m->linears.streamed, streamed, buffer);
+}
+
 static shoal_status print_table(const shoal_blueprint *b, const shoal_worker_settings *settings)
 {
     static const shoal_column columns[] = {
@@ -89,6 +107,8 @@ static shoal_status print_table(const shoal_blueprint *b, const shoal_worker_set
         "imbalance %.1f %%; %llu bytes per token and rank to reduce\n",
         (long long)unit_of(b), b->plan.whole_kv_groups ? "by whole groups" : "singly",
         100 * b->budget.imbalance, (unsigned long long)b->budget.reduce_bytes_per_token);
+    for (int r = 0; r < b->plan.ranks && st == SHOAL_OK; r++)
+        st = print_placements(b, r);
 
 destroy:
     shoal_table_destroy(table);

@@ -7,6 +7,7 @@
 #include "coordinator/cli/report.h"
 #include "coordinator/cli/verbs.h"
 #include "coordinator/text/chat_template.h"
+#include "coordinator/text/json_fields.h"
 #include "coordinator/text/tokenizer.h"
 #include "coordinator/text/utf8.h"
 
@@ -101,20 +102,39 @@ static shoal_status need_template(context *c)
     return SHOAL_OK;
 }
 
-/* What the template sees: the chat, and the entries of kwargs. The model's own template is also
- * asked to begin an answer, as a server asks it. */
+/* Whether the template is asked to begin an answer: as the request says; else the model's own one
+ * is, as a server asks it. Kept new; NULL: nothing is said. */
+static json_t *begins_answer(const context *c, const json_t *request)
+{
+    json_t *said = shoal_json_member(request, "add_generation_prompt");
+    if (said)
+        return json_incref(said);
+    return shoal_option_given(c->options, SHOAL_OPT_TEMPLATE) ? NULL : json_true();
+}
+
+static shoal_status check_chat(const json_t *request)
+{
+    const json_t *kwargs = shoal_json_member(request, "kwargs");
+    const json_t *begin = shoal_json_member(request, "add_generation_prompt");
+    if (!json_is_array(json_object_get(request, "messages")))
+        return shoal_fail(SHOAL_ERR_DATA, "messages must be a list");
+    if (kwargs && !json_is_object(kwargs))
+        return shoal_fail(SHOAL_ERR_DATA, "kwargs must be an object");
+    if (begin && !json_is_boolean(begin))
+        return shoal_fail(SHOAL_ERR_DATA, "add_generation_prompt must be true or false");
+    return SHOAL_OK;
+}
+
+/* What the template sees: the chat, and the entries of kwargs. */
 static shoal_status chat_variables(const context *c, const json_t *request, json_t **out)
 {
     json_t *messages = json_object_get(request, "messages");
-    json_t *tools = json_object_get(request, "tools"), *kwargs = json_object_get(request, "kwargs");
-    const bool own = !shoal_option_given(c->options, SHOAL_OPT_TEMPLATE);
-    if (!json_is_array(messages))
-        return shoal_fail(SHOAL_ERR_DATA, "messages must be a list");
-    if (kwargs && !json_is_object(kwargs) && !json_is_null(kwargs))
-        return shoal_fail(SHOAL_ERR_DATA, "kwargs must be an object");
-    json_t *all = own ? json_pack("{s:n, s:b}", "documents", "add_generation_prompt", true)
-                      : json_pack("{s:n}", "documents");
-    if (!all || (json_is_object(kwargs) && json_object_update(all, kwargs) != 0) ||
+    json_t *tools = json_object_get(request, "tools"),
+           *kwargs = shoal_json_member(request, "kwargs");
+    SHOAL_TRY(check_chat(request));
+    json_t *all =
+        json_pack("{s:n, s:o*}", "documents", "add_generation_prompt", begins_answer(c, request));
+    if (!all || (kwargs && json_object_update(all, kwargs) != 0) ||
         json_object_set(all, "messages", messages) != 0 ||
         json_object_set_new(all, "tools", tools ? json_incref(tools) : json_null()) != 0) {
         json_decref(all);

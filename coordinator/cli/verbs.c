@@ -63,7 +63,7 @@ const shoal_verb shoal_verb_table[SHOAL_VERB_COUNT] = {
                            "at --coordinator with the token in --token-file.",
                            NULL, shoal_verb_worker},
     [SHOAL_VERB_BENCH] =
-        {"bench", "kernels|reduce|model|scaling|serve|tokenizer [MODEL]", 1, 2,
+        {"bench", "convert|kernels|load|model|reduce|scaling|serve|tokenizer [MODEL]", 1, 2,
          "measure kernels, exchanges and models beside this machine's limits, or a "
          "server as its clients see it",
          "kernels: checks every kernel against the reference, then times it in "
@@ -81,6 +81,10 @@ const shoal_verb shoal_verb_table[SHOAL_VERB_COUNT] = {
          "scaling: the same model on more and more ranks: tokens per second, what "
          "each rank computes, exchanges and waits for, and the proof that all "
          "give the same bits. "
+         "load: the same model as weights in memory, beside reading its files and no "
+         "more, for 1 and 2 ranks or those of -n. "
+         "convert: MODEL (or one made up) to the form --to, beside copying as many bytes "
+         "as it reads and writes, the time of syncing apart. "
          "Under mpirun, reduce, model and scaling measure the ranks of the "
          "launch. "
          "serve: starts 'shoal serve MODEL' (or takes the server at --url), keeps "

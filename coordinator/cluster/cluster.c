@@ -155,6 +155,7 @@ static shoal_status send_load(shoal_cluster *c)
         .load = {.model = model,
                  .quantize = s->quantize,
                  .keep_regex = s->keep_regex,
+                 .offload = s->offload,
                  .cpu = s->cpu,
                  .activations = (int32_t)s->activations,
                  .kv = s->kv,

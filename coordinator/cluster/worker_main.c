@@ -116,6 +116,7 @@ static shoal_status await_load(worker_program *p)
         .model = l->model,
         .quantize = or_null(l->quantize),
         .keep_regex = or_null(l->keep_regex),
+        .offload = or_null(l->offload),
         .cpu = or_null(l->cpu),
         .activations = (shoal_activations)l->activations,
         .kv = l->kv,

@@ -39,6 +39,7 @@ typedef enum {
     SHOAL_CAUSE_QUARANTINED, /* it takes the workers down */
     SHOAL_CAUSE_MEMORY,      /* there is none for it */
     SHOAL_CAUSE_FORM,        /* no token goes on in the form it must have */
+    SHOAL_CAUSE_FORM_WORK,   /* following that form takes too much work   */
     SHOAL_CAUSE_GONE         /* the server gives up or stops */
 } shoal_cause;
 

@@ -123,20 +123,22 @@ static void acquit(shoal_driver *d, shoal_journal_entry *entry)
     entry->apart = false;
 }
 
-/* Not for want of memory: the vocabulary or a limit of the form is to blame. */
-static void fail_form(shoal_driver *d, uint64_t id, shoal_status st)
+/* If it is not for want of memory, the vocabulary or a limit of the form is to blame. */
+static void fail_form(shoal_driver *d, const shoal_journal_entry *entry, shoal_status st)
 {
-    shoal_log(SHOAL_LOG_WARN, "form", "sequence %llu: %s", (unsigned long long)id,
+    const shoal_cause cause = st == SHOAL_ERR_TEMPORARY         ? SHOAL_CAUSE_MEMORY
+                              : shoal_guide_spent(entry->guide) ? SHOAL_CAUSE_FORM_WORK
+                                                                : SHOAL_CAUSE_FORM;
+    shoal_log(SHOAL_LOG_WARN, "form", "sequence %llu: %s", (unsigned long long)entry->id,
               shoal_error_text());
-    shoal_driver_fail_entry(d, id,
-                            st == SHOAL_ERR_TEMPORARY ? SHOAL_CAUSE_MEMORY : SHOAL_CAUSE_FORM);
+    shoal_driver_fail_entry(d, entry->id, cause);
 }
 
 bool shoal_driver_look_ahead(shoal_driver *d, shoal_journal_entry *entry)
 {
     const shoal_status st = shoal_journal_look(entry);
     if (st != SHOAL_OK)
-        fail_form(d, entry->id, st);
+        fail_form(d, entry, st);
     return st == SHOAL_OK;
 }
 
@@ -161,7 +163,7 @@ static void take_token(shoal_driver *d, shoal_journal_entry *entry,
     };
     const shoal_status st = shoal_journal_take(entry, result->token);
     if (st != SHOAL_OK) {
-        fail_form(d, entry->id, st);
+        fail_form(d, entry, st);
         return;
     }
     copy_token(result, &event.token);

@@ -448,6 +448,11 @@ static void explain(shoal_cause cause, shoal_api_error *error)
         (void)shoal_api_refuse(error, 500, "form_unreachable", NULL,
                                "No token of this model goes on in the form that was asked for.");
         break;
+    case SHOAL_CAUSE_FORM_WORK:
+        (void)shoal_api_refuse(error, 400, "form_too_complex", NULL,
+                               "The form that was asked for leaves too much open at once to be "
+                               "followed here: fewer alternatives that begin alike may do.");
+        break;
     default: shoal_refusal_cut_off(error);
     }
 }

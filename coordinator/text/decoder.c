@@ -289,6 +289,8 @@ static shoal_status take_strip(shoal_decode_walk *w, int at, const char *text, s
     shoal_decode_memory *m = &w->memory[at];
     if (!step->joined)
         return take_token(w, at, text, bytes);
+    if (m->cut == step->start && step->stop == 0) /* where most of a text stands */
+        return feed(w, at + 1, text, bytes);
     const size_t begin = repeats_first(text, bytes, &step->text, step->start - m->cut);
     m->cut = begin < bytes ? step->start : m->cut + begin / step->text.bytes;
     SHOAL_TRY(shoal_strbuf_append(&m->held, text + begin, bytes - begin));

@@ -54,7 +54,8 @@ shoal_status shoal_strbuf_reserve(shoal_strbuf *buf, size_t more)
 
 shoal_status shoal_strbuf_append(shoal_strbuf *buf, const char *text, size_t bytes)
 {
-    SHOAL_TRY(shoal_strbuf_reserve(buf, bytes));
+    if (bytes > buf->capacity - buf->bytes)
+        SHOAL_TRY(shoal_strbuf_reserve(buf, bytes));
     if (bytes)
         memcpy(buf->data + buf->bytes, text, bytes);
     buf->bytes += bytes;

@@ -161,10 +161,24 @@ static int match(const shoal_pattern *pattern, shoal_matcher *m, const char *tex
                        m->data, m->context);
 }
 
+/* Bytes of a text that is searched sooner than memmem has prepared itself: most tokens. */
+#define SHORT_TEXT 32
+
+static const char *find_in_short(const shoal_strbuf *literal, const char *text, size_t bytes)
+{
+    for (; bytes >= literal->bytes; text++, bytes--)
+        if (*text == *literal->data && memcmp(text, literal->data, literal->bytes) == 0)
+            return text;
+    return NULL;
+}
+
 static void find_literal(const shoal_strbuf *literal, const char *text, size_t bytes, size_t from,
                          bool *found, shoal_span *span)
 {
-    const char *at = memmem(text + from, bytes - from, literal->data, literal->bytes);
+    const size_t rest = bytes - from;
+    const char *at = rest <= SHORT_TEXT && literal->bytes
+                         ? find_in_short(literal, text + from, rest)
+                         : memmem(text + from, rest, literal->data, literal->bytes);
     *found = at != NULL;
     if (at)
         *span = (shoal_span){(size_t)(at - text), (size_t)(at - text) + literal->bytes};

@@ -1,4 +1,5 @@
-/* int8 inputs x int4/int8 weights without VNNI: 4 or 6 rows x 16 columns.
+/* int8 inputs x int4/int8 weights without VNNI: 4 or 6 rows x 16 columns, or one row x a whole
+ * panel: read in one pass, a stream comes faster from memory.
  *
  * vpmaddubsw adds two products u * q (unsigned x signed bytes) in saturating int16. With 4-bit u
  * a pair is at most 2 * 15 * 127 = 3810, so eight pairs fit 32767. 8-bit codes of few rows are
@@ -13,10 +14,10 @@
 #define R_MAX4    4
 #define R_MAX8    6
 #define T_MANY    2
-#define T_ONE     4
+#define T_ONE     8
 #define R_FEW     8
 #define T_FEW     1
-#define T_MAX     4
+#define T_MAX     8
 #define WORD8     2
 #define BYTE_BIAS 0
 

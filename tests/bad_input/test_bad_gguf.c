@@ -324,7 +324,7 @@ static const row rows[] = {
     {"MF-13 head of 0", number, 0, DATA, "head_dim", "", 0, 0},
     {"MF-13 head of 2^31", number, 1, DATA, "head_dim", "", 0, 0},
     {"MF-13 two lengths", number, 2, DATA, "value_length", "", 0, 0},
-    {"MF-13 experts", number, 3, DATA, "expert_count", "", 0, 0},
+    {"MF-13 experts", number, 3, DATA, "num_experts_per_tok", "", 0, 0},
     {"MF-13 odd rope", number, 4, DATA, "rope.dimension_count", "", 0, 0},
     {"MF-13 no layers", changed, 0, DATA, "num_hidden_layers", "", 0, 0},
     {"MF-13 2^32 layers", changed, 1, DATA, "num_hidden_layers", "", 0, 0},

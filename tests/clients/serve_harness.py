@@ -52,12 +52,12 @@ class Server(processes.Run):
     """One `shoal serve` on a free port of the loopback."""
 
     def __init__(self, shoal, scratch, ranks=2, options=(), env=None, key=None, wait=True,
-                 descriptors=None):
+                 descriptors=None, model=MODEL):
         self.folder = os.path.join(scratch, f"serve{len(os.listdir(scratch))}")
         os.mkdir(self.folder)
         clean = {"TMPDIR": self.folder,  # a segmentation fault must look like one
                  "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":handle_segv=0"}
-        words = ["serve", MODEL, "-n", ranks, "--port", 0, *options]
+        words = ["serve", model, "-n", ranks, "--port", 0, *options]
         super().__init__(shoal, words, dict(clean, **(env or {})), descriptors)
         self.shoal, self.ranks, self.key, self.address = shoal, ranks, key, None
         if wait:

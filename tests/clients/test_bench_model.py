@@ -2,10 +2,10 @@
 """`shoal bench model|reduce|scaling` on a small made-up model: what the reports promise, whatever
 the speed.
 
-    test_bench_model.py SHOAL_BINARY
+    test_bench_model.py SHOAL_BINARY [--quick]
 
 Every number is finite, parts of a step sum to the step, and ranks, threads, mpirun and emulation
-give the same bits. Whatever ends a bench, its made-up model is gone.
+give the same bits. Whatever ends a bench, its made-up model is gone. --quick runs fewer benches.
 """
 import math
 import os
@@ -176,10 +176,13 @@ class Model:
         answer = self.shoal.run("bench", "model", os.path.join(self.scratch, "no-model"))
         self.report.check(answer.code == 66, f"no model: {answer.said()}")
 
-    def run_all(self):
+    def run_all(self, quick):
         mpirun = shutil.which("mpirun")
-        for work in (self.model, self.given_model, self.profile, self.scaling, self.launched,
-                     self.reduce, self.interrupted, self.bad_model):
+        works = (self.model, self.given_model, self.profile, self.scaling, self.launched,
+                 self.reduce, self.interrupted, self.bad_model)
+        if quick:
+            works = (self.profile, self.launched, self.interrupted, self.bad_model)
+        for work in works:
             if work in (self.scaling, self.given_model, self.launched, self.reduce) and not mpirun:
                 self.report.skip(f"{work.__name__}: no mpirun")
                 continue
@@ -190,8 +193,8 @@ class Model:
         return self.report.exit_code()
 
 
-def check(shoal, scratch, _):
-    return Model(shoal, scratch).run_all()
+def check(shoal, scratch, options):
+    return Model(shoal, scratch).run_all("--quick" in options)
 
 
 if __name__ == "__main__":

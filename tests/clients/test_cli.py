@@ -41,6 +41,10 @@ REFUSALS = [
     (64, ["--tp", "whole number"], ["plan", "MODEL", "--tp", "two"]),
     (64, ["--kv", "fp16"], ["plan", "MODEL", "--kv", "fp8"]),
     (64, ["--memory", "size"], ["plan", "MODEL", "--memory", "much"]),
+    (64, ["--offload", "'disk' is neither"], ["plan", "MODEL", "--offload", "disk"]),
+    (64, ["--offload", "'down(': "], ["plan", "MODEL", "--offload", "down(=host"]),
+    (64, ["--offload", "rule 1 matches no linear"], ["plan", "MODEL", "--offload", "x=pinned"]),
+    (64, ["pack file", "shoal pack"], ["generate", "MODEL", "--ids", "IDS", "--offload", "mmap"]),
     (64, ["--capacity", "2 numbers for 3 ranks"],
      ["plan", "MODEL", "-n", "3", "--capacity", "1,2"]),
     (64, ["--capacity"], ["plan", "MODEL", "-n", "2", "--capacity", "1,-2"]),
@@ -290,11 +294,18 @@ class Cli:
         for document, options, want in (
                 (chat["messages"], [], question + "<|assistant|>\n"),
                 (dict(chat, kwargs={"add_generation_prompt": False}), [], question),
+                (dict(chat, add_generation_prompt=False), [], question),
+                (dict(chat, add_generation_prompt=None), [], question + "<|assistant|>\n"),
+                (dict(chat, add_generation_prompt=True), other, "HiENoneNoneTrue 12:34"),
                 (chat, other, "HiENoneNoneFalse 12:34")):
             with open(path, "w", encoding="utf-8") as f:
                 json.dump(document, f)
             got = self.shoal.must("tokenize", MODEL, "--messages", path, *options).json()
             self.report.check(got == {"prompt": want}, f"tokenize --messages: {got}")
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump(dict(chat, add_generation_prompt="no"), f)
+        self.refuse(65, ("add_generation_prompt must be true or false",),
+                    ["tokenize", MODEL, "--messages", path])
 
     def leftovers(self, before):
         after = set(os.listdir(os.path.dirname(self.files.paths["OUT"])))

@@ -3,7 +3,8 @@
 
     test_pack.py SHOAL_BINARY
 
-Also the texts in it (tokenizer, chat template), --load push, and a damaged byte that is named.
+Also the texts in it (tokenizer, chat template), --load push, weights streamed from it (--offload),
+and a damaged byte that is named.
 """
 import json
 import os
@@ -11,6 +12,7 @@ import sys
 
 import harness
 import safetensors
+import serve_harness
 
 IDS = harness.made_up_ids(40, 1000)
 
@@ -36,7 +38,41 @@ class Pack:
             self.report.check(got == want, f"{name}: {ranks} ranks differ")
         got = self.logits(packed, "-n", 2, "--load", "push")
         self.report.check(got == want, f"{name}: pushed")
+        got = self.logits(packed, "-n", 2, "--offload", "mmap")
+        self.report.check(got == want, f"{name}: streamed")
         return packed
+
+    def limited(self, packed):
+        """A limit between all held and all streamed: the plan says what streams, a run obeys."""
+        def plan(code, *args):
+            answer = self.shoal.run("plan", packed, "-n", 2, "--context", 64, *args, "--json")
+            self.report.check(answer.code == code, f"plan {args}: {answer.said()}")
+            return answer.json()["ranks"]
+        held, streamed = plan(0), plan(0, "--offload", "mmap")
+        least = max(r["resident_bytes"] for r in streamed)
+        middle = (least + max(r["resident_bytes"] for r in held)) // 2
+        some = plan(0, "--offload", "mmap", "--memory", middle)
+        for none, part, whole in zip(held, some, streamed):
+            self.report.check(0 == none["streamed_bytes"] < part["streamed_bytes"]
+                              < whole["streamed_bytes"], f"streamed: {none} {part} {whole}")
+            self.report.check(part["resident_bytes"] <= middle and whole["linears"]["host"] == 0
+                              and part["linears"]["mmap"] > 0, f"held: {part} {whole}")
+            self.report.check(none["resident_bytes"] + part["buffer_bytes"]
+                              == part["resident_bytes"] + part["streamed_bytes"],
+                              f"sum: {none} {part}")
+        plan(2, "--offload", "mmap", "--memory", least - 1)
+        said = [self.shoal.must("generate", packed, "-n", 2, "--ids", self.ids, "--max-model-len",
+                                64, "--max-tokens", 8, *args, "--json").json()["ids"]
+                for args in ([], ["--offload", "lm_head=host,mmap", "--memory", middle])]
+        self.report.check(said[0] == said[1], f"generated: {said}")
+
+    def served(self, packed):
+        prompt = serve_harness.prompts(1)[0]
+        want = serve_harness.generated(self.shoal, prompt, 8)
+        with serve_harness.Server(self.shoal, self.scratch, options=["--offload", "mmap"],
+                                  model=packed) as server:
+            got = server.text(serve_harness.greedy(prompt, 8))
+        self.report.check(got == want, f"served: {got!r}, generated {want!r}")
 
     def texts(self, packed):
         messages = os.path.join(self.scratch, "messages.json")
@@ -64,6 +100,8 @@ class Pack:
         self.report.guarded("quantized", self.same, "quantized", harness.TINY, "--quantize",
                             "int4-g128", "--keep", "lm_head")
         if packed:
+            self.report.guarded("limited", self.limited, packed)
+            self.report.guarded("served", self.served, packed)
             self.report.guarded("texts", self.texts, packed)
             self.report.guarded("damage", self.damage, packed)
         return self.report.exit_code()

@@ -311,6 +311,68 @@ def gguf_seeds():
         (14, 256, 210, 256, True), (23, 256, 136, 256, True))]
 
 
+# How the linears of a pack file lie: inputs a group, kind of codes, along k or n, dtype of scales
+# or floats, zero points, minimums, act-order.
+PACKED = [
+    (4, "int4", False, "F16", True, False, False), (2, "int4", True, "BF16", False, True, False),
+    (4, "int8", False, "F32", True, False, True), (4, "int8", True, "F16", True, True, False),
+    (4, "float", False, "BF16", False, False, False),
+    (4, "float", True, "F32", False, False, False)]
+SIZES = {"I32": 4, "F32": 4, "F16": 2, "BF16": 2}
+
+
+def packed_tensors(module, n, k, form):
+    """The tensors of a linear, each with its bytes and how many runs it has."""
+    group, kind, along_k, dtype, zeros, mins, act_order = form
+    step = 2 if along_k else 64
+    rows, columns = (n, min(step, k)) if along_k else (min(step, n), k)
+    if kind == "float":
+        size = rows * columns * SIZES[dtype]
+    else:
+        groups = 1 if along_k else -(-k // group)
+        size = 4 * rows * -(-columns // (8 if kind == "int4" else 4))
+        size += rows * groups * (SIZES[dtype] + 2 * zeros + 4 * mins)
+    runs = -(-(k if along_k else n) // step)
+    size = runs * (size + -size % 64)
+    linear = {"n": n, "k": k, "along_k": along_k, "step": step,
+              "kind": ("int4", "int8", "float").index(kind), "bits": 8 if kind == "int8" else 4,
+              "group": group, "source_group": group, "zeros": zeros, "mins": mins, "zero": 8,
+              "act_order": act_order, "per_token": False, "dtype": dtype}
+    yield {"name": module + ".pack", "dtype": "U8", "shape": [size], "linear": linear}, size, runs
+    if act_order:
+        yield {"name": module + ".pack_order", "dtype": "I32", "shape": [k], "run": 4 * k}, 4 * k, 1
+
+
+def pack_model(form):
+    """A llama of one narrow layer as header and rest of a pack file; fuzz_pack.c makes digests."""
+    config = compact({"model_type": "llama", "hidden_size": 4, "intermediate_size": 6,
+                      "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
+                      "head_dim": 2, "vocab_size": 8, "max_position_embeddings": 64,
+                      "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": False})
+    layer = "model.layers.0."
+    tensors = []
+    for name, n, k in (("self_attn.q_proj", 4, 4), ("self_attn.k_proj", 2, 4),
+                       ("self_attn.v_proj", 2, 4), ("self_attn.o_proj", 4, 4),
+                       ("mlp.gate_proj", 6, 4), ("mlp.up_proj", 6, 4), ("mlp.down_proj", 4, 6)):
+        tensors += packed_tensors(layer + name, n, k, form)
+    for name in ("model.embed_tokens", "lm_head"):
+        tensors.append(({"name": name + ".weight", "dtype": "BF16", "shape": [8, 4], "run": 8},
+                        64, 8))
+    for name in (layer + "input_layernorm", layer + "post_attention_layernorm", "model.norm"):
+        tensors.append(({"name": name + ".weight", "dtype": "F32", "shape": [4], "run": 16}, 16, 1))
+    digests = sum(runs for _, _, runs in tensors)
+    header = compact({"layout": "shoal-pack/1", "sources": [], "digests": digests,
+                      "digests_xxh3": "0" * 32,
+                      "texts": [{"name": "config.json", "bytes": len(config), "xxh3": "0" * 32}],
+                      "tensors": [about for about, _, _ in tensors]})
+    rest = bytes(16 * digests) + config + bytes(sum(size for _, size, _ in tensors))
+    return b"\1" + header + b" " * (-len(header) % 64) + b"\0" + rest
+
+
+def pack_seeds():
+    return [pack_model(form) for form in PACKED]
+
+
 def tool_calls_seeds():
     for i, (name, text) in enumerate(ANSWERS):
         yield bytes([i]) + b"\1" + name.encode() + b"\n" + text.encode()
@@ -343,6 +405,7 @@ SEEDS = {
     "fuzz_encode": encode_seeds,
     "fuzz_http": http_seeds,
     "fuzz_index": index_seeds,
+    "fuzz_pack": pack_seeds,
     "fuzz_safetensors": safetensors_seeds,
     "fuzz_schema": schema_seeds,
     "fuzz_template": template_seeds,

@@ -5,8 +5,8 @@
  *
  * "long" is small but long enough to matter: random int4 weights, a sliding window shorter than
  * a prompt, an intermediate size that is no whole number of units, a vocabulary that is no whole
- * number of panels. "mixtral" and those with "moe" are tiny. The others are published shapes with
- * nothing in them (sparse files). */
+ * number of panels. "mixtral", "least" and those with "moe" are tiny. The others are published
+ * shapes with nothing in them (sparse files). */
 #include <errno.h>
 #include <libgen.h>
 #include <stdio.h>
@@ -90,11 +90,28 @@ static const shoal_recipe qwen3_moe_recipe = {
     .seed = 33,
 };
 
+/* As little as every verb takes, for tests that run it very often. */
+static const shoal_recipe least_recipe = {
+    .family = "llama",
+    .layers = 1,
+    .hidden = 64,
+    .intermediate = 96,
+    .heads = 4,
+    .kv_heads = 2,
+    .head_dim = 16,
+    .vocab = 80,
+    .context = 64,
+    .bits = 4,
+    .group = 32,
+    .seed = 34,
+};
+
 static const struct {
     const char *name;
     const shoal_recipe *recipe;
 } models[] = {
     {"long", &long_recipe},
+    {"least", &least_recipe},
     {"mixtral", &mixtral_recipe},
     {"qwen2-moe", &qwen2_moe_recipe},
     {"qwen3-moe", &qwen3_moe_recipe},

@@ -3,6 +3,7 @@
 #ifndef SHOAL_TESTS_CHECKPOINT_MAKER_H
 #define SHOAL_TESTS_CHECKPOINT_MAKER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,8 @@ typedef struct {
     int count;
     char folder[256]; /* "" before maker_write */
     uint64_t seed;
+    bool powers; /* scales are powers of 2, whose multiples are exact in any float (convert_case.h)
+                  */
 } maker;
 
 static inline uint64_t maker_random(maker *m)

@@ -4,6 +4,7 @@
 #define SHOAL_TESTS_CONVERT_CASE_H
 
 #include <ftw.h>
+#include <math.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 
@@ -74,6 +75,19 @@ static inline void case_g_idx(maker *m, const char *module, const case_source *s
     }
 }
 
+static inline void case_powers(maker *m, const char *name, shoal_dtype dtype, int64_t groups,
+                               int64_t n)
+{
+    uint8_t *at = maker_add(m, name, dtype, groups, n);
+    for (int64_t i = 0; i < groups * n; i++) {
+        const float power = ldexpf(1, -2 - (int)maker_below(m, 6));
+        const uint16_t half =
+            dtype == SHOAL_BF16 ? shoal_bf16_from_f32(power) : shoal_f16_from_f32(power);
+        at[2 * i] = (uint8_t)half;
+        at[2 * i + 1] = (uint8_t)(half >> 8);
+    }
+}
+
 static inline void case_linear(maker *m, const char *module, const case_source *s, int64_t n,
                                int64_t k)
 {
@@ -83,7 +97,10 @@ static inline void case_linear(maker *m, const char *module, const case_source *
     case_words(m, module, "qweight", k * s->bits / 32, n, 0);
     case_words(m, module, "qzeros", groups, n * s->bits / 32, s->symmetric ? middle[s->bits] : 0);
     snprintf(name, sizeof name, "%.96s.scales", module);
-    maker_add_random(m, name, s->scales, groups, n);
+    if (m->powers)
+        case_powers(m, name, s->scales, groups, n);
+    else
+        maker_add_random(m, name, s->scales, groups, n);
     case_g_idx(m, module, s, k);
     case_bias(m, module, s, n);
 }

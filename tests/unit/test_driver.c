@@ -11,6 +11,7 @@
 #include "coordinator/serve/driver.h"
 #include "coordinator/serve/restart_policy.h"
 #include "tests/unit/fake_engine.h"
+#include "tests/unit/made_union.h"
 #include "tests/unit/made_vocab.h"
 
 #define SEQUENCES_MAX 24
@@ -502,37 +503,58 @@ static void test_forms(void **state)
     shoal_tokenizer_close(tokenizer);
 }
 
-/* A form that the vocabulary cannot spell ends with an error, at once or on the way. */
-static void test_unspeakable_form(void **state)
+/* A vocabulary of "a", "b" and one long token. */
+static shoal_tokenizer *poor_tokenizer(const char *longest)
 {
-    static const char json[] = "{\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\","
-                               "\"vocab\":{\"a\":0,\"b\":1},\"merges\":[]}}";
+    char json[2048];
+    shoal_tokenizer *tokenizer = NULL;
+    const int bytes = snprintf(json, sizeof json,
+                               "{\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\","
+                               "\"vocab\":{\"a\":0,\"b\":1,\"%s\":2},\"merges\":[]}}",
+                               longest);
+    assert_int_equal(shoal_tokenizer_open_memory(json, (size_t)bytes, "made", &tokenizer),
+                     SHOAL_OK);
+    return tokenizer;
+}
+
+/* A form that cannot be followed ends with an error, at once or on the way: that it says. */
+static void expect_failed_form(const shoal_vocab_trie *trie, shoal_grammar *grammar,
+                               shoal_cause cause)
+{
+    stage s;
+    reset_fake();
+    raise_curtain(&s, 100);
+    wait_for_state(&s, SHOAL_DRIVER_SERVING);
+    talk *t = prepare_talk(&s, 5, 6, 20);
+    t->expected[0] = t->expected[2] = 0;
+    t->expected[1] = 1;
+    assert_int_equal(shoal_token_masks_create(grammar, trie, &t->masks), SHOAL_OK);
+    assert_int_equal(submit(&s, t), SHOAL_SUBMIT_OK);
+    listen_to_all(&s);
+    assert_int_equal(t->finish, SHOAL_FINISH_ERROR);
+    assert_int_equal(t->cause, cause);
+    drop_curtain(&s, SHOAL_OK);
+    shoal_grammar_release(grammar);
+}
+
+/* The vocabulary cannot spell it, or it takes too much work to know what may come. */
+static void test_failed_forms(void **state)
+{
     static const char *const regexes[] = {"c", "abac"};
-    shoal_tokenizer *tokenizer;
+    char longest[1024] = "{\\\"a\\\":\\\"";
     shoal_vocab_trie trie;
     (void)state;
-    assert_int_equal(shoal_tokenizer_open_memory(json, sizeof json - 1, "made", &tokenizer),
-                     SHOAL_OK);
+    memset(longest + strlen(longest), 'x', sizeof longest - 1 - strlen(longest));
+    longest[sizeof longest - 1] = '\0';
+    shoal_tokenizer *tokenizer = poor_tokenizer(longest);
     assert_int_equal(shoal_vocab_trie_build(tokenizer, FAKE_VOCAB, &trie), SHOAL_OK);
     for (int i = 0; i < 2; i++) {
-        stage s;
         shoal_grammar *grammar = NULL;
-        reset_fake();
-        raise_curtain(&s, 100);
-        wait_for_state(&s, SHOAL_DRIVER_SERVING);
-        talk *t = prepare_talk(&s, 5, 6, 20);
-        t->expected[0] = t->expected[2] = 0;
-        t->expected[1] = 1;
         assert_int_equal(shoal_grammar_from_regex(regexes[i], strlen(regexes[i]), &grammar),
                          SHOAL_OK);
-        assert_int_equal(shoal_token_masks_create(grammar, &trie, &t->masks), SHOAL_OK);
-        assert_int_equal(submit(&s, t), SHOAL_SUBMIT_OK);
-        listen_to_all(&s);
-        assert_int_equal(t->finish, SHOAL_FINISH_ERROR);
-        assert_int_equal(t->cause, SHOAL_CAUSE_FORM);
-        drop_curtain(&s, SHOAL_OK);
-        shoal_grammar_release(grammar);
+        expect_failed_form(&trie, grammar, SHOAL_CAUSE_FORM);
     }
+    expect_failed_form(&trie, made_union(500), SHOAL_CAUSE_FORM_WORK);
     shoal_vocab_trie_free(&trie);
     shoal_tokenizer_close(tokenizer);
 }
@@ -540,15 +562,11 @@ static void test_unspeakable_form(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_deaths),
-        cmocka_unit_test(test_poison),
-        cmocka_unit_test(test_row_error),
-        cmocka_unit_test(test_gives_up),
-        cmocka_unit_test(test_queue_is_bounded),
-        cmocka_unit_test(test_cancels),
-        cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_unspeakable_form),
+        cmocka_unit_test(test_plain),        cmocka_unit_test(test_deaths),
+        cmocka_unit_test(test_poison),       cmocka_unit_test(test_row_error),
+        cmocka_unit_test(test_gives_up),     cmocka_unit_test(test_queue_is_bounded),
+        cmocka_unit_test(test_cancels),      cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_failed_forms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,7 +7,11 @@
 
 #include <cmocka.h>
 
+#include <math.h>
+
+#include "proto/digest.h"
 #include "shard/pack_file.h"
+#include "shard/pack_format.h"
 #include "shard/pack_write.h"
 #include "shard/slices.h"
 #include "tests/unit/convert_case.h"
@@ -158,12 +162,117 @@ static void test_every_flip_is_found(void **state)
     maker_forget(&m);
 }
 
+/* ---- files of others ---- */
+
+typedef struct {
+    char path[320];
+    uint8_t *data;
+    size_t bytes;
+} packed;
+
+static void load_packed(packed *f)
+{
+    FILE *file = fopen(f->path, "rb");
+    assert_non_null(file);
+    fseek(file, 0, SEEK_END);
+    f->bytes = (size_t)ftell(file);
+    rewind(file);
+    f->data = maker_alloc(f->bytes + 1);
+    assert_int_equal(fread(f->data, 1, f->bytes, file), f->bytes);
+    fclose(file);
+}
+
+/* Write it with digests that are right again. */
+static void store_packed(packed *f)
+{
+    static const char key[] = "\"digests\":", sum[] = "\"digests_xxh3\":\"";
+    char hex[2 * SHOAL_XXH128_BYTES + 1];
+    uint8_t digest[SHOAL_XXH128_BYTES];
+    const uint64_t header = shoal_load_le64(f->data + 16);
+    uint8_t *text = f->data + SHOAL_PACK_PREAMBLE, *end = text + header;
+    const char *count = memmem(text, header, key, sizeof key - 1);
+    char *to = memmem(text, header, sum, sizeof sum - 1);
+    assert_non_null(count);
+    assert_non_null(to);
+    shoal_xxh128(end, strtoull(count + sizeof key - 1, NULL, 10) * SHOAL_XXH128_BYTES, digest);
+    shoal_hex(digest, sizeof digest, hex);
+    memcpy(to + sizeof sum - 1, hex, sizeof hex - 1);
+    shoal_xxh128(text, header, f->data + 24);
+    FILE *file = fopen(f->path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(f->data, 1, f->bytes, file), f->bytes);
+    fclose(file);
+}
+
+static void refused_as(packed *f, const char *word)
+{
+    store_packed(f);
+    assert_int_equal(read_everything(f->path), SHOAL_ERR_DATA);
+    if (!strstr(shoal_error_text(), word))
+        fail_msg("no '%s' in: %s", word, shoal_error_text());
+}
+
+/* Another version, byte order or layout is named, whatever its digests say. */
+static void test_other_packs(void **state)
+{
+    (void)state;
+    maker m = {.seed = 70};
+    packed f;
+    case_make(&m, &(case_source){4, 64, true, false, SHOAL_F16, {"", false}});
+    pack(&m, NULL, f.path);
+    load_packed(&f);
+    f.data[8] = 2;
+    refused_as(&f, "version 2; version 1 is read");
+    f.data[8] = 1;
+    shoal_store_le32(f.data + 12, 0x04030201);
+    refused_as(&f, "byte order");
+    shoal_store_le32(f.data + 12, SHOAL_PACK_ORDER);
+    char *layout = memmem(f.data, f.bytes, SHOAL_PACK_LAYOUT, sizeof SHOAL_PACK_LAYOUT - 1);
+    assert_non_null(layout);
+    layout[sizeof SHOAL_PACK_LAYOUT - 2] = '\x01';
+    refused_as(&f, "control");
+    layout[sizeof SHOAL_PACK_LAYOUT - 2] = '9';
+    refused_as(&f, "'shoal-pack/9'");
+    layout[sizeof SHOAL_PACK_LAYOUT - 2] = '1';
+    store_packed(&f);
+    assert_int_equal(read_everything(f.path), SHOAL_OK);
+    unlink(f.path);
+    free(f.data);
+    maker_forget(&m);
+}
+
+/* A scale that is no number is refused, though its digest is right. */
+static void test_no_number_in_a_run(void **state)
+{
+    (void)state;
+    maker m = {.seed = 71};
+    packed f;
+    shoal_checkpoint *checkpoint;
+    case_make(&m, &(case_source){4, 64, true, false, SHOAL_F16, {"", false}});
+    pack(&m, NULL, f.path);
+    load_packed(&f);
+    assert_int_equal(shoal_checkpoint_open(f.path, &checkpoint), SHOAL_OK);
+    const shoal_tensor *t =
+        shoal_checkpoint_find(checkpoint, "model.layers.0.self_attn.q_proj.pack");
+    assert_non_null(t);
+    const shoal_pack_run run = shoal_pack_run_at(t->packed, 0);
+    uint8_t *digest = memmem(f.data, f.bytes, t->digests, SHOAL_XXH128_BYTES);
+    assert_non_null(digest);
+    shoal_store_float(f.data + t->offset + run.scales, SHOAL_F16, 0, NAN);
+    shoal_xxh128(f.data + t->offset, run.bytes, digest);
+    shoal_checkpoint_close(checkpoint);
+    refused_as(&f, "q_proj.pack: the scale of group 0, output 0 is no number");
+    unlink(f.path);
+    free(f.data);
+    maker_forget(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_weights),
-        cmocka_unit_test(test_slices),
-        cmocka_unit_test(test_every_flip_is_found),
+        cmocka_unit_test(test_same_weights),        cmocka_unit_test(test_slices),
+        cmocka_unit_test(test_every_flip_is_found), cmocka_unit_test(test_other_packs),
+        cmocka_unit_test(test_no_number_in_a_run),
     };
     return cmocka_run_group_tests_name("pack_file", tests, NULL, NULL);
 }

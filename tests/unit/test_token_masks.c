@@ -9,6 +9,7 @@
 
 #include "coordinator/text/grammar/guide.h"
 #include "proto/arena.h"
+#include "tests/unit/made_union.h"
 #include "tests/unit/made_vocab.h"
 
 #define WORDS_MAX 64
@@ -150,6 +151,7 @@ static void check_mask(stage *s, int32_t state, int64_t left)
 {
     uint32_t got[WORDS_MAX], want[WORDS_MAX];
     const size_t bytes = (size_t)shoal_token_masks_words(s->masks) * sizeof *got;
+    shoal_token_masks_grant(s->masks);
     assert_true(bytes <= sizeof got);
     assert_int_equal(shoal_token_masks_fill(s->masks, state, left, got), SHOAL_OK);
     define(s, state, left, want);
@@ -295,6 +297,80 @@ static void test_many_states(void **state)
     close_stage(&s);
 }
 
+/* ---- work ------------------------------------------------------------------------------------ */
+
+/* The state behind a text, and what it took to get there. */
+static int32_t pay_for(shoal_grammar_states *states, const char *text, uint64_t *work)
+{
+    uint64_t budget = UINT64_MAX;
+    int32_t at = shoal_grammar_start(states);
+    shoal_grammar_states_pay_from(states, &budget);
+    for (; *text; text++) {
+        assert_int_equal(shoal_grammar_step(states, at, (uint8_t)*text, &at), SHOAL_OK);
+        assert_int_not_equal(at, SHOAL_GRAMMAR_DEAD);
+    }
+    *work = UINT64_MAX - budget;
+    return at;
+}
+
+/* Steps are counted by the places that are open, the first time; what is paid for stays known, also
+ * of a step that failed on its way. */
+static void test_work(void **state)
+{
+    static const char text[] = "{\"a\":\"xyz";
+    enum { ALTERNATIVES = 300, PER_PLACE_MAX = 20 };
+    shoal_grammar *grammar = made_union(ALTERNATIVES);
+    shoal_grammar_states *rich, *poor;
+    uint64_t work, again, budget;
+    int32_t next, want;
+    (void)state;
+    assert_int_equal(shoal_grammar_states_create(grammar, &rich), SHOAL_OK);
+    assert_int_equal(shoal_grammar_states_create(grammar, &poor), SHOAL_OK);
+    const int32_t at = pay_for(rich, text, &work);
+    assert_true(work >= ALTERNATIVES * (strlen(text) - 1));
+    assert_true(work <= PER_PLACE_MAX * ALTERNATIVES * strlen(text));
+    assert_int_equal(pay_for(rich, text, &again), at);
+    assert_int_equal(again, 0);
+
+    assert_int_equal(shoal_grammar_step(rich, at, '"', &want), SHOAL_OK);
+    const int32_t poor_at = pay_for(poor, text, &work);
+    shoal_grammar_states_pay_from(poor, &budget);
+    shoal_status st = SHOAL_ERR_DATA;
+    for (int tries = 0; st != SHOAL_OK && tries < ALTERNATIVES; tries++) {
+        budget = 2 * ALTERNATIVES;
+        st = shoal_grammar_step(poor, poor_at, '"', &next);
+        assert_true(st == SHOAL_OK || (st == SHOAL_ERR_DATA && budget == 0));
+    }
+    assert_int_equal(st, SHOAL_OK);
+    assert_int_equal(shoal_grammar_distance(poor, next), shoal_grammar_distance(rich, want));
+    budget = 1;
+    assert_int_equal(shoal_grammar_step(poor, poor_at, 'b', &next), SHOAL_ERR_DATA);
+    assert_false(shoal_grammar_states_full(poor));
+    shoal_grammar_states_destroy(poor);
+    shoal_grammar_states_destroy(rich);
+    shoal_grammar_release(grammar);
+}
+
+/* A text that must be followed in too many places at once ends, and says why. */
+static void test_spent(void **state)
+{
+    stage s;
+    int32_t count;
+    shoal_status st = SHOAL_OK;
+    (void)state;
+    open_stage(&s, made_tokenizer(), made_union(500));
+    shoal_guide *guide = guide_of(&s);
+    for (int uses = 0; st == SHOAL_OK && uses < 200; uses++) {
+        st = shoal_guide_look(guide, NO_LIMIT);
+        if (st == SHOAL_OK)
+            st = shoal_guide_take(guide, pick(shoal_guide_mask(guide, &count), s.trie.vocab));
+    }
+    assert_int_equal(st, SHOAL_ERR_DATA);
+    assert_true(shoal_guide_spent(guide));
+    shoal_guide_destroy(guide);
+    close_stage(&s);
+}
+
 /* ---- what goes wrong ------------------------------------------------------------------------- */
 
 static void test_refused_token(void **state)
@@ -363,7 +439,8 @@ int main(void)
         cmocka_unit_test(test_masks),         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_editions),      cmocka_unit_test(test_many_states),
         cmocka_unit_test(test_refused_token), cmocka_unit_test(test_unspeakable),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_no_memory),     cmocka_unit_test(test_work),
+        cmocka_unit_test(test_spent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

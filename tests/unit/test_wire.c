@@ -78,6 +78,7 @@ static shoal_wire_load sample_load(void)
                              .quantize = "int4-g128",
                              .keep_regex = "lm_head|.*down",
                              .cpu = "avx2",
+                             .offload = "lm_head=host,mmap",
                              .activations = 2,
                              .kv = -1,
                              .reduce = 1,
@@ -206,6 +207,7 @@ static void same_load(const shoal_wire_load *a, const shoal_wire_load *b)
     assert_string_equal(a->quantize, b->quantize);
     assert_string_equal(a->keep_regex, b->keep_regex);
     assert_string_equal(a->cpu, b->cpu);
+    assert_string_equal(a->offload, b->offload);
     assert_int_equal(a->activations, b->activations);
     assert_int_equal(a->kv, b->kv);
     assert_int_equal(a->reduce, b->reduce);

@@ -154,7 +154,7 @@ static void test_marlin_refuses(void **state)
     shoal_target target;
     shoal_form form;
     shoal_weight weight = {.role = SHOAL_ROLE_LM_HEAD, .n = N, .k = K, .group = 128, .bits = 4};
-    shoal_writer_module module = {"lm_head", {&weight}, 1, N, K, 4, true};
+    shoal_writer_module module = {"lm_head", {&weight}, 1, N, K, 4, true, false};
     assert_int_equal(shoal_target_parse("marlin", &target), SHOAL_OK);
     assert_int_equal(target.writer->form(&target, &module, &form), SHOAL_ERR_DATA);
     assert_non_null(strstr(shoal_error_text(), "lm_head in floats"));
@@ -178,7 +178,7 @@ static void test_marlin(void **state)
         for (int g = 0; g < 2; g++)
             v->scales[n * 2 + g] = shoal_f32_from_f16((uint16_t)(g * 128 + n));
     assert_int_equal(shoal_target_parse("marlin", &v->target), SHOAL_OK);
-    v->module = (shoal_writer_module){"module", {&v->weight}, 1, N, K, 4, true};
+    v->module = (shoal_writer_module){"module", {&v->weight}, 1, N, K, 4, true, false};
     assert_int_equal(v->target.writer->form(&v->target, &v->module, &v->form), SHOAL_OK);
     uint8_t *words = calloc(1, K / 16 * 2 * N * 4), *scales = calloc(1, 2 * N * 2);
     uint8_t *const parts[] = {words, scales};

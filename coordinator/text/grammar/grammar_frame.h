@@ -66,7 +66,8 @@ struct shoal_grammar_states {
     shoal_state_facts *facts;
     size_t facts_capacity;
     int32_t start;
-    shoal_ids next; /* frames behind the byte at hand */
+    uint64_t *budget; /* work that may still be done; NULL: any */
+    shoal_ids next;   /* frames behind the byte at hand */
     /* Of the search for names: by automaton state (INT32_MAX between searches), the states that
      * were reached, and states by distance modulo the number. */
     int32_t *distances;
@@ -74,6 +75,9 @@ struct shoal_grammar_states {
     shoal_ids buckets[16];
     uint64_t *bits; /* room for the names of any object */
 };
+
+/* Count work. SHOAL_ERR_DATA when the budget is spent: then it is at 0. */
+SHOAL_MUST_USE shoal_status shoal_states_spend(shoal_grammar_states *s, uint64_t steps);
 
 /* *number = the frame's; SHOAL_FRAME_NONE when nothing completes it. */
 SHOAL_MUST_USE shoal_status shoal_frame_number(shoal_grammar_states *s, const shoal_frame *frame,
@@ -90,6 +94,12 @@ bool shoal_frame_has_room(const shoal_frame *frame, int32_t levels);
 /* Fewest bytes from a frame to the end of the text. */
 SHOAL_MUST_USE shoal_status shoal_frame_need(shoal_grammar_states *s, const shoal_frame *frame,
                                              int64_t *need);
+
+/* What going through the names of an object, the items of an array or the ranges of an automaton
+ * counts as. */
+uint64_t shoal_names_work(const shoal_grammar_object *object);
+uint64_t shoal_items_work(const shoal_grammar_array *array);
+uint64_t shoal_ranges_work(const shoal_dfa *dfa);
 
 /* After a name of entry `e` and its value: fewest bytes to the end of the object, with s->bits =
  * the names that are then there. `missing` is about the object before. SHOAL_GRAMMAR_NEVER: the

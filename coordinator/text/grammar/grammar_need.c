@@ -138,8 +138,10 @@ static shoal_status leave(search *r, const shoal_frame *frame, int32_t state, in
 {
     const shoal_grammar *g = r->s->grammar;
     const shoal_dfa_state *at = &r->dfa->states[state];
+    SHOAL_TRY(shoal_states_spend(r->s, 1 + (uint64_t)(at[1].edges - at[0].edges)));
     if (at->accept != SHOAL_DFA_NONE) {
         const shoal_grammar_entry e = g->entries[g->objects[frame->part].entries + at->accept];
+        SHOAL_TRY(shoal_states_spend(r->s, shoal_names_work(&g->objects[frame->part])));
         const int64_t rest = shoal_frame_rest_with(r->s, frame, r->missing, e);
         if (rest < SHOAL_GRAMMAR_NEVER) /* a quote, a colon, the value, what is left */
             *best = shoal_min_i64(*best, distance + 2 + g->rules[e.rule].least + rest);
@@ -154,6 +156,7 @@ static shoal_status leave(search *r, const shoal_frame *frame, int32_t state, in
 /* The nearest first, until nothing nearer than *need can be found. */
 static shoal_status search_names(search *r, const shoal_frame *frame, int64_t *need)
 {
+    SHOAL_TRY(shoal_states_spend(r->s, shoal_ranges_work(r->dfa)));
     SHOAL_TRY(reach_first(r, frame));
     for (int32_t d = 0; r->waiting && d + 4 <= *need; d++) {
         shoal_ids *bucket = &r->s->buckets[(size_t)d % BUCKETS];
@@ -189,6 +192,22 @@ const char *shoal_frame_literal(int32_t bit)
     return bit == SHOAL_JSON_NULL ? "null" : bit == SHOAL_JSON_FALSE ? "false" : "true";
 }
 
+/* What finding that out counts as, but for searches among names, which count themselves. */
+static uint64_t need_work(const shoal_grammar *g, const shoal_frame *f)
+{
+    switch ((shoal_frame_kind)f->kind) {
+    case SHOAL_FRAME_TEXT:
+    case SHOAL_FRAME_STRING: return f->character ? shoal_ranges_work(&g->dfas[f->part]) : 0;
+    case SHOAL_FRAME_FIRST_NAME:
+    case SHOAL_FRAME_NAME:
+    case SHOAL_FRAME_IN_NAME:
+    case SHOAL_FRAME_COLON:
+    case SHOAL_FRAME_OBJECT: return shoal_names_work(&g->objects[f->part]);
+    case SHOAL_FRAME_ARRAY: return shoal_items_work(&g->arrays[f->part]);
+    default: return 0;
+    }
+}
+
 /* Up to the end of the value that the frame is in, or of the object or array it belongs to. */
 static shoal_status need_inside(shoal_grammar_states *s, const shoal_frame *f, int64_t *need)
 {
@@ -220,6 +239,7 @@ static shoal_status need_inside(shoal_grammar_states *s, const shoal_frame *f, i
 shoal_status shoal_frame_need(shoal_grammar_states *s, const shoal_frame *frame, int64_t *need)
 {
     int64_t inside = SHOAL_GRAMMAR_NEVER;
+    SHOAL_TRY(shoal_states_spend(s, need_work(s->grammar, frame)));
     SHOAL_TRY(need_inside(s, frame, &inside));
     const int64_t outside = frame->parent == SHOAL_FRAME_NONE ? 0 : s->needs[frame->parent];
     *need = shoal_min_i64(inside + outside, SHOAL_GRAMMAR_NEVER);

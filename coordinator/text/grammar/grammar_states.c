@@ -10,6 +10,45 @@
 
 #define UNKNOWN (-2) /* a next state that nobody asked for yet; a need that is not known yet */
 
+/* ---- work ------------------------------------------------------------------------------------ */
+
+void shoal_grammar_states_pay_from(shoal_grammar_states *s, uint64_t *budget)
+{
+    s->budget = budget;
+}
+
+shoal_status shoal_states_spend(shoal_grammar_states *s, uint64_t steps)
+{
+    if (!s->budget)
+        return SHOAL_OK;
+    if (*s->budget > steps) {
+        *s->budget -= steps;
+        return SHOAL_OK;
+    }
+    *s->budget = 0;
+    return shoal_fail(SHOAL_ERR_DATA, "the grammar leaves too much open at once: finding out what "
+                                      "may come next takes too many steps");
+}
+
+/* Names, items and ranges are looked at faster than places. */
+#define NAMES_PER_STEP  32
+#define RANGES_PER_STEP 8
+
+uint64_t shoal_names_work(const shoal_grammar_object *object)
+{
+    return 1 + (uint64_t)object->name_count / NAMES_PER_STEP;
+}
+
+uint64_t shoal_items_work(const shoal_grammar_array *array)
+{
+    return (uint64_t)array->item_count / NAMES_PER_STEP;
+}
+
+uint64_t shoal_ranges_work(const shoal_dfa *dfa)
+{
+    return dfa->range_count / RANGES_PER_STEP;
+}
+
 /* ---- frames ---------------------------------------------------------------------------------- */
 
 shoal_frame shoal_frame_at(const shoal_grammar_states *s, int32_t number)
@@ -22,6 +61,7 @@ shoal_status shoal_frame_number(shoal_grammar_states *s, const shoal_frame *fram
 {
     bool fresh;
     void *block = s->needs;
+    SHOAL_TRY(shoal_states_spend(s, 1));
     SHOAL_TRY(shoal_grow(&block, sizeof *s->needs, (size_t)shoal_intern_count(&s->frames), 1,
                          &s->needs_capacity));
     s->needs = block;
@@ -142,11 +182,16 @@ static const shoal_dfa *reader_of(const shoal_grammar_states *s, const shoal_fra
     }
 }
 
+/* A look at a place by way of the ranges of its automaton, if it has one. */
+static shoal_status spend_on_ranges(shoal_grammar_states *s, const shoal_dfa *dfa)
+{
+    return shoal_states_spend(s, 1 + (dfa ? shoal_ranges_work(dfa) : 0));
+}
+
 /* What the bytes from 0x80 on have in common for one frame. */
-static shoal_beyond beyond_of(const shoal_grammar_states *s, const shoal_frame *f)
+static shoal_beyond beyond_of(const shoal_dfa *dfa, const shoal_frame *f)
 {
     shoal_char_outlook outlooks[SHOAL_CHAR_OUTLOOKS];
-    const shoal_dfa *dfa = reader_of(s, f);
     int32_t to;
     if (f->character == 0)
         return !dfa || leads_alike(dfa, f->state, &to) ? SHOAL_BEYOND_FIRSTS : SHOAL_BEYOND_APART;
@@ -158,31 +203,29 @@ static shoal_beyond beyond_of(const shoal_grammar_states *s, const shoal_frame *
                : SHOAL_BEYOND_APART;
 }
 
-static shoal_beyond beyond_of_state(const shoal_grammar_states *s, int32_t state)
+static shoal_status beyond_of_state(shoal_grammar_states *s, int32_t state, shoal_beyond *out)
 {
     size_t bytes;
     const int32_t *frames = shoal_intern_key(&s->states, state, &bytes);
     shoal_beyond all = SHOAL_BEYOND_UNKNOWN;
     for (size_t i = 0; i < bytes / sizeof *frames && all != SHOAL_BEYOND_APART; i++) {
         const shoal_frame f = shoal_frame_at(s, frames[i]);
-        const shoal_beyond one = beyond_of(s, &f);
+        const shoal_dfa *dfa = reader_of(s, &f);
+        SHOAL_TRY(spend_on_ranges(s, dfa));
+        const shoal_beyond one = beyond_of(dfa, &f);
         all = i == 0 || one == all ? one : SHOAL_BEYOND_APART;
     }
-    return all;
+    *out = all;
+    return SHOAL_OK;
 }
 
 /* A byte that stands for all that lead where this one leads. First bytes: those of characters of as
  * many bytes, of which all others may come; other bytes: any. */
-static uint8_t representative(shoal_grammar_states *s, int32_t state, uint8_t byte)
+static uint8_t representative(shoal_beyond beyond, uint8_t byte)
 {
-    shoal_state_facts *facts = &s->facts[state];
-    if (byte < 0x80)
-        return byte;
-    if (facts->beyond == SHOAL_BEYOND_UNKNOWN)
-        facts->beyond = beyond_of_state(s, state);
-    if (facts->beyond == SHOAL_BEYOND_OTHERS)
+    if (beyond == SHOAL_BEYOND_OTHERS)
         return byte < 0xC0 ? 0x80 : byte;
-    if (facts->beyond == SHOAL_BEYOND_APART || byte == 0xE0 || byte == 0xED)
+    if (beyond == SHOAL_BEYOND_APART || byte == 0xE0 || byte == 0xED)
         return byte;
     return byte >= 0xC2 && byte < 0xE0   ? 0xC2
            : byte >= 0xE0 && byte < 0xF0 ? 0xE1
@@ -197,8 +240,10 @@ static shoal_status find_next(shoal_grammar_states *s, int32_t state, uint8_t by
     size_t bytes;
     const int32_t *frames = shoal_intern_key(&s->states, state, &bytes);
     s->next.count = 0;
-    for (size_t i = 0; i < bytes / sizeof *frames; i++)
+    for (size_t i = 0; i < bytes / sizeof *frames; i++) {
+        SHOAL_TRY(shoal_states_spend(s, 1));
         SHOAL_TRY(shoal_frame_step(s, shoal_frame_at(s, frames[i]), byte));
+    }
     return state_of_next(s, next);
 }
 
@@ -218,7 +263,12 @@ shoal_status shoal_grammar_step(shoal_grammar_states *s, int32_t state, uint8_t 
         *next = state;
         return SHOAL_OK;
     }
-    byte = representative(s, state, byte);
+    if (byte >= 0x80) {
+        shoal_state_facts *facts = &s->facts[state];
+        if (facts->beyond == SHOAL_BEYOND_UNKNOWN)
+            SHOAL_TRY(beyond_of_state(s, state, &facts->beyond));
+        byte = representative(facts->beyond, byte);
+    }
     if (!s->facts[state].next)
         SHOAL_TRY(make_row(&s->facts[state]));
     int32_t to = s->facts[state].next[byte];
@@ -240,6 +290,7 @@ shoal_status shoal_grammar_step_beyond_ascii(shoal_grammar_states *s, int32_t st
         shoal_frame f = shoal_frame_at(s, frames[i]);
         const shoal_dfa *dfa = reader_of(s, &f);
         int32_t number, to = SHOAL_DFA_NONE;
+        SHOAL_TRY(spend_on_ranges(s, dfa));
         if (!dfa || f.character != 0 || !leads_alike(dfa, f.state, &to))
             return SHOAL_OK;
         if (to == SHOAL_DFA_NONE)
@@ -258,8 +309,8 @@ static bool is_plain(uint32_t byte)
     return byte >= ' ' && byte != '"' && byte != '\\';
 }
 
-bool shoal_grammar_alike(const shoal_grammar_states *s, int32_t state,
-                         const shoal_char_range *ranges, size_t count)
+bool shoal_grammar_alike(shoal_grammar_states *s, int32_t state, const shoal_char_range *ranges,
+                         size_t count)
 {
     size_t bytes;
     const int32_t *frames = shoal_intern_key(&s->states, state, &bytes);
@@ -267,7 +318,7 @@ bool shoal_grammar_alike(const shoal_grammar_states *s, int32_t state,
         const shoal_frame f = shoal_frame_at(s, frames[i]);
         const shoal_dfa *dfa = reader_of(s, &f);
         int32_t class = SHOAL_DFA_NONE;
-        if (!dfa || f.character != 0)
+        if (!dfa || f.character != 0 || shoal_states_spend(s, 1) != SHOAL_OK)
             return false;
         for (size_t k = 0; k < count; k++) {
             const shoal_char_range r = ranges[k];

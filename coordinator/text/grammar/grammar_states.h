@@ -20,6 +20,9 @@
 #define SHOAL_GRAMMAR_STATES_MAX (1 << 16)
 #define SHOAL_GRAMMAR_PLACES_MAX 1024
 
+/* Work is counted in elementary steps: a place that is looked at, an edge, some names of an object;
+ * each takes some 50 ns. What was found out before costs nothing. */
+
 typedef struct shoal_grammar_states shoal_grammar_states;
 
 /* The grammar is shared. */
@@ -27,13 +30,17 @@ SHOAL_MUST_USE shoal_status shoal_grammar_states_create(shoal_grammar *grammar,
                                                         shoal_grammar_states **out);
 void shoal_grammar_states_destroy(shoal_grammar_states *states); /* NULL is allowed */
 
+/* Pay for work from *budget (borrowed) from now on; NULL, as in the beginning: it has no limit. Who
+ * finds it at 0 behind a step that failed knows why; what was found out is kept. */
+void shoal_grammar_states_pay_from(shoal_grammar_states *states, uint64_t *budget);
+
 /* The state of the empty text. */
 int32_t shoal_grammar_start(shoal_grammar_states *states);
 
 /* The state behind one more byte; SHOAL_GRAMMAR_DEAD when no accepted text goes on like that.
  * SHOAL_ERR_TEMPORARY for want of memory, SHOAL_ERR_DATA when a limit
- * is reached (states, places of one state). Nesting stops where SHOAL_FRAME_DEPTH_MAX leaves no
- * room for what must be inside. */
+ * is reached (states, places of one state, work). Nesting stops where SHOAL_FRAME_DEPTH_MAX leaves
+ * no room for what must be inside. */
 SHOAL_MUST_USE shoal_status shoal_grammar_step(shoal_grammar_states *states, int32_t state,
                                                uint8_t byte, int32_t *next);
 
@@ -44,7 +51,7 @@ SHOAL_MUST_USE shoal_status shoal_grammar_step_beyond_ascii(shoal_grammar_states
 
 /* Is it plain that all bytes of these ranges of ASCII lead to the same state, or to none? False:
  * not known. Cheaper than stepping over two of them. */
-bool shoal_grammar_alike(const shoal_grammar_states *states, int32_t state,
+bool shoal_grammar_alike(shoal_grammar_states *states, int32_t state,
                          const shoal_char_range *ranges, size_t count);
 
 /* May the text end here? And must it (nothing but white space can follow)? */

@@ -27,6 +27,7 @@ static shoal_status open_object(shoal_grammar_states *s, int32_t parent, int32_t
 {
     const shoal_grammar_object *object = &s->grammar->objects[number];
     shoal_frame f = frame_on(s, parent, SHOAL_FRAME_FIRST_NAME, number);
+    SHOAL_TRY(shoal_states_spend(s, shoal_names_work(object)));
     const size_t words = (size_t)object->name_count / 64 + 1;
     memset(s->bits, 0, words * sizeof *s->bits);
     if (!shoal_frame_has_room(&f, object->levels))
@@ -184,6 +185,7 @@ static shoal_status step_in_name(shoal_grammar_states *s, shoal_frame f, uint8_t
     if (accept == SHOAL_DFA_NONE)
         return SHOAL_OK;
     const shoal_grammar_entry e = g->entries[object->entries + accept];
+    SHOAL_TRY(shoal_states_spend(s, shoal_names_work(object)));
     if (shoal_frame_rest_with(s, &f, shoal_frame_missing(s, &f), e) >= SHOAL_GRAMMAR_NEVER)
         return SHOAL_OK;
     const size_t words = (size_t)object->name_count / 64 + 1;
@@ -228,6 +230,7 @@ static shoal_status step_object(shoal_grammar_states *s, shoal_frame f, uint8_t 
     }
     if (byte != '}' || f.kind == SHOAL_FRAME_NAME)
         return SHOAL_OK;
+    SHOAL_TRY(shoal_states_spend(s, shoal_names_work(object)));
     if (shoal_frame_rest(s, &f) > 1)
         return SHOAL_OK; /* something is missing */
     return shoal_ids_push(&s->next, f.parent);

@@ -85,12 +85,13 @@ static shoal_status start_anew(shoal_guide *g)
 /* Did this fail because the table of states is full? Then a new one is worth a try. */
 static bool ran_full(const shoal_guide *g, shoal_status st)
 {
-    return st == SHOAL_ERR_DATA && shoal_token_masks_full(g->masks);
+    return st == SHOAL_ERR_DATA && shoal_token_masks_full(g->masks) && !shoal_guide_spent(g);
 }
 
-/* In the edition of the states that counts now. */
+/* A use begins, in the edition of the states that counts now. */
 static shoal_status settle(shoal_guide *g)
 {
+    shoal_token_masks_grant(g->masks);
     if (shoal_token_masks_edition(g->masks) == 0)
         return start_anew(g);
     if (g->edition == shoal_token_masks_edition(g->masks))
@@ -106,6 +107,11 @@ shoal_status shoal_guide_take(shoal_guide *g, int32_t token)
     SHOAL_TRY(shoal_tokenizer_bytes(shoal_token_masks_trie(g->masks)->tokenizer, token, &g->text));
     const shoal_status st = walk_text(g, g->state, before);
     return ran_full(g, st) ? start_anew(g) : st;
+}
+
+bool shoal_guide_spent(const shoal_guide *guide)
+{
+    return shoal_token_masks_spent(guide->masks);
 }
 
 bool shoal_guide_may_end(const shoal_guide *guide)

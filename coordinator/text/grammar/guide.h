@@ -19,15 +19,19 @@ void shoal_guide_destroy(shoal_guide *guide); /* NULL is allowed */
 
 /* Find out which tokens may come next when `left` tokens can come behind them. Ends are among them
  * where the text may end, and alone where it must. SHOAL_ERR_TEMPORARY for want of memory;
- * SHOAL_ERR_DATA when no token of the vocabulary goes on, or a limit of the grammar's states is
- * reached. */
+ * SHOAL_ERR_DATA when no token of the vocabulary goes on, a limit of the grammar's states is
+ * reached, or the work is spent. */
 SHOAL_MUST_USE shoal_status shoal_guide_look(shoal_guide *guide, int64_t left);
 
 /* What shoal_guide_look found: a bit per id, in that many words. */
 const uint32_t *shoal_guide_mask(const shoal_guide *guide, int32_t *words);
 
-/* Go on by an allowed token that is no end. SHOAL_ERR_DATA: the grammar does not allow it. */
+/* Go on by an allowed token that is no end. SHOAL_ERR_DATA: the grammar does not allow it, or as
+ * above. */
 SHOAL_MUST_USE shoal_status shoal_guide_take(shoal_guide *guide, int32_t token);
+
+/* Behind a failure: was it for work (see token_masks.h)? */
+bool shoal_guide_spent(const shoal_guide *guide);
 
 /* Of the text up to the last token taken (before the first look: neither). */
 bool shoal_guide_may_end(const shoal_guide *guide);

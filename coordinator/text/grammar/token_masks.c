@@ -29,6 +29,7 @@ struct shoal_token_masks {
     const shoal_vocab_trie *trie;
     shoal_grammar_states *states;
     uint32_t edition;
+    uint64_t work; /* that may still be done */
     uint64_t fillings;
     kept_mask kept[KEPT_MAX];
     int kept_count;
@@ -45,6 +46,7 @@ shoal_status shoal_token_masks_create(shoal_grammar *grammar, const shoal_vocab_
     atomic_init(&(*out)->holders, 1);
     (*out)->grammar = shoal_grammar_share(grammar);
     (*out)->trie = trie;
+    (*out)->work = SHOAL_MASKS_WORK_MAX;
     return SHOAL_OK;
 }
 
@@ -92,10 +94,23 @@ bool shoal_token_masks_full(const shoal_token_masks *masks)
     return shoal_grammar_states_full(masks->states);
 }
 
+void shoal_token_masks_grant(shoal_token_masks *masks)
+{
+    masks->work += SHOAL_MASKS_WORK_EACH;
+    if (masks->work > SHOAL_MASKS_WORK_MAX)
+        masks->work = SHOAL_MASKS_WORK_MAX;
+}
+
+bool shoal_token_masks_spent(const shoal_token_masks *masks)
+{
+    return masks->work == 0;
+}
+
 shoal_status shoal_token_masks_renew(shoal_token_masks *masks)
 {
     shoal_grammar_states *fresh;
     SHOAL_TRY(shoal_grammar_states_create(masks->grammar, &fresh));
+    shoal_grammar_states_pay_from(fresh, &masks->work);
     shoal_grammar_states_destroy(masks->states);
     masks->states = fresh;
     masks->edition++;
@@ -126,10 +141,11 @@ static void take(const shoal_vocab_trie *trie, uint32_t first, uint32_t end, int
         w->words[trie->ids[i] / 32] |= 1u << (trie->ids[i] % 32);
 }
 
-/* What a limit forbids is what cannot be stepped over, unless the table is full. */
+/* What a limit forbids is what cannot be stepped over, unless the table is full or the work spent.
+ */
 static shoal_status forgive(const shoal_token_masks *m, shoal_status st, int32_t *next)
 {
-    if (st != SHOAL_ERR_DATA || shoal_token_masks_full(m))
+    if (st != SHOAL_ERR_DATA || shoal_token_masks_full(m) || shoal_token_masks_spent(m))
         return st;
     *next = SHOAL_GRAMMAR_DEAD;
     return SHOAL_OK;

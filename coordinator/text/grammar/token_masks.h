@@ -9,6 +9,9 @@
  * that leave more than SHOAL_BYTES_PER_TOKEN bytes for every token left are not allowed, or, if
  * that leaves none, all but those that come closest to the end.
  *
+ * Work is bounded by counting it: each use brings some, and what is not needed is saved up to a
+ * limit, so one mask may cost much, but not one after another. Whoever shares the masks shares it.
+ *
  * Counted references from any thread; all else belongs to one thread at a time. The trie is
  * borrowed and outlives it. */
 #ifndef SHOAL_COORDINATOR_TEXT_GRAMMAR_TOKEN_MASKS_H
@@ -23,6 +26,10 @@
 
 /* What a token may be hoped to cover. */
 #define SHOAL_BYTES_PER_TOKEN 3
+
+/* Steps of work (see grammar_states.h): the most that is saved, and what each use brings. */
+#define SHOAL_MASKS_WORK_MAX  (1u << 18)
+#define SHOAL_MASKS_WORK_EACH (1u << 14)
 
 typedef struct shoal_token_masks shoal_token_masks;
 
@@ -45,8 +52,15 @@ uint32_t shoal_token_masks_edition(const shoal_token_masks *masks);
 bool shoal_token_masks_full(const shoal_token_masks *masks);
 SHOAL_MUST_USE shoal_status shoal_token_masks_renew(shoal_token_masks *masks);
 
+/* A use begins: a mask is going to be filled, or a token to be walked. */
+void shoal_token_masks_grant(shoal_token_masks *masks);
+
+/* Is the work that was granted spent? Then steps fail until there is more. */
+bool shoal_token_masks_spent(const shoal_token_masks *masks);
+
 /* Into words[]: the tokens that may follow a state when `left` tokens (>= 0) can come behind them.
- * Tokens that end a text are not among them. SHOAL_ERR_DATA: the table is full. */
+ * Tokens that end a text are not among them. SHOAL_ERR_DATA: the table is full, or the work spent.
+ */
 SHOAL_MUST_USE shoal_status shoal_token_masks_fill(shoal_token_masks *masks, int32_t state,
                                                    int64_t left, uint32_t *words);
 

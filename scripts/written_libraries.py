@@ -1,8 +1,11 @@
 """Weights of GPTQ, AWQ, Marlin and lmdeploy checkpoints by the code of the libraries that define
-them. None of it needs a GPU: AutoGPTQ multiplies in torch where its kernels are missing, AutoAWQ
-has its unpacking in torch, and of lmdeploy's W8A8 linear only the state is loaded, since its product
-is a triton kernel. Modules are imported without their packages' own __init__, which want other
-versions of transformers than there are."""
+them.
+
+None of it needs a GPU: AutoGPTQ multiplies in torch where its kernels are missing, AutoAWQ has its
+unpacking in torch, and of lmdeploy's W8A8 linear only the state is loaded, since its product is a
+triton kernel. Modules are imported without their packages' own __init__, which want other versions
+of transformers than there are.
+"""
 import importlib
 import importlib.util
 import json

@@ -77,6 +77,17 @@ class Model:
                           any(n.startswith("peak.") and n.endswith(".t2") for n in yards),
                           f"yardsticks: {yards}")
 
+    def files(self):
+        """A load reads what the plan says; a conversion stays within its memory."""
+        document = self.run("load", *TINY, "-n", "1", "--threads", "2")
+        rows = self.rows(document, ["load.tiny.r1t2" + tail
+                                    for tail in ("", ".kept", ".seconds", ".bytes")])
+        self.report.check(rows["load.tiny.r1t2.bytes"]["fraction"] == 1, f"read: {rows}")
+        document = self.run("convert", *TINY, "--to", "gptq_v2", "--threads", "2")
+        rows = self.rows(document, ["convert.tiny.gptq_v2" + tail
+                                    for tail in ("", ".seconds", ".sync", ".memory")])
+        self.report.check(rows["convert.tiny.gptq_v2.memory"]["fraction"] <= 1, f"memory: {rows}")
+
     def given_model(self):
         folder = os.path.join(self.scratch, "plot")
         document = self.run("model", harness.INT4, "-n", "2", "--plot", folder)
@@ -178,8 +189,8 @@ class Model:
 
     def run_all(self, quick):
         mpirun = shutil.which("mpirun")
-        works = (self.model, self.given_model, self.profile, self.scaling, self.launched,
-                 self.reduce, self.interrupted, self.bad_model)
+        works = (self.model, self.files, self.given_model, self.profile, self.scaling,
+                 self.launched, self.reduce, self.interrupted, self.bad_model)
         if quick:
             works = (self.profile, self.launched, self.interrupted, self.bad_model)
         for work in works:

@@ -12,8 +12,9 @@
 
 #include "proto/arena.h"
 #include "shard/gguf_file.h"
-#include "shard/pack_file.h"
+#include "shard/pack_format.h"
 #include "shard/quoted.h"
+#include "shard/regular_file.h"
 
 #define INDEX_NAME        "model.safetensors.index.json"
 #define SINGLE_NAME       "model.safetensors"
@@ -212,6 +213,24 @@ static shoal_status only_file(const char *folder, char **file)
     return shoal_fail(SHOAL_ERR_NOTFOUND, "%s has no *.safetensors file", folder);
 }
 
+/* Is a file of this kind, by its ending or else by its first bytes? *file is its name then. */
+static shoal_status take_file(const char *path, const char *ending, const char *magic, char **file)
+{
+    shoal_regular_file opened;
+    char start[8] = "";
+    const size_t bytes = strlen(magic);
+    if (!ends_in(path, ending)) {
+        SHOAL_TRY(shoal_regular_open(path, &opened));
+        const shoal_status st =
+            opened.bytes < bytes ? SHOAL_OK : shoal_regular_read(&opened, path, 0, bytes, start);
+        shoal_regular_close(&opened);
+        SHOAL_TRY(st);
+        if (memcmp(start, magic, bytes) != 0)
+            return SHOAL_OK;
+    }
+    return shoal_strdup(SHOAL_MEM_CHECKPOINT, path, file);
+}
+
 shoal_status shoal_folder_pack(const char *path, char **file)
 {
     struct stat info;
@@ -221,9 +240,7 @@ shoal_status shoal_folder_pack(const char *path, char **file)
     if (stat(path, &info) != 0)
         return not_found(path, errno);
     if (!S_ISDIR(info.st_mode))
-        return ends_in(path, ".shoal") || shoal_pack_is_file(path)
-                   ? shoal_strdup(SHOAL_MEM_CHECKPOINT, path, file)
-                   : SHOAL_OK;
+        return take_file(path, ".shoal", SHOAL_PACK_MAGIC, file);
     SHOAL_TRY(shoal_folder_look(path, "config.json", &there));
     if (there)
         return SHOAL_OK;
@@ -242,9 +259,7 @@ shoal_status shoal_folder_gguf(const char *path, char **file)
     if (stat(path, &info) != 0)
         return not_found(path, errno);
     if (!S_ISDIR(info.st_mode))
-        return ends_in(path, ".gguf") || shoal_gguf_is_file(path)
-                   ? shoal_strdup(SHOAL_MEM_CHECKPOINT, path, file)
-                   : SHOAL_OK;
+        return take_file(path, ".gguf", "GGUF", file);
     SHOAL_TRY(shoal_folder_look(path, INDEX_NAME, &there));
     if (!there)
         SHOAL_TRY(shoal_folder_look(path, SINGLE_NAME, &there));

@@ -246,37 +246,17 @@ static shoal_status put_tensors(conversion *c, shoal_gguf_builder *b)
     return SHOAL_OK;
 }
 
-/* The factor that `plain` is divided by to be `scaled`, to the bit where there is one. */
-static float factor_of(float plain, float scaled)
-{
-    const float near = plain / scaled;
-    const float around[] = {near, nextafterf(near, 0), nextafterf(near, INFINITY)};
-    for (size_t i = 0; i < sizeof around / sizeof around[0]; i++)
-        if (plain / around[i] == scaled)
-            return around[i];
-    return near;
-}
-
 /* What each frequency is divided by. */
 static shoal_status make_factors(conversion *c)
 {
     const shoal_rope *rope = &c->source.model->ropes[0];
-    void *scaled, *plain;
-    shoal_rope unscaled = *rope;
+    void *factors;
     if (rope->kind != SHOAL_ROPE_LLAMA3 && !rope->factors)
         return SHOAL_OK;
-    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, (uint64_t)rope->dim, sizeof(float), &scaled));
-    plain = (float *)scaled + rope->dim / 2;
-    unscaled.kind = SHOAL_ROPE_DEFAULT;
-    c->factors = scaled;
-    if (rope->factors) { /* of another GGUF file */
-        memcpy(scaled, rope->factors, (size_t)rope->dim / 2 * sizeof(float));
-        return SHOAL_OK;
-    }
-    shoal_rope_frequencies(rope, 1, scaled);
-    shoal_rope_frequencies(&unscaled, 1, plain);
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, (uint64_t)rope->dim / 2, sizeof(float), &factors));
+    c->factors = factors;
     for (int64_t i = 0; i < rope->dim / 2; i++)
-        c->factors[i] = factor_of(((const float *)plain)[i], c->factors[i]);
+        c->factors[i] = rope->factors ? rope->factors[i] : shoal_rope_llama3_factor(rope, i);
     return SHOAL_OK;
 }
 

@@ -117,8 +117,14 @@ bool shoal_model_minds_length(const shoal_model *model);
  * that is still short has the frequencies that it will need. */
 void shoal_rope_frequencies(const shoal_rope *rope, int64_t longest, float *inv_freq);
 
-/* The llama3 scaling (low and high factor 1 and 4, as all published ones) that the factors of
- * `rope` were made of, to the bit; false where they are no such. */
+/* What a GGUF file divides frequency i by for llama3 scaling: the number that gives the frequency
+ * of transformers to the bit, or, where no fp32 number does, the one that llama.cpp's converter
+ * writes. */
+float shoal_rope_llama3_factor(const shoal_rope *rope, int64_t i);
+
+/* The llama3 scaling (low and high factor 1 and 4, as all published ones; a context of a power of
+ * two) that the factors of `rope` were made of, by either of these rules; false where they are no
+ * such. */
 bool shoal_rope_find_llama3(const shoal_rope *rope, shoal_rope *out);
 
 #endif

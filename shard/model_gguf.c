@@ -388,6 +388,8 @@ static shoal_status put_tokens(const source *s)
         if (id >= 0)
             SHOAL_TRY(added(s, json_array_append_new(list, json_integer(id))));
     }
+    if (json_array_size(list) == 0) /* a file without a vocabulary */
+        (void)json_object_del(s->config, "eos_token_id");
     return SHOAL_OK;
 }
 

@@ -68,17 +68,30 @@ static float llama3(const shoal_rope *rope, float f)
     return slow + fast;
 }
 
-/* Does llama3 scaling give these factors: as the converter of llama.cpp has them, in fp32, or the
- * frequencies that they give? */
+/* What frequency f is divided by, as the converter of llama.cpp has it, in fp32. */
+static float llama3_factor(const shoal_rope *rope, float f)
+{
+    const float kept = llama3_kept(rope, f), factor = (float)rope->factor;
+    if (kept == 0)
+        return factor;
+    return kept == 1 ? 1 : 1.0f / ((1.0f - kept) / factor + kept);
+}
+
+float shoal_rope_llama3_factor(const shoal_rope *rope, int64_t i)
+{
+    const float f = plain(rope, i), scaled = llama3(rope, f), near = f / scaled;
+    const float around[] = {near, nextafterf(near, 0), nextafterf(near, INFINITY)};
+    for (size_t at = 0; at < sizeof around / sizeof around[0]; at++)
+        if (f / around[at] == scaled)
+            return around[at];
+    return llama3_factor(rope, f);
+}
+
 static bool gives_factors(const shoal_rope *scaling, const float *factors)
 {
     for (int64_t i = 0; i < scaling->dim / 2; i++) {
-        const float f = plain(scaling, i), kept = llama3_kept(scaling, f);
-        const float factor = (float)scaling->factor;
-        const float written = kept == 0   ? factor
-                              : kept == 1 ? 1
-                                          : 1.0f / ((1.0f - kept) / factor + kept);
-        if (factors[i] != written && f / factors[i] != llama3(scaling, f))
+        const float f = plain(scaling, i);
+        if (factors[i] != llama3_factor(scaling, f) && f / factors[i] != llama3(scaling, f))
             return false;
     }
     return true;
@@ -94,7 +107,7 @@ bool shoal_rope_find_llama3(const shoal_rope *rope, shoal_rope *out)
     scaling.factor = (double)rope->factors[rope->dim / 2 - 1];
     scaling.low_freq_factor = 1;
     scaling.high_freq_factor = 4;
-    for (int64_t context = 8192; context <= 131072; context *= 2) {
+    for (int64_t context = 16; context <= SHOAL_CONTEXT_MAX; context *= 2) {
         scaling.original_context = context;
         if (!gives_factors(&scaling, rope->factors))
             continue;

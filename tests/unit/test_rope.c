@@ -113,6 +113,37 @@ static void llama3_frequencies(void **state)
     }
 }
 
+/* Factors that GGUF keeps lead back to the scaling that they are made of. The last one must be the
+ * whole factor: the slowest wave is longer than the context. */
+static void llama3_factors(void **state)
+{
+    static const int64_t contexts[] = {32, 1024, 8192};
+    static const int dims[] = {32, 64, 128};
+    static const double thetas[] = {1e4, 5e5, 123456.7};
+    float factors[64];
+    (void)state;
+    for (int i = 0; i < 27; i++) {
+        const shoal_rope made = {.kind = SHOAL_ROPE_LLAMA3,
+                                 .dim = dims[i % 3],
+                                 .theta = thetas[i / 3 % 3],
+                                 .factor = i % 2 ? 8 : 32,
+                                 .low_freq_factor = 1,
+                                 .high_freq_factor = 4,
+                                 .original_context = contexts[i / 9]};
+        const shoal_rope kept = {.dim = made.dim, .theta = made.theta, .factors = factors};
+        shoal_rope found;
+        float want[64], got[64];
+        for (int64_t f = 0; f < made.dim / 2; f++)
+            factors[f] = shoal_rope_llama3_factor(&made, f);
+        assert_true(shoal_rope_find_llama3(&kept, &found));
+        frequencies_of(made, want);
+        frequencies_of(found, got);
+        assert_memory_equal(got, want, (size_t)made.dim / 2 * sizeof(float));
+        factors[made.dim / 4] *= 1.01f;
+        assert_false(shoal_rope_find_llama3(&kept, &found));
+    }
+}
+
 static shoal_rope yarn_rope(void)
 {
     return (shoal_rope){.kind = SHOAL_ROPE_YARN,
@@ -331,6 +362,7 @@ int main(void)
         cmocka_unit_test(powers),
         cmocka_unit_test(plain_frequencies),
         cmocka_unit_test(llama3_frequencies),
+        cmocka_unit_test(llama3_factors),
         cmocka_unit_test(yarn_frequencies),
         cmocka_unit_test(yarn_without_rounding),
         cmocka_unit_test(yarn_extremes),

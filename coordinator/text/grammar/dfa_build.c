@@ -4,6 +4,9 @@
 #include "coordinator/text/grammar/dfa.h"
 #include "proto/arena.h"
 
+/* The end of a list of moves. */
+#define NO_MOVE (-1)
+
 /* A set begins to hold, or stops to hold, at a character. */
 typedef struct {
     uint32_t at;
@@ -11,9 +14,9 @@ typedef struct {
     bool begins;
 } edge_of_set;
 
-/* (class, node) of one state: where a class leads. */
+/* Of one state: where a class leads, and the next move of the same class. */
 typedef struct {
-    int32_t class, node;
+    int32_t node, next;
 } move;
 
 typedef struct {
@@ -29,6 +32,8 @@ typedef struct {
     shoal_ids stack, members, items;
     move *moves;
     size_t move_count, move_capacity;
+    int32_t *heads; /* by class: its first move, or NO_MOVE */
+    shoal_ids led;  /* classes that have one */
     uint64_t *budget;
 } builder;
 
@@ -52,14 +57,6 @@ static int by_place(const void *a, const void *b)
     if (x->at != y->at)
         return x->at < y->at ? -1 : 1;
     return (x->set > y->set) - (x->set < y->set);
-}
-
-static int by_class(const void *a, const void *b)
-{
-    const move *x = a, *y = b;
-    if (x->class != y->class)
-        return x->class < y->class ? -1 : 1;
-    return (x->node > y->node) - (x->node < y->node);
 }
 
 /* ---- classes of characters ------------------------------------------------------------------- */
@@ -260,23 +257,27 @@ static shoal_status add_moves(builder *b, int32_t set, int32_t next)
     SHOAL_TRY(shoal_grow(&block, sizeof *b->moves, b->move_count, (size_t)(end - begin),
                          &b->move_capacity));
     b->moves = block;
-    for (int32_t i = begin; i < end; i++)
-        b->moves[b->move_count++] = (move){b->class_list.data[i], next};
+    for (int32_t i = begin; i < end; i++) {
+        int32_t *head = &b->heads[b->class_list.data[i]];
+        if (*head == NO_MOVE)
+            SHOAL_TRY(shoal_ids_push(&b->led, b->class_list.data[i]));
+        b->moves[b->move_count] = (move){next, *head};
+        *head = (int32_t)b->move_count++;
+    }
     return SHOAL_OK;
 }
 
 static shoal_status add_edges(builder *b)
 {
-    if (b->move_count)
-        qsort(b->moves, b->move_count, sizeof *b->moves, by_class);
-    for (size_t i = 0; i < b->move_count;) {
-        const int32_t class = b->moves[i].class;
-        int32_t to;
+    if (b->led.count)
+        qsort(b->led.data, b->led.count, sizeof *b->led.data, by_number);
+    for (size_t i = 0; i < b->led.count; i++) {
+        int32_t *head = &b->heads[b->led.data[i]], to;
         b->stamp++;
-        for (; i < b->move_count && b->moves[i].class == class; i++)
-            SHOAL_TRY(visit(b, b->moves[i].node));
+        for (; *head != NO_MOVE; *head = b->moves[*head].next)
+            SHOAL_TRY(visit(b, b->moves[*head].node));
         SHOAL_TRY(state_of_stack(b, false, &to));
-        SHOAL_TRY(shoal_dfa_add_edge(b->dfa, class, to));
+        SHOAL_TRY(shoal_dfa_add_edge(b->dfa, b->led.data[i], to));
     }
     return SHOAL_OK;
 }
@@ -288,7 +289,7 @@ static shoal_status build_state(builder *b, int32_t state)
     const bool at_begin = state == 0;
     int32_t accept;
     SHOAL_TRY(spend(b, 2));
-    b->members.count = b->move_count = 0;
+    b->members.count = b->move_count = b->led.count = 0;
     for (size_t i = at_begin; i < bytes / sizeof *nodes; i++) {
         const shoal_nfa_node node = b->nfa->nodes[nodes[i]];
         SHOAL_TRY(shoal_ids_push(&b->members, nodes[i]));
@@ -309,6 +310,11 @@ static shoal_status build_states(builder *b)
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_TEXT, b->nfa->count, sizeof *b->stamps, &block));
     b->stamps = block;
     b->stamp = 1;
+    const size_t classes = (size_t)shoal_intern_count(&b->classes);
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_TEXT, classes, sizeof *b->heads, &block));
+    b->heads = block;
+    for (size_t c = 0; c < classes; c++)
+        b->heads[c] = NO_MOVE;
     for (size_t i = 0; i < b->nfa->roots.count; i++)
         SHOAL_TRY(visit(b, b->nfa->roots.data[i]));
     SHOAL_TRY(state_of_stack(b, true, &start));
@@ -346,6 +352,8 @@ shoal_status shoal_dfa_build(shoal_nfa *nfa, uint64_t *budget, shoal_dfa *out)
     shoal_ids_free(&b.class_list);
     shoal_intern_free(&b.subsets);
     shoal_free(b.stamps);
+    shoal_free(b.heads);
+    shoal_ids_free(&b.led);
     shoal_ids_free(&b.stack);
     shoal_ids_free(&b.members);
     shoal_ids_free(&b.items);

@@ -267,12 +267,15 @@ shoal_status shoal_budget_check(const shoal_budget_request *request, const shoal
         snprintf(context, sizeof context, ", or %lld tokens of context",
                  (long long)budget->kv_tokens);
     const shoal_rank_layout *memory = &budget->rank[worst].memory;
+    const char *offload = budget->rank[worst].streamed_bytes
+                              ? ""
+                              : "; --offload mmap streams weights from a pack file";
     return shoal_fail(SHOAL_ERR_NOFIT,
                       "rank %d needs %llu bytes (weights %llu, %lld tokens of context %llu, the "
-                      "rest %llu) but may use %llu; what fits: --memory %llu%s%s",
+                      "rest %llu) but may use %llu; what fits: --memory %llu%s%s%s",
                       worst, (unsigned long long)budget->rank[worst].resident_bytes,
                       (unsigned long long)memory->weight_bytes, (long long)request->context,
                       (unsigned long long)memory->kv_bytes, (unsigned long long)memory->other_bytes,
                       (unsigned long long)request->memory,
-                      (unsigned long long)budget->memory_needed, more, context);
+                      (unsigned long long)budget->memory_needed, more, context, offload);
 }

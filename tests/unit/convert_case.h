@@ -147,6 +147,20 @@ static inline void case_remove(const char *folder)
     (void)nftw(folder, case_unlink, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+/* A whole file, to be freed. */
+static inline void case_read(const char *path, char **out, size_t *bytes)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        fail_msg("%s is missing", path);
+    fseek(f, 0, SEEK_END);
+    *bytes = (size_t)ftell(f);
+    rewind(f);
+    *out = maker_alloc(*bytes);
+    assert_int_equal(fread(*out, 1, *bytes, f), *bytes);
+    fclose(f);
+}
+
 static inline shoal_convert_request case_request(const char *source, const char *destination,
                                                  const char *to)
 {

@@ -353,27 +353,26 @@ static void test_resume(void **state)
 
 /* ---- threads ---- */
 
-static void read_file(const char *folder, char **out, size_t *bytes)
+/* The weights of two folders are the same bytes. */
+static void expect_same_weights(const char *there, const char *other)
 {
-    char path[640];
-    snprintf(path, sizeof path, "%s/model.safetensors", folder);
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        fail_msg("%s is missing", path);
-    fseek(f, 0, SEEK_END);
-    *bytes = (size_t)ftell(f);
-    rewind(f);
-    *out = maker_alloc(*bytes);
-    assert_int_equal(fread(*out, 1, *bytes, f), *bytes);
-    fclose(f);
+    char path[640], *a, *b;
+    size_t x, y;
+    snprintf(path, sizeof path, "%s/model.safetensors", there);
+    case_read(path, &a, &x);
+    snprintf(path, sizeof path, "%s/model.safetensors", other);
+    case_read(path, &b, &y);
+    assert_int_equal(x, y);
+    assert_memory_equal(a, b, x);
+    free(a);
+    free(b);
 }
 
 static void test_threads(void **state)
 {
     (void)state;
     maker m = {.seed = 8};
-    char there[320], other[320], *a, *b;
-    size_t x, y;
+    char there[320], other[320];
     shoal_convert_result r;
     case_make(&m, &(case_source){4, 32, true, true, SHOAL_F16, {"q_proj", false}});
     folder_of(&m, ".to", there);
@@ -387,12 +386,7 @@ static void test_threads(void **state)
     request.destination = other;
     request.threads = 5;
     assert_int_equal(case_convert(&request, &r), SHOAL_OK);
-    read_file(there, &a, &x);
-    read_file(other, &b, &y);
-    assert_int_equal(x, y);
-    assert_memory_equal(a, b, x);
-    free(a);
-    free(b);
+    expect_same_weights(there, other);
     case_remove(there);
     case_remove(other);
     maker_forget(&m);

@@ -218,19 +218,6 @@ static void test_odd_weights(void **state)
 
 /* ---- conversions ---- */
 
-static void read_all(const char *path, char **out, size_t *bytes)
-{
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        fail_msg("%s is missing", path);
-    fseek(f, 0, SEEK_END);
-    *bytes = (size_t)ftell(f);
-    rewind(f);
-    *out = maker_alloc(*bytes);
-    assert_int_equal(fread(*out, 1, *bytes, f), *bytes);
-    fclose(f);
-}
-
 /* New blocks only where they are asked for; the same on any number of threads; the loss is told. */
 static void test_convert(void **state)
 {
@@ -257,8 +244,8 @@ static void test_convert(void **state)
     request.destination = other;
     request.threads = 3;
     assert_int_equal(case_convert(&request, &r), SHOAL_OK);
-    read_all(there, &a, &x);
-    read_all(other, &b, &y);
+    case_read(there, &a, &x);
+    case_read(other, &b, &y);
     assert_int_equal(x, y);
     assert_memory_equal(a, b, x);
     free(a);
@@ -328,12 +315,12 @@ static void test_tokenizer(void **state)
         snprintf(file, sizeof file, "%s/tokenizer_config.json", there);
         assert_int_equal(access(file, F_OK) == 0, has);
         if (has) {
-            read_all(file, &text, &bytes);
+            case_read(file, &text, &bytes);
             assert_non_null(memmem(text, bytes, "{{ messages }}", 14));
             free(text);
         }
         snprintf(file, sizeof file, "%s/config.json", there);
-        read_all(file, &text, &bytes);
+        case_read(file, &text, &bytes);
         assert_non_null(memmem(text, bytes, "LlamaForCausalLM", 16));
         free(text);
         case_remove(folder);

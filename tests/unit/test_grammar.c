@@ -230,6 +230,13 @@ static const schema_case schemas[] = {
     {"{\"type\":\"number\",\"multipleOf\":0.25}",
      {"0", "-1.75", "3.5000", "100", END},
      {"0.1", "-1.7", "3.125", END}},
+    /* A double has the value of 15 digits; integers of more are read digit by digit. */
+    {"{\"type\":\"integer\",\"multipleOf\":5}",
+     {"0.0", "-10.0", "16764196122237218264110", "123456789012345.000", END},
+     {"16764196122237218264110.0", "1234567890123455.0", "1e1", "5e0", "5.5", END}},
+    {"{\"type\":\"number\",\"not\":{\"multipleOf\":5}}",
+     {"16764196122237218264111", "123456789012341.5", END},
+     {"16764196122237218264110.0", "16764196122237218264111.0", "10.0", END}},
     /* Combinations. */
     {"{\"oneOf\":[{\"type\":\"integer\",\"multipleOf\":2},{\"type\":\"integer\",\"multipleOf\":3}]"
      "}",

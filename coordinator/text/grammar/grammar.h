@@ -28,8 +28,9 @@ typedef struct shoal_grammar shoal_grammar;
 /* JSON text that the schema accepts. SHOAL_ERR_DATA: the sentence names the keyword and its place
  * ("#/properties/age: 'contains' is not supported"). Properties come in any order; names that the
  * schema mentions come once (open ones are not remembered). With bounds a number is written plainly
- * or with one digit before the point and an exponent; with multipleOf, not and oneOf plainly.
- * Formats are enforced; unknown formats and keywords are refused. */
+ * or with one digit before the point and an exponent; with multipleOf, not and oneOf plainly,
+ * with at most 15 digits before a point, so that a reader's double has its value. Formats are
+ * enforced; unknown formats and keywords are refused. */
 SHOAL_MUST_USE shoal_status shoal_grammar_from_schema(const json_t *schema, shoal_grammar **out);
 
 /* Any JSON object. */

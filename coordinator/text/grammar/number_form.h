@@ -11,10 +11,12 @@
 
 #include "coordinator/text/grammar/dfa.h"
 
-/* All numbers, all with an integer value (as JSON Schema has it: 1.0 too), all without exponent. */
+/* All numbers, all with an integer value (as JSON Schema has it: 1.0 too), and those of exact
+ * value: without an exponent and, where there is a point, with at most 15 digits before it. A
+ * reader makes a double of what has a point, which for more digits is another number. */
 #define SHOAL_NUMBER_ANY     "-?(?:0|[1-9]\\d*)(?:\\.\\d+)?(?:[eE][+-]?\\d+)?"
 #define SHOAL_NUMBER_INTEGER "-?(?:0|[1-9]\\d*)(?:\\.0+)?(?:[eE]\\+?\\d{1,2})?"
-#define SHOAL_NUMBER_PLAIN   "-?(?:0|[1-9]\\d*)(?:\\.\\d+)?"
+#define SHOAL_NUMBER_EXACT   "-?(?:(?:0|[1-9]\\d{0,14})(?:\\.\\d+)?|[1-9]\\d{15,})"
 
 #define SHOAL_NUMBER_DIGITS_MAX 400 /* of a double written plainly */
 

@@ -196,6 +196,7 @@ static shoal_status read_multiple_of(shoal_schema_compiler *c, shoal_schema_term
     if (!json_is_number(k->value) || json_number_value(k->value) <= 0)
         return wrong(c, k, "must be a number above 0");
     shoal_decimal_from(k->value, &value);
+    SHOAL_TRY(narrow_number(c, term, k, SHOAL_NUMBER_EXACT));
     shoal_status st = find_multiples(&c->pool, &value, &id);
     if (st == SHOAL_OK && id == SHOAL_DFA_NONE)
         return wrong(c, k, "is only supported for numbers of few digits");

@@ -108,7 +108,7 @@ static shoal_status subtract(shoal_schema_compiler *c, shoal_schema_term *term, 
 }
 
 /* Do not satisfy a schema. Whether objects or arrays do is only known where it is about all of them
- * or none. Numbers are then written without an exponent, since of those forms the automata do not
+ * or none. Numbers are then of the forms whose value is exact, since of others the automata do not
  * know all. */
 static shoal_status apply_not(shoal_schema_compiler *c, shoal_schema_term *term,
                               const json_t *schema, bool scalars_only)
@@ -138,7 +138,7 @@ static shoal_status apply_not(shoal_schema_compiler *c, shoal_schema_term *term,
     SHOAL_TRY_GOTO(subtract(c, term, SHOAL_SCHEMA_STRING, "[\\s\\S]*", strings, &term->string),
                    done);
     SHOAL_TRY_GOTO(
-        subtract(c, term, SHOAL_SCHEMA_NUMBER, SHOAL_NUMBER_PLAIN, numbers, &term->number), done);
+        subtract(c, term, SHOAL_SCHEMA_NUMBER, SHOAL_NUMBER_EXACT, numbers, &term->number), done);
 done:
     shoal_schema_terms_free(&terms);
     return st;

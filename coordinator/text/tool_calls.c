@@ -252,8 +252,10 @@ static shoal_call_verdict head(shoal_call_reader *r, showing *in)
 {
     const char *brace = memchr(in->text + r->at, '{', in->bytes - r->at);
     r->at = brace ? (size_t)(brace - in->text) : in->bytes;
-    if (r->at - r->from > SHOAL_CALL_NAME_MAX)
+    if (r->at - r->from > SHOAL_CALL_NAME_MAX) {
+        r->at = r->from + SHOAL_CALL_NAME_MAX + 1; /* however much of the text is there */
         return SHOAL_CALL_BROKEN;
+    }
     if (!brace)
         return SHOAL_CALL_MORE;
     const shoal_span name = name_in(r, in);
@@ -366,7 +368,9 @@ shoal_status shoal_call_read(shoal_call_reader *r, const char *text, size_t byte
         [SHOAL_CALL_BETWEEN] = between, [SHOAL_CALL_HEAD] = head,     [SHOAL_CALL_ARGUMENTS] = json,
         [SHOAL_CALL_OBJECT] = json,     [SHOAL_CALL_PYTHON] = python,
     };
-    showing in = {.text = text, .bytes = bytes, .final = final, .out = out};
+    /* No reader sees more than one byte too much, so that all end at the same one. */
+    const size_t seen = bytes > SHOAL_CALL_TEXT_MAX ? SHOAL_CALL_TEXT_MAX + 1 : bytes;
+    showing in = {.text = text, .bytes = seen, .final = final, .out = out};
     shoal_call_state state;
     do {
         state = r->state;

@@ -261,6 +261,29 @@ static void test_every_cut(void **state)
     }
 }
 
+/* What stands before the arguments is limited. A call behind the limit is one, and one across it is
+ * none, however the text is cut. */
+static void test_head_too_long(void **state)
+{
+    static const char mark[] = "[TOOL_CALLS]", call[] = "[TOOL_CALLS]g[ARGS]{}";
+    (void)state;
+    for (size_t fill = SHOAL_CALL_NAME_MAX - 18; fill < SHOAL_CALL_NAME_MAX + 20; fill++) {
+        char text[SHOAL_CALL_NAME_MAX + 64], content[sizeof text];
+        memcpy(text, mark, sizeof mark - 1);
+        memset(text + sizeof mark - 1, 'f', fill);
+        memcpy(text + sizeof mark - 1 + fill, call, sizeof call);
+        snprintf(content, sizeof content, "%s", text);
+        example e = {.format = "mistral", .text = text, .content = content, .reasoning = ""};
+        if (fill > SHOAL_CALL_NAME_MAX) {
+            content[sizeof mark - 1 + fill] = '\0';
+            e.calls[0] = "g";
+            e.calls[1] = "{}";
+        }
+        for (size_t size = 1; size <= sizeof text; size++)
+            check(&e, size, size);
+    }
+}
+
 /* ---- what is given out when ---- */
 
 static void expect_piece(const shoal_speech_pieces *pieces, size_t i, shoal_speech_kind kind,
@@ -466,10 +489,10 @@ static void test_python(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_cut), cmocka_unit_test(test_streaming),
-        cmocka_unit_test(test_long),      cmocka_unit_test(test_call_too_long),
-        cmocka_unit_test(test_marks),     cmocka_unit_test(test_json_scan),
-        cmocka_unit_test(test_python),
+        cmocka_unit_test(test_every_cut),     cmocka_unit_test(test_head_too_long),
+        cmocka_unit_test(test_streaming),     cmocka_unit_test(test_long),
+        cmocka_unit_test(test_call_too_long), cmocka_unit_test(test_marks),
+        cmocka_unit_test(test_json_scan),     cmocka_unit_test(test_python),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

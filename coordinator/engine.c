@@ -101,8 +101,9 @@ shoal_status shoal_engine_gather_memory(shoal_comm *comm, const shoal_worker *wo
     uint64_t bytes[SHOAL_RANKS_MAX];
     const void *parts[SHOAL_RANKS_MAX];
     shoal_worker_describe(worker, &facts);
-    const shoal_rank_memory mine = {facts.planned_read, facts.measured_read, facts.planned_resident,
-                                    facts.measured_resident};
+    const shoal_rank_memory mine = {facts.planned_read,     facts.measured_read,
+                                    facts.planned_resident, facts.measured_resident,
+                                    facts.planned_streamed, facts.pinned};
     memcpy(shoal_comm_slot(comm), &mine, sizeof mine);
     for (int r = 0; r < comm->size; r++)
         bytes[r] = sizeof mine;

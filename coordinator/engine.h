@@ -49,9 +49,10 @@ typedef struct {
 
 #define SHOAL_ENGINE_KERNELS_MAX 16
 
-/* What a rank promised and what it took, in bytes. */
+/* What a rank promised and what it took, in bytes; as in shoal_worker_facts. */
 typedef struct {
     uint64_t planned_read, measured_read, planned_resident, measured_resident;
+    uint64_t planned_streamed, pinned;
 } shoal_rank_memory;
 
 /* Sums since the start of a rank. */

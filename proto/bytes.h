@@ -1,4 +1,4 @@
-/* proto/bytes.h - sizes that come from outside, and numbers as bytes.
+/* proto/bytes.h - sizes that come from outside, numbers and words as bytes.
  *
  * Every product or sum of a size read from a file, a message or an option goes through these
  * functions: they return false on overflow and leave the output alone. Byte order of files and
@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 static inline bool shoal_add_u64(uint64_t a, uint64_t b, uint64_t *out)
 {
@@ -60,6 +61,12 @@ static inline int64_t shoal_min_i64(int64_t a, int64_t b)
 static inline int64_t shoal_max_i64(int64_t a, int64_t b)
 {
     return a > b ? a : b;
+}
+
+/* Is a text without a terminator this word? */
+static inline bool shoal_text_is(const char *text, uint64_t bytes, const char *word)
+{
+    return bytes == strlen(word) && memcmp(text, word, bytes) == 0;
 }
 
 static inline uint16_t shoal_load_le16(const void *at)

@@ -88,6 +88,7 @@ typedef struct {
 typedef struct {
     int64_t vocab, context, pages, rows_max, sequences_max; /* >= 0 */
     uint64_t planned_read, measured_read, planned_resident, measured_resident;
+    uint64_t planned_streamed, pinned;
     double load_seconds;
     const char *arithmetic;
     shoal_wire_bytes plan_hash, manifest_hash;

@@ -112,6 +112,8 @@ static shoal_status take_ready(const Shoal__Wire__Ready *pb, shoal_wire_ready *m
     m->measured_read = pb->measured_read;
     m->planned_resident = pb->planned_resident;
     m->measured_resident = pb->measured_resident;
+    m->planned_streamed = pb->planned_streamed;
+    m->pinned = pb->pinned;
     m->load_seconds = pb->load_seconds;
     m->arithmetic = pb->arithmetic;
     m->plan_hash = bytes_of(pb->plan_hash);

@@ -130,6 +130,8 @@ static shoal_status encode_ready(const shoal_wire_ready *m, const target *to)
     pb.measured_read = m->measured_read;
     pb.planned_resident = m->planned_resident;
     pb.measured_resident = m->measured_resident;
+    pb.planned_streamed = m->planned_streamed;
+    pb.pinned = m->pinned;
     pb.load_seconds = m->load_seconds;
     pb.arithmetic = text(m->arithmetic);
     pb.plan_hash = blob(m->plan_hash);

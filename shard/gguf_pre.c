@@ -2,8 +2,8 @@
 #include "shard/gguf_pre.h"
 
 #include <stdio.h>
-#include <string.h>
 
+#include "proto/bytes.h"
 #include "shard/quoted.h"
 
 /* ---- patterns ---- */
@@ -164,7 +164,7 @@ static shoal_status unknown(const char *name, size_t bytes)
 shoal_status shoal_gguf_pre_find(const char *name, size_t bytes, const shoal_gguf_pre **out)
 {
     for (size_t i = 0; i < ROWS; i++) {
-        if (bytes == strlen(rows[i].name) && memcmp(name, rows[i].name, bytes) == 0) {
+        if (shoal_text_is(name, bytes, rows[i].name)) {
             *out = &rows[i];
             return SHOAL_OK;
         }

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "proto/bytes.h"
 #include "shard/gguf_merges.h"
 #include "shard/gguf_pre.h"
 #include "shard/gguf_tokens.h"
@@ -306,8 +307,7 @@ static const kind_row *find_kind(const shoal_gguf *gguf)
     if (shoal_gguf_string(gguf, KEY("model"), &name) != SHOAL_OK)
         return NULL;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-        if (name.bytes == strlen(kinds[i].name) &&
-            memcmp(name.data, kinds[i].name, name.bytes) == 0)
+        if (shoal_text_is(name.data, name.bytes, kinds[i].name))
             return &kinds[i];
     return NULL;
 }

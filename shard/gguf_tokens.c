@@ -5,11 +5,13 @@
 #include <string.h>
 #include <strings.h>
 
+#include "proto/bytes.h"
+
 bool shoal_gguf_is_filler(const shoal_gguf_text *text, size_t id)
 {
     char name[32];
-    const int bytes = snprintf(name, sizeof name, "[PAD%zu]", id);
-    return text->bytes == (uint64_t)bytes && memcmp(text->data, name, text->bytes) == 0;
+    (void)snprintf(name, sizeof name, "[PAD%zu]", id);
+    return shoal_text_is(text->data, text->bytes, name);
 }
 
 bool shoal_gguf_swallows_space(const shoal_gguf *gguf, const shoal_gguf_text *token)
@@ -23,7 +25,7 @@ bool shoal_gguf_swallows_space(const shoal_gguf *gguf, const shoal_gguf_text *to
         phi3 = phi3 || strncasecmp(name.data + i, "phi3", 4) == 0 ||
                (i + 5 <= name.bytes && strncasecmp(name.data + i, "phi-3", 5) == 0);
     for (size_t i = 0; i < sizeof exempt / sizeof exempt[0]; i++)
-        if (token->bytes == strlen(exempt[i]) && memcmp(token->data, exempt[i], token->bytes) == 0)
+        if (shoal_text_is(token->data, token->bytes, exempt[i]))
             return false;
     return phi3;
 }

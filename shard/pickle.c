@@ -506,8 +506,8 @@ shoal_status shoal_pickle_read(const uint8_t *data, uint64_t bytes, const char *
 
 bool shoal_pickle_is_text(const shoal_pickle *value, const char *text)
 {
-    return value && value->kind == SHOAL_PICKLE_TEXT && value->count == strlen(text) &&
-           memcmp(value->as.text, text, value->count) == 0;
+    return value && value->kind == SHOAL_PICKLE_TEXT &&
+           shoal_text_is(value->as.text, value->count, text);
 }
 
 bool shoal_pickle_names(const shoal_pickle *value, shoal_global_kind kind)

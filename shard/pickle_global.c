@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "proto/bytes.h"
+
 #define FUNCTION(module, name, kind)                                                               \
     {                                                                                              \
         module, name, kind, true, SHOAL_F32                                                        \
@@ -93,24 +95,19 @@ static const shoal_pickle_global table[] = {
     ACT("_int8_asymm_per_token_quant"),
 };
 
-static bool is_text(const char *text, size_t bytes, const char *expected)
-{
-    return strlen(expected) == bytes && memcmp(text, expected, bytes) == 0;
-}
-
 static bool is_module(const char *text, size_t bytes, const char *expected)
 {
     const size_t length = strlen(expected);
     if (expected[length - 1] == '.')
         return bytes > length && memcmp(text, expected, length) == 0;
-    return is_text(text, bytes, expected);
+    return shoal_text_is(text, bytes, expected);
 }
 
 const shoal_pickle_global *shoal_pickle_global_find(const char *module, size_t module_bytes,
                                                     const char *name, size_t name_bytes)
 {
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
-        if (is_text(name, name_bytes, table[i].name) &&
+        if (shoal_text_is(name, name_bytes, table[i].name) &&
             is_module(module, module_bytes, table[i].module))
             return &table[i];
     return NULL;

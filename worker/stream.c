@@ -21,6 +21,7 @@ struct shoal_stream {
     bool *filled;            /* per task, of the place that is in the buffer */
     shoal_load_task *wanted; /* those of one fetch */
     int64_t held;            /* the place in the buffer */
+    uint64_t fetched;        /* bytes */
 };
 
 /* ---- making ---------------------------------------------------------------------------------- */
@@ -99,6 +100,11 @@ void shoal_stream_start(shoal_stream *s, shoal_pool *pool)
         s->pool = pool;
 }
 
+uint64_t shoal_stream_bytes(const shoal_stream *s)
+{
+    return s ? s->fetched : 0;
+}
+
 /* ---- fetching -------------------------------------------------------------------------------- */
 
 /* Which experts will be chosen nobody knows before. */
@@ -124,6 +130,8 @@ static shoal_status fill(shoal_stream *s, int count)
     for (int i = 0; i < count; i++)
         shoal_linear_clear_padding(s->wanted[i].linear);
     const shoal_status st = shoal_load_fill(s->manifest, s->wanted, count, s->pool, NULL, NULL);
+    for (int i = 0; i < count && st == SHOAL_OK; i++)
+        s->fetched += shoal_linear_packed_bytes(&s->wanted[i].linear->size);
     if (st == SHOAL_OK)
         return SHOAL_OK;
     s->held = NONE;

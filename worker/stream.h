@@ -43,6 +43,9 @@ void shoal_stream_start(shoal_stream *stream, shoal_pool *pool);
  * filled). What is there already stays. */
 SHOAL_MUST_USE shoal_status shoal_stream_fetch(shoal_stream *stream, int64_t place);
 
+/* Packed bytes that fetches have filled so far. NULL: 0. */
+uint64_t shoal_stream_bytes(const shoal_stream *stream);
+
 /* After it, experts: expert e is wanted if first[e] < first[e + 1]; NULL: all. */
 SHOAL_MUST_USE shoal_status shoal_stream_fetch_experts(shoal_stream *stream, int64_t place,
                                                        const int64_t *first);

@@ -365,6 +365,7 @@ static void pin(const loader *l)
     for (int layer = 0; layer < (int)l->w->layer_count; layer++)
         (void)visit_linears(manifest, l->w, layer, pin_linear, &p);
     (void)visit_lm_head(manifest, l->w, pin_linear, &p);
+    l->w->pinned = p.locked;
     if (p.refused)
         shoal_log(SHOAL_LOG_WARN, "worker",
                   "rank %d: %llu bytes of weights cannot be locked in memory (%s; see ulimit -l): "

@@ -51,6 +51,7 @@ typedef struct {
     const float *final_norm;
     shoal_arena *arena;
     shoal_stream *stream; /* of linears that are not held; NULL: all are */
+    uint64_t pinned;      /* bytes of linears that are locked in memory  */
 } shoal_weights;
 
 /* Called now and then while weights are read, on the caller's thread. May be NULL. */

@@ -60,6 +60,8 @@ static void state_facts(shoal_worker *w, double load_seconds)
         .measured_read = p->read_bytes,
         .planned_resident = planned->resident_bytes,
         .measured_resident = shoal_assembly_resident(p, w->comm),
+        .planned_streamed = planned->streamed_bytes,
+        .pinned = p->weights.pinned,
         .load_seconds = load_seconds,
         .arithmetic = b->arithmetic,
     };
@@ -186,15 +188,16 @@ void shoal_worker_profile_reset(shoal_worker *worker)
         shoal_backend_timed_reset(worker->parts.backend);
 }
 
-/* The clocks when a step begins. */
+/* Clocks and counters when a step begins. */
 typedef struct {
-    uint64_t exchanges;
+    uint64_t exchanges, streamed;
     double now, exchanged, waited;
 } mark;
 
 static mark begin_step(const shoal_worker *w)
 {
-    return (mark){w->comm->sequence, shoal_seconds_now(), w->comm->exchanged, w->comm->waited};
+    return (mark){w->comm->sequence, shoal_stream_bytes(w->parts.weights.stream),
+                  shoal_seconds_now(), w->comm->exchanged, w->comm->waited};
 }
 
 static void end_step(shoal_worker *w, const mark *begin)
@@ -206,6 +209,7 @@ static void end_step(shoal_worker *w, const mark *begin)
     w->timing.step_seconds += end.now - begin->now;
     w->timing.exchange_seconds += end.exchanged - begin->exchanged;
     w->timing.waited_seconds += end.waited - begin->waited;
+    w->timing.streamed_bytes += end.streamed - begin->streamed;
     (void)pthread_mutex_unlock(&w->timing_lock);
 }
 

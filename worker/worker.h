@@ -60,6 +60,8 @@ typedef struct {
     int64_t vocab, context, pages, rows_max, sequences_max;
     uint64_t planned_read, measured_read;
     uint64_t planned_resident, measured_resident;
+    uint64_t planned_streamed; /* what is not held, packed: bytes of a step that takes all of it */
+    uint64_t pinned;           /* bytes of what is held that are locked in memory */
     double load_seconds;
     const char *arithmetic; /* "cpu-int8/1", "cpu-bf16-amx/1" … */
 } shoal_worker_facts;
@@ -95,12 +97,14 @@ SHOAL_MUST_USE shoal_status shoal_worker_bye(shoal_worker *worker);
 uint64_t shoal_worker_heartbeat(const shoal_worker *worker);
 uint64_t shoal_worker_exchanges(const shoal_worker *worker);
 
-/* Sums over the steps of this rank, in seconds: whole steps, of these the time inside exchanges
+/* Sums over the steps of this rank. In seconds: whole steps, of these the time inside exchanges
  * (waiting included), and of that the waiting for other ranks alone. The wait for the next step to
- * come is in none of them. Compute is step - exchange. */
+ * come is in none of them. Compute is step - exchange. Streamed bytes are those of packed weights
+ * that were read again (worker/stream.h). */
 typedef struct {
     uint64_t steps, exchanges;
     double step_seconds, exchange_seconds, waited_seconds;
+    uint64_t streamed_bytes;
 } shoal_worker_timing;
 
 /* As of the last whole step; from any thread. */

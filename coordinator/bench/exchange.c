@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "coordinator/clock.h"
+#include "proto/bytes.h"
 
 #define READ_BYTES 16384
 
@@ -83,8 +84,7 @@ static shoal_status take_object(shoal_bench_exchange *x, const json_t *event, do
 static shoal_status take_event(shoal_bench_exchange *x, const char *data, size_t bytes, double now,
                                shoal_bench_tally *tally)
 {
-    static const char done[] = "[DONE]";
-    if (bytes == sizeof done - 1 && memcmp(data, done, bytes) == 0) {
+    if (shoal_text_is(data, bytes, "[DONE]")) {
         x->done = true;
         return SHOAL_OK;
     }

@@ -42,8 +42,8 @@ shoal_status shoal_ids_from_json(const json_t *value, const char *name, shoal_id
                           "%s: expected a list of token ids, or an object with \"prompt_ids\"",
                           name);
     const size_t count = json_array_size(list);
-    if (count == 0 || count > IDS_MAX)
-        return shoal_fail(SHOAL_ERR_DATA, "%s: %zu token ids; 1 to %d are possible", name, count,
+    if (count > IDS_MAX)
+        return shoal_fail(SHOAL_ERR_DATA, "%s: %zu token ids; the limit is %d", name, count,
                           IDS_MAX);
     for (size_t i = 0; i < count; i++) {
         const json_t *item = json_array_get(list, i);
@@ -72,6 +72,8 @@ shoal_status shoal_read_ids(const char *path, shoal_ids *out)
 
 shoal_status shoal_check_ids(const shoal_ids *ids, int64_t vocab, const char *name)
 {
+    if (ids->count == 0)
+        return shoal_fail(SHOAL_ERR_DATA, "%s: no token ids", name);
     for (size_t i = 0; i < ids->count; i++)
         if (ids->data[i] < 0 || ids->data[i] >= vocab)
             return shoal_fail(SHOAL_ERR_DATA,

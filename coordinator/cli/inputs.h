@@ -11,15 +11,15 @@
  * contents are appended. */
 SHOAL_MUST_USE shoal_status shoal_read_file(const char *path, size_t most, shoal_strbuf *out);
 
-/* Token ids: [...] or {"prompt_ids": [...]}; each a whole number from 0 to 2^31 - 1. At least
- * one. Appended to *out. */
+/* Token ids: [...] or {"prompt_ids": [...]}; each a whole number from 0 to 2^31 - 1. Appended
+ * to *out. */
 SHOAL_MUST_USE shoal_status shoal_read_ids(const char *path, shoal_ids *out);
 
 /* The ids of a JSON array or of the object above; `name` starts sentences. */
 SHOAL_MUST_USE shoal_status shoal_ids_from_json(const json_t *value, const char *name,
                                                 shoal_ids *out);
 
-/* Before anything is loaded: is every id one of the vocabulary? */
+/* Before anything is loaded: are there ids, and is every one of the vocabulary? */
 SHOAL_MUST_USE shoal_status shoal_check_ids(const shoal_ids *ids, int64_t vocab, const char *name);
 
 #endif

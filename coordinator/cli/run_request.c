@@ -180,10 +180,12 @@ json_t *shoal_json_memory(const shoal_engine *engine)
     json_t *all = json_array();
     for (int r = 0; all && r < engine->ranks; r++) {
         const shoal_rank_memory *m = &engine->memory[r];
-        json_t *one = json_pack(
-            "{s:i, s:I, s:I, s:I, s:I}", "rank", r, "planned_read", (json_int_t)m->planned_read,
-            "measured_read", (json_int_t)m->measured_read, "planned_resident",
-            (json_int_t)m->planned_resident, "measured_resident", (json_int_t)m->measured_resident);
+        json_t *one =
+            json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "rank", r, "planned_read",
+                      (json_int_t)m->planned_read, "measured_read", (json_int_t)m->measured_read,
+                      "planned_resident", (json_int_t)m->planned_resident, "measured_resident",
+                      (json_int_t)m->measured_resident, "planned_streamed",
+                      (json_int_t)m->planned_streamed, "pinned", (json_int_t)m->pinned);
         if (json_array_append_new(all, one) != 0) {
             json_decref(all);
             return NULL;

@@ -51,7 +51,8 @@ SHOAL_MUST_USE shoal_status shoal_predict_kernel(const shoal_linear_spec *spec, 
 SHOAL_MUST_USE shoal_status shoal_predict_kernels(const shoal_slicing *slicing, shoal_cpu_level cap,
                                                   shoal_engine_kernel *kernels, int *count);
 
-/* [{"rank", "planned_read", "measured_read", "planned_resident", "measured_resident"}] */
+/* [{"rank", "planned_read", "measured_read", "planned_resident", "measured_resident",
+ *   "planned_streamed", "pinned"}] */
 json_t *shoal_json_memory(const shoal_engine *engine);
 
 #endif

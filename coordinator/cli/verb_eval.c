@@ -73,7 +73,6 @@ static shoal_status add_runs(evaluation *e, int64_t count, shoal_want want)
 static shoal_status prepare_text(evaluation *e)
 {
     SHOAL_TRY(read_text(e));
-    SHOAL_TRY(shoal_check_ids(&e->ids, e->model->vocab, "the text"));
     e->window = shoal_option_given(e->options, SHOAL_OPT_CONTEXT)
                     ? shoal_option_int(e->options, SHOAL_OPT_CONTEXT)
                     : DEFAULT_CONTEXT;
@@ -85,6 +84,7 @@ static shoal_status prepare_text(evaluation *e)
         return shoal_fail(SHOAL_ERR_USAGE, "%s gives %zu tokens, less than one window of %lld",
                           shoal_option_text(e->options, SHOAL_OPT_TEXT), e->ids.count,
                           (long long)e->window);
+    SHOAL_TRY(shoal_check_ids(&e->ids, e->model->vocab, "the text"));
     return add_runs(e, windows, SHOAL_WANT_NLL);
 }
 

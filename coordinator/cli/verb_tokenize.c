@@ -15,7 +15,7 @@
 #define TEMPLATE_FILE_MAX (1u << 20)
 
 /* How a request is answered: by the tokenizer and what the options say about special tokens, or by
- * the chat template, which is opened when a chat needs it. */
+ * the chat template: a file is opened first of all, the model's own when a chat needs it. */
 typedef struct {
     const shoal_options *options;
     shoal_tokenizer *tokenizer; /* NULL with --messages */
@@ -65,9 +65,7 @@ static shoal_status decode(const context *c, const shoal_ids *ids, json_t **out)
 static shoal_status decode_json(const context *c, const json_t *list, json_t **out)
 {
     shoal_ids ids = {0};
-    shoal_status st = SHOAL_OK;
-    if (!json_is_array(list) || json_array_size(list) > 0)
-        st = shoal_ids_from_json(list, "ids", &ids);
+    shoal_status st = shoal_ids_from_json(list, "ids", &ids);
     if (st == SHOAL_OK)
         st = decode(c, &ids, out);
     shoal_ids_free(&ids);
@@ -86,11 +84,9 @@ static shoal_status open_template_file(const char *path, shoal_chat_template **o
     return st;
 }
 
-static shoal_status need_template(context *c)
+static shoal_status open_template(context *c)
 {
     struct tm now;
-    if (c->chat)
-        return SHOAL_OK;
     if (shoal_option_given(c->options, SHOAL_OPT_TEMPLATE))
         SHOAL_TRY(open_template_file(shoal_option_text(c->options, SHOAL_OPT_TEMPLATE), &c->chat));
     else
@@ -148,7 +144,8 @@ static shoal_status render(context *c, const json_t *request, json_t **out)
 {
     shoal_strbuf prompt = {0};
     json_t *variables;
-    SHOAL_TRY(need_template(c));
+    if (!c->chat)
+        SHOAL_TRY(open_template(c));
     SHOAL_TRY(chat_variables(c, request, &variables));
     const shoal_status st = shoal_chat_template_render(c->chat, variables, &prompt);
     if (st == SHOAL_OK)
@@ -261,6 +258,8 @@ static shoal_status answer_text(const context *c, const char *text)
 
 static shoal_status run(const shoal_options *o, context *c)
 {
+    if (shoal_option_given(o, SHOAL_OPT_TEMPLATE))
+        SHOAL_TRY(open_template(c));
     if (shoal_option_given(o, SHOAL_OPT_MESSAGES))
         return answer_chat_file(c, shoal_option_text(o, SHOAL_OPT_MESSAGES));
     SHOAL_TRY(shoal_tokenizer_open(o->operands[0], &c->tokenizer));

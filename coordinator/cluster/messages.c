@@ -54,6 +54,8 @@ static void describe(shoal_engine *e, const shoal_wire_ready *r)
         .measured_read = r->measured_read,
         .planned_resident = r->planned_resident,
         .measured_resident = r->measured_resident,
+        .planned_streamed = r->planned_streamed,
+        .pinned = r->pinned,
         .load_seconds = r->load_seconds,
         .arithmetic = e->arithmetic,
     };
@@ -72,8 +74,9 @@ static shoal_status take_ready(shoal_cluster *c, int rank, const shoal_wire_mess
     const shoal_wire_ready *r = &m->ready;
     SHOAL_TRY(shoal_roster_ready(&c->roster, rank, r));
     c->progressed = shoal_clock_seconds();
-    c->base.memory[rank] = (shoal_rank_memory){r->planned_read, r->measured_read,
-                                               r->planned_resident, r->measured_resident};
+    c->base.memory[rank] =
+        (shoal_rank_memory){r->planned_read,      r->measured_read,    r->planned_resident,
+                            r->measured_resident, r->planned_streamed, r->pinned};
     if (rank == 0)
         describe(&c->base, r);
     return SHOAL_OK;

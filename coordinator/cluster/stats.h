@@ -8,7 +8,7 @@
 #include "proto/wire.h"
 #include "worker/worker.h"
 
-#define SHOAL_STATS_COUNT 5
+#define SHOAL_STATS_COUNT 6
 
 /* What a message points to while it is sent. */
 typedef struct {

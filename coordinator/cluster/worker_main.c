@@ -180,6 +180,8 @@ static void say_ready(worker_program *p)
                   .measured_read = f.measured_read,
                   .planned_resident = f.planned_resident,
                   .measured_resident = f.measured_resident,
+                  .planned_streamed = f.planned_streamed,
+                  .pinned = f.pinned,
                   .load_seconds = f.load_seconds,
                   .arithmetic = f.arithmetic,
                   .kernels = kernels.rows,

@@ -1,11 +1,11 @@
 #include "coordinator/serve/api_body.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "coordinator/serve/api_fields.h"
 #include "coordinator/serve/known_fields.h"
 #include "coordinator/text/utf8.h"
+#include "proto/bytes.h"
 
 /* Where nesting passes the limit; `bytes` when it never does. Without a stack, so that the parser,
  * which has one, is never asked to go deep. */
@@ -76,9 +76,7 @@ static bool check_model(const shoal_api_context *context, const shoal_fields *fi
         return false;
     if (!model)
         return true;
-    const size_t bytes = strlen(context->model_name);
-    if (json_string_length(model) == bytes &&
-        memcmp(json_string_value(model), context->model_name, bytes) == 0)
+    if (shoal_text_is(json_string_value(model), json_string_length(model), context->model_name))
         return true;
     return shoal_api_refuse(fields->error, 404, "model_not_found", "model",
                             "The model '%s' does not exist.", json_string_value(model));

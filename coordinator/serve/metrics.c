@@ -198,6 +198,9 @@ enum {
     RANK_READ,
     RANK_PLANNED_RESIDENT,
     RANK_RESIDENT,
+    RANK_PINNED,
+    RANK_PLANNED_STREAMED,
+    RANK_STREAMED,
     RANK_VALUES
 };
 
@@ -223,6 +226,14 @@ static const family rank_families[RANK_VALUES] = {
     [RANK_PLANNED_RESIDENT] = {"shoal_weights_planned_resident_bytes", "gauge",
                                "Bytes the plan has the rank hold.", false},
     [RANK_RESIDENT] = {"shoal_weights_resident_bytes", "gauge", "Bytes the rank holds.", false},
+    [RANK_PINNED] = {"shoal_weights_pinned_bytes", "gauge",
+                     "Of the bytes the rank holds, those of weights locked in memory.", false},
+    [RANK_PLANNED_STREAMED] = {"shoal_weights_planned_streamed_bytes", "gauge",
+                               "Bytes of weights the plan does not have the rank hold: a step "
+                               "streams them.",
+                               false},
+    [RANK_STREAMED] = {"shoal_weights_streamed_bytes_total", "counter",
+                       "Bytes of weights the rank's steps have streamed.", false},
 };
 
 /* ---- adding ---- */
@@ -421,6 +432,9 @@ static double rank_value(const shoal_rank_view *rank, double least_wait, int whi
         [RANK_READ] = (double)rank->memory.measured_read,
         [RANK_PLANNED_RESIDENT] = (double)rank->memory.planned_resident,
         [RANK_RESIDENT] = (double)rank->memory.measured_resident,
+        [RANK_PINNED] = (double)rank->memory.pinned,
+        [RANK_PLANNED_STREAMED] = (double)rank->memory.planned_streamed,
+        [RANK_STREAMED] = (double)t->streamed_bytes,
     };
     return values[which];
 }

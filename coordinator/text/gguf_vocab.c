@@ -9,6 +9,7 @@
 #include "coordinator/text/tokenizer_parts.h"
 #include "coordinator/text/utf8.h"
 #include "proto/arena.h"
+#include "proto/bytes.h"
 #include "shard/gguf_tokens.h"
 
 #define KEY(name) "tokenizer.ggml." name
@@ -301,8 +302,7 @@ static shoal_status find_model(const shoal_gguf *gguf, const model_row **out)
     if (name.bytes == 0)
         return shoal_fail(SHOAL_ERR_DATA, "there is no vocabulary (" KEY("model") ") in the file");
     for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
-        if (name.bytes == strlen(models[i].name) &&
-            memcmp(name.data, models[i].name, name.bytes) == 0) {
+        if (shoal_text_is(name.data, name.bytes, models[i].name)) {
             *out = &models[i];
             return SHOAL_OK;
         }

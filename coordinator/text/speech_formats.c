@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "proto/bytes.h"
+
 /* Hermes comes first: its template explains JSON schemas with the words that are the sign of
  * others. */
 static const shoal_call_format calls[] = {
@@ -156,7 +158,7 @@ const shoal_call_format *shoal_call_format_named(const char *name)
 
 static bool is_mark(const char *mark, const char *text, size_t bytes)
 {
-    return mark && strlen(mark) == bytes && memcmp(mark, text, bytes) == 0;
+    return mark && shoal_text_is(text, bytes, mark);
 }
 
 bool shoal_call_format_marks(const shoal_call_format *f, const char *text, size_t bytes)

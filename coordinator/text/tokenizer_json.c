@@ -10,6 +10,7 @@
 #include "coordinator/text/tokenizer_parts.h"
 #include "coordinator/text/tokenizer_steps.h"
 #include "coordinator/text/utf8.h"
+#include "proto/bytes.h"
 
 /* ---- added tokens ---- */
 
@@ -95,11 +96,6 @@ static shoal_status read_root(const json_t *root, const shoal_model_source *sour
     return shoal_tokenizer_read_post(shoal_json_member(root, "post_processor"), t);
 }
 
-static bool same(const char *key, size_t bytes, const char *name)
-{
-    return bytes == strlen(name) && memcmp(key, name, bytes) == 0;
-}
-
 /* Pass over a value and note its place when it is a list or an object of that kind. */
 static bool note_large(shoal_json_stream *s, const char *opening, shoal_large_member *member)
 {
@@ -126,11 +122,12 @@ static bool find_large(shoal_json_stream *s, bool in_model, shoal_strbuf *room,
         bool passed;
         if (!shoal_json_stream_string(s, room, &key, &bytes) || !shoal_json_stream_take(s, ':'))
             return false;
-        if (in_model && same(key, bytes, "vocab"))
+        if (in_model && shoal_text_is(key, bytes, "vocab"))
             passed = note_large(s, "{[", &source->vocab);
-        else if (in_model && same(key, bytes, "merges"))
+        else if (in_model && shoal_text_is(key, bytes, "merges"))
             passed = note_large(s, "[", &source->merges);
-        else if (!in_model && same(key, bytes, "model") && shoal_json_stream_peek(s) == '{')
+        else if (!in_model && shoal_text_is(key, bytes, "model") &&
+                 shoal_json_stream_peek(s) == '{')
             passed = find_large(s, true, room, source);
         else
             passed = shoal_json_stream_skip(s, &count);

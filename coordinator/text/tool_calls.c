@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "coordinator/text/tool_calls_python.h"
+#include "proto/bytes.h"
 
 /* One showing of the text. The first failure stays in `status`. */
 typedef struct {
@@ -106,11 +107,6 @@ static bool give_arguments(shoal_call_reader *r, showing *in)
 
 /* ---- an object: {"name": ..., "arguments": ...} ---- */
 
-static bool is_text(const char *text, size_t bytes, const char *wanted)
-{
-    return text && strlen(wanted) == bytes && memcmp(text, wanted, bytes) == 0;
-}
-
 static bool key_is(const shoal_call_reader *r, const showing *in, const char *a, const char *b)
 {
     const char *key = in->text + r->key.begin + 1;
@@ -120,7 +116,7 @@ static bool key_is(const shoal_call_reader *r, const showing *in, const char *a,
         plain = unquote(in, r->key);
     const char *text = plain ? json_string_value(plain) : key;
     const size_t length = plain ? json_string_length(plain) : bytes;
-    const bool same = is_text(text, length, a) || is_text(text, length, b);
+    const bool same = shoal_text_is(text, length, a) || shoal_text_is(text, length, b);
     json_decref(plain);
     return same;
 }

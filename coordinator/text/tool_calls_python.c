@@ -6,6 +6,7 @@
 
 #include "coordinator/text/json_scan.h"
 #include "coordinator/text/utf8.h"
+#include "proto/bytes.h"
 
 /* Readers return false when the text is no call, or when memory fails: `status` tells. */
 typedef struct {
@@ -176,7 +177,7 @@ static bool constant(reading *r)
     };
     const size_t bytes = word(r);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strlen(names[i][0]) == bytes && memcmp(names[i][0], r->text + r->at, bytes) == 0) {
+        if (shoal_text_is(r->text + r->at, bytes, names[i][0])) {
             r->at += bytes;
             return put_word(r, names[i][1]);
         }

@@ -72,6 +72,7 @@ REFUSALS = [
     (65, ["vocabulary"], ["generate", "MODEL", "--ids", "HIGH"]),
     (65, ["token id"], ["generate", "MODEL", "--ids", "WORDS"]),
     (65, ["token ids"], ["generate", "MODEL", "--ids", "EMPTY"]),
+    (65, ["token ids"], ["eval", "MODEL", "--ids", "EMPTY", "--logits", "OUT"]),
     (65, ["line 1"], ["generate", "MODEL", "--ids", "TORN"]),
     (65, ["token id"], ["tokenize", "MODEL", "--ids", "NEGATIVE"]),
     (66, ["NOWHERE"], ["plan", "NOWHERE"]),
@@ -85,6 +86,8 @@ REFUSALS = [
     (65, ["TORN", "line 1"], ["tokenize", "MODEL", "--messages", "TORN"]),
     (65, ["BADTEMPLATE", "line 2", "'include'"],
      ["tokenize", "MODEL", "--messages", "IDS", "--template", "BADTEMPLATE"]),
+    (66, ["NOWHERE"], ["tokenize", "MODEL", "--jsonl", "TEXT", "--template", "NOWHERE"]),
+    (65, ["BADTEMPLATE"], ["tokenize", "MODEL", "--jsonl", "TEXT", "--template", "BADTEMPLATE"]),
     (64, ["2026-02-30"], ["tokenize", "MODEL", "--messages", "IDS", "--now", "2026-02-30"]),
     (66, ["NOWHERE"], ["generate", "MODEL", "--ids", "NOWHERE"]),
     (66, ["NOWHERE"], ["plan", "MODEL", "--config", "NOWHERE"]),
@@ -247,14 +250,16 @@ class Cli:
     def tokenize(self):
         path = self.files.paths["OUT"] + ".jsonl"
         lines = [json.dumps({"text": "Hello \u0000 world"}), "not json", json.dumps({"ids": [46]}),
-                 json.dumps({"messages": []}), "", json.dumps({"text": 3})]
+                 json.dumps({"ids": []}), json.dumps({"messages": []}), "", json.dumps({"text": 3})]
         with open(path, "w", encoding="utf-8") as f:
             f.write("\n".join(lines) + "\n")
         results = [json.loads(line) for line in
                    self.shoal.must("tokenize", MODEL, "--jsonl", path).out.splitlines()]
         kinds = [sorted(r) for r in results]
-        self.report.check(kinds == [["ids", "pieces"], ["error"], ["text"], ["prompt"], ["error"],
-                                    ["error"]], f"tokenize --jsonl: {kinds}")
+        self.report.check(kinds == [["ids", "pieces"], ["error"], ["text"], ["text"], ["prompt"],
+                                    ["error"], ["error"]], f"tokenize --jsonl: {kinds}")
+        none = self.shoal.must("tokenize", MODEL, "--ids", self.files.paths["EMPTY"]).json()
+        self.report.check(none == results[3] == {"text": ""}, f"no ids: {none} {results[3]}")
         self.long_sentences()
         plain = self.shoal.must("tokenize", MODEL, "--text", "Hello", "--no-special").json()
         special = self.shoal.must("tokenize", MODEL, "--text", "Hello").json()

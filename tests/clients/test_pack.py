@@ -9,6 +9,7 @@ and a damaged byte that is named.
 import json
 import os
 import sys
+import time
 
 import harness
 import safetensors
@@ -72,7 +73,24 @@ class Pack:
         with serve_harness.Server(self.shoal, self.scratch, options=["--offload", "mmap"],
                                   model=packed) as server:
             got = server.text(serve_harness.greedy(prompt, 8))
+            self.streamed(server)
         self.report.check(got == want, f"served: {got!r}, generated {want!r}")
+
+    def streamed(self, server):
+        """Every step of this model streams all that is not held; the numbers are half a second old
+        at most."""
+        def told():
+            now = server.metrics()
+            return [now[name] for name in (
+                "shoal_steps_total", "shoal_weights_planned_streamed_bytes",
+                "shoal_weights_streamed_bytes_total", "shoal_weights_pinned_bytes")]
+        until = time.monotonic() + 10
+        steps, planned, total, pinned = told()
+        while total < steps * planned and time.monotonic() < until:
+            time.sleep(0.1)
+            steps, planned, total, pinned = told()
+        self.report.check(planned > 0 and total == steps * planned and pinned == 0,
+                          f"{steps} steps of {planned} bytes streamed {total}; pinned {pinned}")
 
     def texts(self, packed):
         messages = os.path.join(self.scratch, "messages.json")

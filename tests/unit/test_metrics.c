@@ -227,8 +227,8 @@ static const shoal_rank_view three_ranks[] = {
      {0, 2},
      {0, 9},
      {0, 40},
-     {1000, 1001, 5000, 5005},
-     {100, 400, 10, 3, 1}},
+     {1000, 1001, 5000, 5005, 900, 64},
+     {100, 400, 10, 3, 1, 90000}},
     {true,
      "node-b",
      "avx2",
@@ -236,9 +236,9 @@ static const shoal_rank_view three_ranks[] = {
      {2, 4},
      {9, 9},
      {40, 41},
-     {2000, 2000, 6000, 6000},
-     {50, 200, 10, 3, 0.25}},
-    {false, "", "", {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0, 0, 0}, {0, 0, 0, 0, 0}},
+     {2000, 2000, 6000, 6000, 0, 0},
+     {50, 200, 10, 3, 0.25, 0}},
+    {false, "", "", {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0}},
 };
 
 static shoal_metrics_gauges a_cluster(void)
@@ -315,6 +315,9 @@ static void test_gauges(void **state)
         {"shoal_weights_read_bytes_total{rank=\"0\"}", 1001},
         {"shoal_weights_planned_resident_bytes{rank=\"0\"}", 5000},
         {"shoal_weights_resident_bytes{rank=\"0\"}", 5005},
+        {"shoal_weights_pinned_bytes{rank=\"0\"}", 64},
+        {"shoal_weights_planned_streamed_bytes{rank=\"0\"}", 900},
+        {"shoal_weights_streamed_bytes_total{rank=\"0\"}", 90000},
     };
     shoal_metrics *metrics = create("m");
     const reading *r = written(metrics);

@@ -8,7 +8,8 @@
 
 #include "coordinator/cluster/stats.h"
 
-static const shoal_worker_timing some = {UINT64_C(1) << 52, 77, 12.5, 3.25, 0.125};
+static const shoal_worker_timing some = {UINT64_C(1) << 52, 77, 12.5, 3.25, 0.125,
+                                         UINT64_C(1) << 40};
 
 static void there_and_back(void **state)
 {

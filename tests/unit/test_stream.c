@@ -134,6 +134,15 @@ static shoal_status run_prompt(shoal_engine *engine, int64_t chunk, float *logit
     return shoal_run_all(engine, chunk, &run, 1, &hooks, NULL);
 }
 
+/* Every step takes all that is streamed, but of experts those that are chosen. Rank 0 is asked, as
+ * the others may not have counted their last step yet. */
+static void expect_streamed(const shoal_engine *engine)
+{
+    const uint64_t planned = engine->memory[0].planned_streamed * engine->timing[0].steps;
+    assert_true(engine->timing[0].steps > 0);
+    assert_in_range(engine->timing[0].streamed_bytes, planned ? 1 : 0, planned);
+}
+
 /* Logits, and the most bytes that a rank planned to hold. */
 static uint64_t logits_of(const setting *s, float *logits)
 {
@@ -148,6 +157,7 @@ static uint64_t logits_of(const setting *s, float *logits)
         assert_in_range(engine->memory[r].measured_resident, planned, planned + planned / 100);
         most = planned > most ? planned : most;
     }
+    expect_streamed(engine);
     assert_int_equal(shoal_engine_close(engine), SHOAL_OK);
     return most;
 }

@@ -107,6 +107,8 @@ static shoal_wire_ready sample_ready(void)
                               .measured_read = 7,
                               .planned_resident = 8,
                               .measured_resident = 9,
+                              .planned_streamed = 10,
+                              .pinned = 11,
                               .load_seconds = 1.25,
                               .arithmetic = "cpu-f32/1",
                               .plan_hash = some(32),
@@ -247,6 +249,8 @@ static void same_ready(const shoal_wire_ready *a, const shoal_wire_ready *b)
     assert_int_equal(a->measured_read, b->measured_read);
     assert_int_equal(a->planned_resident, b->planned_resident);
     assert_int_equal(a->measured_resident, b->measured_resident);
+    assert_int_equal(a->planned_streamed, b->planned_streamed);
+    assert_int_equal(a->pinned, b->pinned);
     same_doubles(&a->load_seconds, &b->load_seconds, 1);
     assert_string_equal(a->arithmetic, b->arithmetic);
     same_bytes(a->plan_hash, b->plan_hash);

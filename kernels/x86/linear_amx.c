@@ -609,7 +609,7 @@ void shoal_linear_units_amx(const shoal_linear_row *row, const shoal_linear *w, 
                             int64_t *sums, int64_t *bad)
 {
     if (rows < TILE_ROWS) {
-        shoal_linear_units_by_calls(row, w, a, row0, rows, panel, columns, sums, bad);
+        shoal_linear_units_avx512vnni(row, w, a, row0, rows, panel, columns, sums, bad);
         return;
     }
     _Alignas(64) float acc[SHOAL_ROW_BLOCK * SHOAL_PANEL];

@@ -17,3 +17,10 @@ void shoal_linear_accumulate_avx512vnni(const shoal_linear *w, const shoal_act *
 {
     accumulate(w, a, row0, rows, panel, seg_begin, seg_end, acc);
 }
+
+void shoal_linear_units_avx512vnni(const shoal_linear_row *row, const shoal_linear *w,
+                                   const shoal_act *a, int64_t row0, int64_t rows, int64_t panel,
+                                   int64_t columns, int64_t *sums, int64_t *bad)
+{
+    sum_units(row, w, a, row0, rows, panel, columns, sums, bad);
+}

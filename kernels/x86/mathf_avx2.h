@@ -27,16 +27,6 @@ ALWAYS_INLINE void vf_store_some(float *at, vf x, int64_t count)
     _mm256_maskstore_ps(at, vi_first(count), x);
 }
 
-ALWAYS_INLINE vf vf_add(vf a, vf b)
-{
-    return _mm256_add_ps(a, b);
-}
-
-ALWAYS_INLINE vf vf_sub(vf a, vf b)
-{
-    return _mm256_sub_ps(a, b);
-}
-
 ALWAYS_INLINE vf vf_div(vf a, vf b)
 {
     return _mm256_div_ps(a, b);
@@ -51,16 +41,6 @@ ALWAYS_INLINE vf vf_rint(vf x)
 ALWAYS_INLINE vf vf_max(vf a, vf b)
 {
     return _mm256_max_ps(a, b);
-}
-
-ALWAYS_INLINE vi vf_bits(vf x)
-{
-    return _mm256_castps_si256(x);
-}
-
-ALWAYS_INLINE vf vf_from_bits(vi x)
-{
-    return _mm256_castsi256_ps(x);
 }
 
 ALWAYS_INLINE vm vf_less(vf a, vf b)

@@ -26,16 +26,6 @@ ALWAYS_INLINE void vf_store_some(float *at, vf x, int64_t count)
     _mm512_mask_storeu_ps(at, vm_first(count), x);
 }
 
-ALWAYS_INLINE vf vf_add(vf a, vf b)
-{
-    return _mm512_add_ps(a, b);
-}
-
-ALWAYS_INLINE vf vf_sub(vf a, vf b)
-{
-    return _mm512_sub_ps(a, b);
-}
-
 ALWAYS_INLINE vf vf_div(vf a, vf b)
 {
     return _mm512_div_ps(a, b);
@@ -50,16 +40,6 @@ ALWAYS_INLINE vf vf_rint(vf x)
 ALWAYS_INLINE vf vf_max(vf a, vf b)
 {
     return _mm512_max_ps(a, b);
-}
-
-ALWAYS_INLINE vi vf_bits(vf x)
-{
-    return _mm512_castps_si512(x);
-}
-
-ALWAYS_INLINE vf vf_from_bits(vi x)
-{
-    return _mm512_castsi512_ps(x);
 }
 
 ALWAYS_INLINE vm vf_less(vf a, vf b)

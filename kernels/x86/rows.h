@@ -41,6 +41,15 @@ void shoal_linear_accumulate_bf16_amx(const shoal_linear *w, const shoal_act *a,
                                       int64_t rows, int64_t panel, int64_t seg_begin,
                                       int64_t seg_end, float *acc);
 
+void shoal_linear_units_avx2(const shoal_linear_row *row, const shoal_linear *w, const shoal_act *a,
+                             int64_t row0, int64_t rows, int64_t panel, int64_t columns,
+                             int64_t *sums, int64_t *bad);
+void shoal_linear_units_avxvnni(const shoal_linear_row *row, const shoal_linear *w,
+                                const shoal_act *a, int64_t row0, int64_t rows, int64_t panel,
+                                int64_t columns, int64_t *sums, int64_t *bad);
+void shoal_linear_units_avx512vnni(const shoal_linear_row *row, const shoal_linear *w,
+                                   const shoal_act *a, int64_t row0, int64_t rows, int64_t panel,
+                                   int64_t columns, int64_t *sums, int64_t *bad);
 void shoal_linear_units_amx(const shoal_linear_row *row, const shoal_linear *w, const shoal_act *a,
                             int64_t row0, int64_t rows, int64_t panel, int64_t columns,
                             int64_t *sums, int64_t *bad);

@@ -30,6 +30,16 @@ ALWAYS_INLINE vf vf_set(float x)
     return _mm256_set1_ps(x);
 }
 
+ALWAYS_INLINE vf vf_add(vf a, vf b)
+{
+    return _mm256_add_ps(a, b);
+}
+
+ALWAYS_INLINE vf vf_sub(vf a, vf b)
+{
+    return _mm256_sub_ps(a, b);
+}
+
 ALWAYS_INLINE vf vf_mul(vf a, vf b)
 {
     return _mm256_mul_ps(a, b);
@@ -46,6 +56,16 @@ ALWAYS_INLINE vf vf_from_i(vi x)
     return _mm256_cvtepi32_ps(x);
 }
 
+ALWAYS_INLINE vi vf_bits(vf x)
+{
+    return _mm256_castps_si256(x);
+}
+
+ALWAYS_INLINE vf vf_from_bits(vi x)
+{
+    return _mm256_castsi256_ps(x);
+}
+
 /* LANES elements of F32, F16 or BF16, widened. */
 ALWAYS_INLINE vf vf_load_as(shoal_dtype type, const uint8_t *array, int64_t index)
 {
@@ -60,6 +80,14 @@ ALWAYS_INLINE vf vf_load_as(shoal_dtype type, const uint8_t *array, int64_t inde
 ALWAYS_INLINE vi vi_load(const void *p)
 {
     return _mm256_loadu_si256((const void *)p);
+}
+
+/* The first `count` of LANES words, which alone are read; zeros beside them. */
+ALWAYS_INLINE vi vi_load_first(const void *p, int64_t count)
+{
+    const vi lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const vi wanted = _mm256_cmpgt_epi32(_mm256_set1_epi32(count < 8 ? (int32_t)count : 8), lane);
+    return _mm256_maskload_epi32(p, wanted);
 }
 
 ALWAYS_INLINE void vi_store(void *p, vi x)
@@ -90,6 +118,11 @@ ALWAYS_INLINE vi vi_sub(vi a, vi b)
 ALWAYS_INLINE vi vi_mul(vi a, vi b)
 {
     return _mm256_mullo_epi32(a, b);
+}
+
+ALWAYS_INLINE vi vi_max(vi a, vi b)
+{
+    return _mm256_max_epi32(a, b);
 }
 
 ALWAYS_INLINE vi vi_and(vi a, vi b)
@@ -144,6 +177,20 @@ ALWAYS_INLINE vi vi_from_i8(const int8_t *p)
 ALWAYS_INLINE vi vi_from_i16(const uint8_t *p)
 {
     return _mm256_cvtepi16_epi32(_mm_loadu_si128((const void *)p));
+}
+
+/* (high << shift) + low, LANES times in 64 bits. */
+ALWAYS_INLINE void vi_store_wide(int64_t *p, vi high, int shift, vi low)
+{
+    const __m128i by = _mm_cvtsi32_si128(shift);
+    const __m256i first = _mm256_cvtepi32_epi64(_mm256_castsi256_si128(high));
+    const __m256i second = _mm256_cvtepi32_epi64(_mm256_extracti128_si256(high, 1));
+    _mm256_storeu_si256((void *)p,
+                        _mm256_add_epi64(_mm256_sll_epi64(first, by),
+                                         _mm256_cvtepi32_epi64(_mm256_castsi256_si128(low))));
+    _mm256_storeu_si256((void *)(p + 4),
+                        _mm256_add_epi64(_mm256_sll_epi64(second, by),
+                                         _mm256_cvtepi32_epi64(_mm256_extracti128_si256(low, 1))));
 }
 
 /* c += u (unsigned bytes) * q (signed bytes), four to a lane; asm because gcc 12 spills around

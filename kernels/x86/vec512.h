@@ -30,6 +30,16 @@ ALWAYS_INLINE vf vf_set(float x)
     return _mm512_set1_ps(x);
 }
 
+ALWAYS_INLINE vf vf_add(vf a, vf b)
+{
+    return _mm512_add_ps(a, b);
+}
+
+ALWAYS_INLINE vf vf_sub(vf a, vf b)
+{
+    return _mm512_sub_ps(a, b);
+}
+
 ALWAYS_INLINE vf vf_mul(vf a, vf b)
 {
     return _mm512_mul_ps(a, b);
@@ -46,6 +56,16 @@ ALWAYS_INLINE vf vf_from_i(vi x)
     return _mm512_cvtepi32_ps(x);
 }
 
+ALWAYS_INLINE vi vf_bits(vf x)
+{
+    return _mm512_castps_si512(x);
+}
+
+ALWAYS_INLINE vf vf_from_bits(vi x)
+{
+    return _mm512_castsi512_ps(x);
+}
+
 /* LANES elements of F32, F16 or BF16, widened. */
 ALWAYS_INLINE vf vf_load_as(shoal_dtype type, const uint8_t *array, int64_t index)
 {
@@ -60,6 +80,12 @@ ALWAYS_INLINE vf vf_load_as(shoal_dtype type, const uint8_t *array, int64_t inde
 ALWAYS_INLINE vi vi_load(const void *p)
 {
     return _mm512_loadu_si512(p);
+}
+
+/* The first `count` of LANES words, which alone are read; zeros beside them. */
+ALWAYS_INLINE vi vi_load_first(const void *p, int64_t count)
+{
+    return _mm512_maskz_loadu_epi32((__mmask16)(count < 16 ? (1u << count) - 1 : 0xffffu), p);
 }
 
 ALWAYS_INLINE void vi_store(void *p, vi x)
@@ -90,6 +116,11 @@ ALWAYS_INLINE vi vi_sub(vi a, vi b)
 ALWAYS_INLINE vi vi_mul(vi a, vi b)
 {
     return _mm512_mullo_epi32(a, b);
+}
+
+ALWAYS_INLINE vi vi_max(vi a, vi b)
+{
+    return _mm512_max_epi32(a, b);
 }
 
 ALWAYS_INLINE vi vi_and(vi a, vi b)
@@ -144,6 +175,19 @@ ALWAYS_INLINE vi vi_from_i8(const int8_t *p)
 ALWAYS_INLINE vi vi_from_i16(const uint8_t *p)
 {
     return _mm512_cvtepi16_epi32(_mm256_loadu_si256((const void *)p));
+}
+
+/* (high << shift) + low, LANES times in 64 bits. */
+ALWAYS_INLINE void vi_store_wide(int64_t *p, vi high, int shift, vi low)
+{
+    const __m128i by = _mm_cvtsi32_si128(shift);
+    const __m512i first = _mm512_cvtepi32_epi64(_mm512_castsi512_si256(high));
+    const __m512i second = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(high, 1));
+    _mm512_storeu_si512(p, _mm512_add_epi64(_mm512_sll_epi64(first, by),
+                                            _mm512_cvtepi32_epi64(_mm512_castsi512_si256(low))));
+    _mm512_storeu_si512(p + 8,
+                        _mm512_add_epi64(_mm512_sll_epi64(second, by),
+                                         _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(low, 1))));
 }
 
 /* c += u (unsigned bytes) * q (signed bytes), four to a lane. The intrinsic makes gcc 12 spill

@@ -503,6 +503,50 @@ static void test_cut_bad_units(void **state)
     check_bad_units(48);
 }
 
+/* Units that are odd multiples of powers of two: halves of the last bit of a sum, and of the words
+ * that it is put together from; the largest, of scale 2^top, make the sum as large as that. */
+static linear_case *case_of_powers(int64_t units, int64_t rows, int top)
+{
+    const shoal_linear_spec spec = {.kind = SHOAL_WEIGHT_INT4,
+                                    .dtype = SHOAL_F32,
+                                    .n = 66,
+                                    .k = 8 * units,
+                                    .group = 8,
+                                    .zero_const = 8,
+                                    .act = SHOAL_ACT_INT8,
+                                    .act_group = 8,
+                                    .unit = 8};
+    linear_case *t = case_create(spec, rows);
+    for (int64_t i = 0; i < spec.n * units; i++) {
+        const int down = case_random() % 2 ? (int)(case_random() % 32) : 30 + top;
+        t->block.scales[i] = ldexpf(case_random() % 2 ? 1.0f : -1.0f, top - down);
+    }
+    for (int64_t i = 0; i < rows * spec.k; i++) /* a scale of 1 for every activation group */
+        t->x[i] = i % 8 == 0 ? 127.0f : (float)(int)(case_random() % 255) - 127.0f;
+    case_must(shoal_linear_pack(&t->linear, 0, &t->block));
+    shoal_quantize_rows(SHOAL_CPU_REF, t->x, spec.k, 0, rows, &t->act, NULL);
+    return t;
+}
+
+static void test_cut_ties(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t units;
+        int top;
+    } sums[] = {{7, -1}, {7, 0}, {7, 9}, {7, -28}, {100, -8}, {510, -8}, {511, -7}, {512, -7}};
+    shoal_pool *pool;
+    case_must(shoal_pool_create(1, false, &pool));
+    for (size_t i = 0; i < sizeof sums / sizeof *sums; i++) {
+        for (int64_t rows = 3; rows <= 33; rows += 10) {
+            linear_case *t = case_of_powers(sums[i].units, rows, sums[i].top);
+            check_cut(t, pool);
+            case_free(t);
+        }
+    }
+    shoal_pool_destroy(pool);
+}
+
 /* The piece of a case that a worker with units [from, to) holds. */
 static linear_case *cut_piece_of(const linear_case *t, int64_t from, int64_t to)
 {
@@ -716,9 +760,9 @@ int main(void)
         cmocka_unit_test(test_float_row_counts), cmocka_unit_test(test_extreme_products),
         cmocka_unit_test(test_extreme_runs),     cmocka_unit_test(test_error_rows),
         cmocka_unit_test(test_cut_shapes),       cmocka_unit_test(test_cut_bad_units),
-        cmocka_unit_test(test_cut_divisions),    cmocka_unit_test(test_whole_run),
-        cmocka_unit_test(test_bf16_flush),       cmocka_unit_test(test_bf16_rows_alone),
-        cmocka_unit_test(test_coverage),
+        cmocka_unit_test(test_cut_ties),         cmocka_unit_test(test_cut_divisions),
+        cmocka_unit_test(test_whole_run),        cmocka_unit_test(test_bf16_flush),
+        cmocka_unit_test(test_bf16_rows_alone),  cmocka_unit_test(test_coverage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,19 +5,34 @@
 
 MODEL is a folder of any form that is read. The weights that `shoal inspect --dequant` says it holds
 are the judge. Each library is used where it is installed; what is not there is skipped with a line.
---install puts those of scripts/written_libraries.py beside the torch that is there, without what
-they depend on. Exit code: 0 all equal, 1 something differs, 77 nothing could be checked.
+--install puts those of scripts/written_libraries.py beside the torch that is there. Exit code: 0
+all equal, 1 something differs, 77 nothing could be checked.
 """
+import itertools
 import json
 import os
 import subprocess
 import sys
 import tempfile
 
+
+def install(names, *how):
+    for name in names:
+        done = subprocess.run([sys.executable, "-m", "pip", "install", "-q", *how, name],
+                              capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"skipped: {name}: {(done.stderr.strip().splitlines() or ['?'])[-1][:120]}")
+
+
 try:
-    import numpy
     import torch
     import written_libraries as libraries
+    if "--install" in sys.argv:
+        sys.argv.remove("--install")
+        install(libraries.VERSIONS, "torch==" + torch.__version__.split("+", maxsplit=1)[0])
+        install(libraries.BARE_VERSIONS, "--no-deps")
+        os.execv(sys.executable, [sys.executable] + sys.argv)  # torch looks for numpy once
+    import numpy
     from safetensors import safe_open
 except ImportError as missing:
     print(f"skipped: {missing}")
@@ -196,10 +211,29 @@ def by_gguf(path, reference):
     return mine
 
 
+def apart(state, mixtral):
+    """transformers 5 has the experts of a layer in two tensors, and one name for all families."""
+    made = {}
+    for name, values in state.items():
+        block, _, last = name.rpartition(".mlp.experts.")
+        if not block:
+            router = ".block_sparse_moe.gate." if mixtral else ".mlp.gate."
+            made[name.replace(".mlp.gate.", router)] = values
+            continue
+        gate, up, down = ("w1", "w3", "w2") if mixtral else ("gate_proj", "up_proj", "down_proj")
+        parts = {down: values} if last == "down_proj" else dict(zip((gate, up),
+                                                                    values.chunk(2, dim=1)))
+        block += ".block_sparse_moe" if mixtral else ".mlp"
+        for linear, all_of_them in parts.items():
+            made.update({f"{block}.experts.{i}.{linear}.weight": one
+                         for i, one in enumerate(all_of_them)})
+    return made
+
+
 def by_transformers(folder, reference):
     from transformers import AutoModelForCausalLM
-    model = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32)
-    state = model.state_dict()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    state = apart(model.state_dict(), model.config.model_type == "mixtral")
     absent = {name: values for name, values in reference.items()
               if name.endswith(".bias") and name not in state and not values.any()}
     return {**absent, **{name: state[name] for name in reference if name in state}}
@@ -236,7 +270,9 @@ def with_plain(read):
 
 
 READERS = [("gptq", "auto-gptq", with_plain(libraries.by_autogptq)),
+           ("gptq", "gptqmodel", with_plain(libraries.by_gptqmodel)),
            ("gptq_v2", "auto-gptq", with_plain(libraries.by_autogptq)),
+           ("gptq_v2", "gptqmodel", with_plain(libraries.by_gptqmodel)),
            ("awq", "autoawq", with_plain(libraries.by_autoawq)),
            ("marlin", "autoawq", with_plain(libraries.by_marlin)),
            ("lmdeploy", "lmdeploy", with_plain(libraries.by_lmdeploy)),
@@ -248,14 +284,6 @@ READERS = [("gptq", "auto-gptq", with_plain(libraries.by_autogptq)),
            ("torchao-int8", "torchao", by_torchao), ("torchao-int4-tiled", "torchao", by_torchao),
            ("torchao-int4-cpu:" + cpu_layout(), "torch", by_cpu_op)]
 
-
-def install():
-    for name in libraries.VERSIONS:
-        done = subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", name],
-                              capture_output=True, text=True, check=False)
-        if done.returncode:
-            print(f"skipped: {name}: {(done.stderr.strip().splitlines() or ['?'])[-1][:120]}")
-
 # Types that only a GGUF file of the same type has already.
 NEW_CODES = ["gguf:" + kind for kind in ("q5_0", "q5_1", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k",
                                          "iq4_nl", "iq4_xs")]
@@ -263,9 +291,6 @@ READERS += [(to, "gguf", by_gguf) for to in NEW_CODES]
 
 
 def main():
-    if "--install" in sys.argv:
-        sys.argv.remove("--install")
-        install()
     if len(sys.argv) < 3:
         print(__doc__.strip().split("\n")[2].strip(), file=sys.stderr)
         return 64
@@ -275,16 +300,15 @@ def main():
             w = Written(os.path.abspath(sys.argv[1]), scratch)
             print(model)
             reference = w.reference(model)
-            for to, reader, read in READERS:
+            for to, rows in itertools.groupby(READERS, key=lambda row: row[0]):
                 made = w.convert(model, to)
-                if not made:
-                    continue
-                try:
-                    mine = read(made[0], reference)
-                except ImportError as missing:
-                    print(f"  {to:<20} skipped: {missing}")
-                    continue
-                w.compare(to, reader, made[1], mine, reference)
+                for _, reader, read in rows if made else ():
+                    try:
+                        mine = read(made[0], reference)
+                    except ImportError as missing:
+                        print(f"  {to:<20} skipped: {missing}")
+                        continue
+                    w.compare(to, reader, made[1], mine, reference)
             checks += w.checks
             failures += w.failures
     print(f"{checks} checks, {failures} failed")

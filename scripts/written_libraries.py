@@ -1,10 +1,10 @@
 """Weights of GPTQ, AWQ, Marlin and lmdeploy checkpoints by the code of the libraries that define
 them.
 
-None of it needs a GPU: AutoGPTQ multiplies in torch where its kernels are missing, AutoAWQ has its
-unpacking in torch, and of lmdeploy's W8A8 linear only the state is loaded, since its product is a
-triton kernel. Modules are imported without their packages' own __init__, which want other versions
-of transformers than there are.
+None of it needs a GPU: AutoGPTQ multiplies in torch where its kernels are missing, GPTQModel and
+AutoAWQ have their unpacking in torch, and of lmdeploy's W8A8 linear only the state is loaded, since
+its product is a triton kernel. Modules of AutoGPTQ, AutoAWQ and lmdeploy are imported without their
+packages' own __init__, which want other versions of transformers than there are.
 """
 import importlib
 import importlib.util
@@ -16,8 +16,10 @@ import types
 import torch
 
 VERSIONS = ["safetensors", "numpy", "gguf==0.19.0", "compressed-tensors==0.12.2", "torchao",
-            "transformers", "accelerate", "auto-gptq==0.7.1", "autoawq==0.2.7.post3",
-            "lmdeploy==0.18.0"]
+            "transformers", "accelerate", "gptqmodel"]
+
+# Without what they depend on, which is an older torch.
+BARE_VERSIONS = ["auto-gptq==0.7.1", "autoawq==0.2.7.post3", "lmdeploy==0.18.0"]
 
 
 def bare(name):
@@ -67,6 +69,26 @@ def by_autogptq(folder, tensors):
         else:
             weight = q(torch.eye(k)) - (q.bias if q.bias is not None else 0)
         mine[module + ".weight"] = weight.t()
+    return mine
+
+
+def by_gptqmodel(folder, tensors):
+    """GPTQModel's own unpacking, behind its own step from stored zeros of v1 to those of v2."""
+    from gptqmodel.nn_modules.qlinear.torch import TorchLinear
+    from gptqmodel.utils.model import convert_gptq_v1_to_v2_format_module
+    with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
+        config = json.load(f)["quantization_config"]
+    mine = {}
+    for module, state in modules_of(tensors, "qweight").items():
+        k, n = state["g_idx"].shape[0], state["qweight"].shape[1]
+        bits = state["qweight"].shape[0] * 32 // k
+        q = TorchLinear(bits, -(-k // state["scales"].shape[0]), config["sym"], config["desc_act"],
+                        k, n, "bias" in state)
+        q.load_state_dict(state, strict=True)
+        q.scales = q.scales.float()
+        if config["checkpoint_format"] != "gptq_v2":
+            convert_gptq_v1_to_v2_format_module(q, bits, torch.int32)
+        mine[module + ".weight"] = q.dequantize_weight().t()
     return mine
 
 

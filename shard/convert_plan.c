@@ -165,7 +165,7 @@ static shoal_status choose_forms(shoal_convert_plan *plan)
     if (integers == 0 && !plan->target->writer->writes_floats)
         return shoal_fail(SHOAL_ERR_DATA,
                           "nothing to write as %s: every linear is float; --quantize makes "
-                          "integers of them, 'shoal quantize' better ones",
+                          "integers of them",
                           plan->target->writer->name);
     return SHOAL_OK;
 }

@@ -208,6 +208,29 @@ static shoal_status put_expert_sizes(const source *s, int64_t chosen)
     return put(s, "shared_expert_intermediate_size", json_integer(shared ? shared : intermediate));
 }
 
+static bool has_tensor(const source *s, const char *form, int layer)
+{
+    char name[64];
+    (void)snprintf(name, sizeof name, form, layer);
+    return shoal_checkpoint_find(s->checkpoint, name) != NULL;
+}
+
+/* Layers without experts: no metadata names them (`mlp_only_layers` and `decoder_sparse_step` of
+ * config.json), but they have a plain MLP and no router. */
+static shoal_status put_dense_layers(const source *s)
+{
+    int64_t layers;
+    json_t *list = json_array();
+    SHOAL_TRY(put(s, "mlp_only_layers", list));
+    SHOAL_TRY(integer_of(s, "block_count", 0, &layers));
+    layers = shoal_min_i64(layers, SHOAL_LAYERS_MAX);
+    for (int i = 0; i < (int)layers; i++)
+        if (has_tensor(s, "blk.%d.ffn_gate.weight", i) &&
+            !has_tensor(s, "blk.%d.ffn_gate_inp.weight", i))
+            SHOAL_TRY(added(s, json_array_append_new(list, json_integer(i))));
+    return SHOAL_OK;
+}
+
 /* Mixtral is the llama with experts. */
 static shoal_status put_experts(const source *s)
 {
@@ -231,7 +254,8 @@ static shoal_status put_experts(const source *s)
         SHOAL_TRY(put(s, "norm_topk_prob", json_boolean(norm)));
     SHOAL_TRY(put(s, llama ? "num_local_experts" : "num_experts", json_integer(count)));
     SHOAL_TRY(put(s, "num_experts_per_tok", json_integer(chosen)));
-    return put_expert_sizes(s, chosen);
+    SHOAL_TRY(put_expert_sizes(s, chosen));
+    return put_dense_layers(s);
 }
 
 /* ---- Gemma ---- */

@@ -6,7 +6,7 @@
 #include "coordinator/version.h"
 
 static const char summary[] =
-    "Shoal serves and quantizes large language models on a cluster of MPI workers.";
+    "Shoal serves quantized large language models on a cluster of MPI workers.";
 
 static const struct {
     int code;

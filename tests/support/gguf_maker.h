@@ -36,6 +36,7 @@ typedef struct {
     uint64_t entry_count;
     gguf_maker_tensor tensors[GGUF_MAKER_TENSORS];
     int count;
+    int layers; /* of a model; 0: one */
     uint64_t seed;
 } gguf_maker;
 
@@ -291,10 +292,10 @@ static inline void gguf_forget(gguf_maker *m)
 
 static inline void gguf_model_entries(gguf_maker *m, const char *architecture)
 {
-    static const struct {
+    const struct {
         const char *name;
         uint32_t value;
-    } numbers[] = {{"block_count", 1},
+    } numbers[] = {{"block_count", m->layers ? (uint32_t)m->layers : 1},
                    {"context_length", 128},
                    {"embedding_length", GGUF_HIDDEN},
                    {"feed_forward_length", GGUF_INTERMEDIATE},
@@ -310,23 +311,38 @@ static inline void gguf_model_entries(gguf_maker *m, const char *architecture)
     gguf_f32(m, key, 1e-5f);
 }
 
-/* One layer, every linear of `type`. */
-static inline void gguf_model(gguf_maker *m, const char *architecture, uint32_t type)
+static inline void gguf_layer(gguf_maker *m, int layer, uint32_t type)
 {
     const uint64_t q = GGUF_HEADS * GGUF_HEAD_DIM, kv = GGUF_KV_HEADS * GGUF_HEAD_DIM;
+    const struct {
+        const char *name;
+        uint32_t type;
+        uint64_t rows, inner;
+    } tensors[] = {{"attn_norm", 0, 0, GGUF_HIDDEN},
+                   {"ffn_norm", 0, 0, GGUF_HIDDEN},
+                   {"attn_q", type, q, GGUF_HIDDEN},
+                   {"attn_k", type, kv, GGUF_HIDDEN},
+                   {"attn_v", type, kv, GGUF_HIDDEN},
+                   {"attn_output", type, GGUF_HIDDEN, q},
+                   {"ffn_gate", type, GGUF_INTERMEDIATE, GGUF_HIDDEN},
+                   {"ffn_up", type, GGUF_INTERMEDIATE, GGUF_HIDDEN},
+                   {"ffn_down", type, GGUF_HIDDEN, GGUF_INTERMEDIATE}};
+    char name[64];
+    for (size_t i = 0; i < sizeof tensors / sizeof tensors[0]; i++) {
+        snprintf(name, sizeof name, "blk.%d.%s.weight", layer, tensors[i].name);
+        gguf_tensor(m, name, tensors[i].type, tensors[i].rows, tensors[i].inner);
+    }
+}
+
+/* Every linear of `type`. */
+static inline void gguf_model(gguf_maker *m, const char *architecture, uint32_t type)
+{
     gguf_model_entries(m, architecture);
     gguf_tensor(m, "token_embd.weight", type, GGUF_VOCAB, GGUF_HIDDEN);
     gguf_tensor(m, "output.weight", type, GGUF_VOCAB, GGUF_HIDDEN);
     gguf_tensor(m, "output_norm.weight", 0, 0, GGUF_HIDDEN);
-    gguf_tensor(m, "blk.0.attn_norm.weight", 0, 0, GGUF_HIDDEN);
-    gguf_tensor(m, "blk.0.ffn_norm.weight", 0, 0, GGUF_HIDDEN);
-    gguf_tensor(m, "blk.0.attn_q.weight", type, q, GGUF_HIDDEN);
-    gguf_tensor(m, "blk.0.attn_k.weight", type, kv, GGUF_HIDDEN);
-    gguf_tensor(m, "blk.0.attn_v.weight", type, kv, GGUF_HIDDEN);
-    gguf_tensor(m, "blk.0.attn_output.weight", type, GGUF_HIDDEN, q);
-    gguf_tensor(m, "blk.0.ffn_gate.weight", type, GGUF_INTERMEDIATE, GGUF_HIDDEN);
-    gguf_tensor(m, "blk.0.ffn_up.weight", type, GGUF_INTERMEDIATE, GGUF_HIDDEN);
-    gguf_tensor(m, "blk.0.ffn_down.weight", type, GGUF_HIDDEN, GGUF_INTERMEDIATE);
+    for (int layer = 0; layer < (m->layers ? m->layers : 1); layer++)
+        gguf_layer(m, layer, type);
 }
 
 #endif

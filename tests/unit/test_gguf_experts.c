@@ -6,8 +6,17 @@
 #define EXPERT_INNER 256 /* inputs of an expert's down */
 #define SHARED_INNER 512
 
-/* Instead of the plain MLP: three experts in merged tensors, or in one per expert as older files
- * have them, a router, and a shared expert with its own. */
+static void make_biases(gguf_maker *m, int layer)
+{
+    char name[64];
+    for (int i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "blk.%d.attn_%c.bias", layer, "qkv"[i]);
+        gguf_tensor(m, name, 0, 0, (i ? GGUF_KV_HEADS : GGUF_HEADS) * GGUF_HEAD_DIM);
+    }
+}
+
+/* Instead of the plain MLP of layer 0: three experts in merged tensors, or in one per expert as
+ * older files have them, a router, and a shared expert with its own. */
 static void make_experts(gguf_maker *m, uint32_t type, bool merged)
 {
     static const char *const linears[] = {"gate", "up", "down"};
@@ -28,9 +37,8 @@ static void make_experts(gguf_maker *m, uint32_t type, bool merged)
         snprintf(name, sizeof name, "blk.0.ffn_%s_shexp.weight", linears[i]);
         gguf_tensor(m, name, type, i < 2 ? SHARED_INNER : GGUF_HIDDEN,
                     i < 2 ? GGUF_HIDDEN : SHARED_INNER);
-        snprintf(name, sizeof name, "blk.0.attn_%c.bias", "qkv"[i]);
-        gguf_tensor(m, name, 0, 0, (i ? GGUF_KV_HEADS : GGUF_HEADS) * GGUF_HEAD_DIM);
     }
+    make_biases(m, 0);
     gguf_tensor(m, "blk.0.ffn_gate_inp.weight", 0, EXPERTS, GGUF_HIDDEN);
     gguf_tensor(m, "blk.0.ffn_gate_inp_shexp.weight", 0, 0, GGUF_HIDDEN);
     gguf_u32(m, "qwen2moe.expert_count", EXPERTS);
@@ -123,9 +131,36 @@ static void test_expert_description(void **state)
     gguf_forget(&m);
 }
 
+/* What config.json says by mlp_only_layers, a file says by its tensors. */
+static void test_dense_layers(void **state)
+{
+    static const char *const linears[] = {"blk.1.ffn_gate.weight", "blk.1.ffn_up.weight",
+                                          "blk.1.ffn_down.weight"};
+    gguf_maker m = {.seed = 2, .layers = 2};
+    opened o;
+    (void)state;
+    make_experts(&m, 8, true);
+    make_biases(&m, 1);
+    write_and_open(&m, &o);
+    assert_int_equal(o.model->layers[0].mlp, SHOAL_MLP_EXPERTS);
+    assert_int_equal(o.model->layers[1].mlp, SHOAL_MLP_DENSE);
+    assert_int_equal(o.model->layers[1].intermediate, GGUF_INTERMEDIATE);
+    for (int i = 0; i < 3; i++) {
+        const shoal_weight *w =
+            shoal_manifest_weight(o.manifest, 1, (shoal_role)(SHOAL_ROLE_GATE + i));
+        compare_rect(&o, w, gguf_find(&m, linears[i]), &(shoal_rect){.n_end = w->n, .k_end = w->k},
+                     0);
+    }
+    remove_folder(&o);
+    gguf_drop(&m, linears[0]); /* neither the one nor the other */
+    refuse(&m, "blk.1.ffn_gate_inp");
+    gguf_forget(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_experts),
-                                       cmocka_unit_test(test_expert_description)};
+                                       cmocka_unit_test(test_expert_description),
+                                       cmocka_unit_test(test_dense_layers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kernels/nibbles.h"
 #include "shard/packed.h"
 #include "shard/writer.h"
 
@@ -65,12 +66,10 @@ static void pack_codes(const shoal_strip *s, const uint8_t *codes)
             memcpy(row, codes + n * k, (size_t)k);
             continue;
         }
-        const int64_t whole = k / 8;
-        for (int64_t w = 0; w < whole; w++)
-            shoal_store_le32(row + w * SHOAL_WORD_BYTES,
-                             shoal_pack_nibbles(shoal_load_le64(codes + n * k + 8 * w)));
-        for (int64_t i = 8 * whole; i < k; i++)
-            shoal_packed_put(row, 1, i, bits, codes[n * k + i]);
+        const int64_t even = k / 2 * 2;
+        shoal_nibbles_best()->pack(codes + n * k, even, &shoal_nibbles_plain, row);
+        if (even < k)
+            row[k / 2] = codes[n * k + even];
     }
 }
 

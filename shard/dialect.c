@@ -294,12 +294,21 @@ static shoal_status read_block(const shoal_manifest *manifest, const shoal_tenso
                                       stride, (uint64_t)rows, out);
 }
 
+static shoal_status too_many(const shoal_tensor *tensor, int64_t rows, int64_t bytes)
+{
+    return shoal_fail(SHOAL_ERR_TEMPORARY, "tensor %s: %lld rows of %lld bytes are too many",
+                      tensor->name, (long long)rows, (long long)bytes);
+}
+
 shoal_status shoal_dialect_stage(const shoal_manifest *manifest, const shoal_tensor *tensor,
                                  int64_t first, int64_t rows, int64_t begin, int64_t bytes,
                                  uint8_t **out)
 {
     void *block = NULL;
-    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)rows, (uint64_t)bytes, &block));
+    uint64_t room;
+    if (!shoal_mul_u64((uint64_t)rows, (uint64_t)bytes, &room))
+        return too_many(tensor, rows, bytes);
+    SHOAL_TRY(shoal_alloc_unset(SHOAL_MEM_CHECKPOINT, room, &block));
     const shoal_status st = read_block(manifest, tensor, first, rows, begin, bytes, block);
     if (st != SHOAL_OK) {
         shoal_free(block);
@@ -315,8 +324,7 @@ shoal_status shoal_dialect_stage_slot(const shoal_manifest *manifest, const shoa
 {
     uint64_t room;
     if (!shoal_mul_u64((uint64_t)rows, (uint64_t)bytes, &room))
-        return shoal_fail(SHOAL_ERR_TEMPORARY, "tensor %s: %lld rows of %lld bytes are too many",
-                          tensor->name, (long long)rows, (long long)bytes);
+        return too_many(tensor, rows, bytes);
     SHOAL_TRY(shoal_staging_take(staging, slot, room, out));
     return read_block(manifest, tensor, first, rows, begin, bytes, *out);
 }

@@ -126,6 +126,7 @@ static shoal_status config(const shoal_target *target, const shoal_written_modul
 
 const shoal_writer shoal_writer_awq = {.name = "awq",
                                        .any_zeros = true,
+                                       .whole_codes = true,
                                        .form = form_of,
                                        .parts = parts_of,
                                        .pack = pack,

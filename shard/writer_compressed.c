@@ -62,6 +62,7 @@ static void pack_codes(const shoal_strip *s, const uint8_t *codes)
     const int64_t k = s->module->k, words = shoal_ceil_div(k * bits, 32);
     for (int64_t n = 0; n < s->block->n; n++) {
         uint8_t *row = s->parts[0] + (s->column + n) * words * SHOAL_WORD_BYTES;
+        shoal_store_le32(row + (words - 1) * SHOAL_WORD_BYTES, 0); /* codes may end inside it */
         if (bits == 8) { /* in little-endian words: bytes */
             memcpy(row, codes + n * k, (size_t)k);
             continue;
@@ -215,6 +216,7 @@ static shoal_status config(const shoal_target *target, const shoal_written_modul
 }
 
 const shoal_writer shoal_writer_compressed = {.name = "compressed-tensors",
+                                              .whole_codes = true,
                                               .form = form_of,
                                               .parts = parts_of,
                                               .pack = pack,

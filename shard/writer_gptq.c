@@ -94,6 +94,8 @@ static void pack_codes(const shoal_strip *s, const uint8_t *codes)
         pack_codes4(s, codes, first);
         return;
     }
+    for (int64_t r = 0; bits == 3 && r < k * 3 / 32; r++)
+        memset(first + r * n * SHOAL_WORD_BYTES, 0, (size_t)(s->block->n * SHOAL_WORD_BYTES));
     for (int64_t c = 0; bits == 3 && c < s->block->n; c++)
         for (int64_t i = 0; i < k; i++)
             shoal_packed_put(first + c * SHOAL_WORD_BYTES, n, i, bits, codes[c * k + i]);
@@ -215,8 +217,8 @@ static shoal_status config(const shoal_target *target, const shoal_written_modul
 
 #define GPTQ_ROW(row_name)                                                                         \
     {                                                                                              \
-        .name = row_name, .config_file = "quantize_config.json", .form = form_of,                  \
-        .parts = parts_of, .pack = pack, .config = config                                          \
+        .name = row_name, .config_file = "quantize_config.json", .whole_codes = true,              \
+        .form = form_of, .parts = parts_of, .pack = pack, .config = config                         \
     }
 
 const shoal_writer shoal_writer_gptq = GPTQ_ROW("gptq");

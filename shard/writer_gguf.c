@@ -165,9 +165,9 @@ static void content_of(const shoal_canonical *b, const shoal_gguf_block *form, i
 static void pack_blocks(const shoal_strip *s, int64_t n, uint8_t *at)
 {
     const shoal_gguf_block *form = s->form->block;
+    shoal_gguf_content content = {0};
     memset(at, 0, (size_t)row_bytes(s->form, s->block->k));
     for (int64_t i = 0; i < s->block->k / form->elements; i++, at += form->bytes) {
-        shoal_gguf_content content = {0};
         content_of(s->block, form, n, i, &content);
         shoal_gguf_encode(form, &content, at);
     }

@@ -60,7 +60,7 @@ static char *align_up(void *base, uint64_t align)
 
 /* calloc knows which pages are fresh from the system and leaves those alone: a large block is
  * touched first by whoever fills it. */
-shoal_status shoal_alloc(shoal_mem_tag tag, uint64_t bytes, void **out)
+static shoal_status allocate(shoal_mem_tag tag, uint64_t bytes, bool cleared, void **out)
 {
     const uint64_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGN;
     uint64_t total;
@@ -70,7 +70,7 @@ shoal_status shoal_alloc(shoal_mem_tag tag, uint64_t bytes, void **out)
         return shoal_fail(SHOAL_ERR_TEMPORARY, "an allocation of %llu bytes (%s) is too large",
                           (unsigned long long)bytes, tag_names[tag]);
 
-    void *base = made_to_fail() ? NULL : calloc(1, total);
+    void *base = made_to_fail() ? NULL : cleared ? calloc(1, total) : malloc(total);
     if (!base)
         return shoal_fail(SHOAL_ERR_TEMPORARY, "no memory for %llu bytes (%s)",
                           (unsigned long long)bytes, tag_names[tag]);
@@ -81,6 +81,16 @@ shoal_status shoal_alloc(shoal_mem_tag tag, uint64_t bytes, void **out)
     count_up(tag, bytes);
     *out = block;
     return SHOAL_OK;
+}
+
+shoal_status shoal_alloc(shoal_mem_tag tag, uint64_t bytes, void **out)
+{
+    return allocate(tag, bytes, true, out);
+}
+
+shoal_status shoal_alloc_unset(shoal_mem_tag tag, uint64_t bytes, void **out)
+{
+    return allocate(tag, bytes, false, out);
 }
 
 shoal_status shoal_alloc_array(shoal_mem_tag tag, uint64_t count, uint64_t size, void **out)
@@ -201,7 +211,6 @@ void shoal_arena_reset(shoal_arena *arena)
             arena->wanted += c->capacity;
         free_chunks(arena);
     } else if (only) {
-        memset(only->data, 0, only->used);
         only->used = 0;
     }
     arena->bytes = 0;

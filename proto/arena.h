@@ -30,6 +30,9 @@ typedef enum {
 /* *out = `bytes` zeroed bytes (at least 1), or SHOAL_ERR_TEMPORARY naming tag and size. */
 SHOAL_MUST_USE shoal_status shoal_alloc(shoal_mem_tag tag, uint64_t bytes, void **out);
 
+/* The same for who fills it: its contents are undefined. */
+SHOAL_MUST_USE shoal_status shoal_alloc_unset(shoal_mem_tag tag, uint64_t bytes, void **out);
+
 /* As shoal_alloc for `count` elements of `size` bytes; the product is checked. */
 SHOAL_MUST_USE shoal_status shoal_alloc_array(shoal_mem_tag tag, uint64_t count, uint64_t size,
                                               void **out);
@@ -62,13 +65,13 @@ void shoal_arena_destroy(shoal_arena *arena);
  * sum of their sizes, each rounded up to 64) then lies together in huge pages. */
 SHOAL_MUST_USE shoal_status shoal_arena_reserve(shoal_arena *arena, uint64_t bytes);
 
-/* A zeroed, 64-byte aligned block that lives as long as the arena. */
+/* A zeroed (until a reset), 64-byte aligned block that lives as long as the arena. */
 SHOAL_MUST_USE shoal_status shoal_arena_alloc(shoal_arena *arena, uint64_t bytes, void **out);
 SHOAL_MUST_USE shoal_status shoal_arena_array(shoal_arena *arena, uint64_t count, uint64_t size,
                                               void **out);
 
-/* Give back all blocks and keep the memory for those to come: work that is done over and over asks
- * the system once. */
+/* Give back all blocks and keep the memory for those to come, whose contents are undefined: work
+ * that is done over and over asks the system once. */
 void shoal_arena_reset(shoal_arena *arena);
 
 /* Sum of the sizes asked for, each rounded up to 64: what a plan predicts exactly. */

@@ -156,3 +156,39 @@ void shoal_widen_f32(const void *array, shoal_dtype type, size_t count, float *o
             out[i] = shoal_f32_from_bits(shoal_load_le32(from + 4 * i));
     }
 }
+
+/* The two functions above without branches, so that loops of them become vectors. Below the normal
+ * numbers of fp16 the adder rounds: the last bit of a half is that of its subnormals. */
+static uint16_t narrow_f16(float f)
+{
+    const uint32_t bits = shoal_f32_bits(f), magnitude = bits & 0x7fffffffu;
+    const uint32_t odd = magnitude >> 13 & 1u;
+    const uint32_t normal = (magnitude - 0x38000000u + 0xfffu + odd) >> 13;
+    const uint32_t small = shoal_f32_bits(shoal_f32_from_bits(magnitude) + 0.5f) - 0x3f000000u;
+    const uint32_t nan = 0x7e00u | (magnitude >> 13 & 0x3ffu);
+    uint32_t half = magnitude < 0x38800000u ? small : normal;
+    half = magnitude >= 0x47800000u ? 0x7c00u : half;
+    half = magnitude > 0x7f800000u ? nan : half;
+    return (uint16_t)(half | (bits >> 16 & 0x8000u));
+}
+
+static uint16_t narrow_bf16(float f)
+{
+    const uint32_t bits = shoal_f32_bits(f);
+    const uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+    return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : rounded);
+}
+
+void shoal_narrow_f32(const float *values, shoal_dtype type, size_t count, void *array)
+{
+    const float *restrict from = values;
+    unsigned char *restrict to = array;
+    if (type == SHOAL_F32) {
+        memcpy(to, from, 4 * count);
+        return;
+    }
+    for (size_t i = 0; type == SHOAL_F16 && i < count; i++)
+        memcpy(to + 2 * i, &(uint16_t){narrow_f16(from[i])}, 2);
+    for (size_t i = 0; type == SHOAL_BF16 && i < count; i++)
+        memcpy(to + 2 * i, &(uint16_t){narrow_bf16(from[i])}, 2);
+}

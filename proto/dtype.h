@@ -78,4 +78,7 @@ float shoal_load_f32(const void *array, shoal_dtype type, size_t index);
 /* Widen `count` elements into `out`; needs denormals on, as docs/arithmetic.md rule 0 has it. */
 void shoal_widen_f32(const void *array, shoal_dtype type, size_t count, float *out);
 
+/* And back: round `count` numbers to elements of `type`. */
+void shoal_narrow_f32(const float *values, shoal_dtype type, size_t count, void *array);
+
 #endif

@@ -137,17 +137,17 @@ static bool resume_file(conversion *c, int file, const char *name)
 
 static shoal_status write_items(conversion *c, int file, shoal_st_writer *writer)
 {
-    shoal_convert_pending pending = {0};
+    shoal_convert_desk desk = {0};
     shoal_status st = SHOAL_OK;
     for (size_t i = 0; i < c->plan->item_count && st == SHOAL_OK; i++) {
         shoal_convert_item *item = &c->plan->items[i];
         if (item->file != file)
             continue;
-        st = shoal_convert_item_write(c->plan, item, writer, c->pool, &pending, advance, c);
+        st = shoal_convert_item_write(c->plan, item, writer, c->pool, &desk, advance, c);
         if (st == SHOAL_OK)
             finish_item(c, item);
     }
-    return shoal_convert_item_flush(c->plan, writer, &pending, st);
+    return shoal_convert_item_flush(c->plan, writer, &desk, st);
 }
 
 static shoal_status open_writer(const conversion *c, int file, const char *path,

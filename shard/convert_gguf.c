@@ -271,17 +271,17 @@ static void advance(void *context, uint64_t elements)
 
 static shoal_status write_items(conversion *c, shoal_st_writer *writer)
 {
-    shoal_convert_pending pending = {0};
+    shoal_convert_desk desk = {0};
     shoal_status st = SHOAL_OK;
     for (size_t i = 0; i < c->plan->item_count && st == SHOAL_OK; i++) {
         shoal_convert_item *item = &c->plan->items[i];
-        st = shoal_convert_item_write(c->plan, item, writer, c->pool, &pending, advance, c);
+        st = shoal_convert_item_write(c->plan, item, writer, c->pool, &desk, advance, c);
         c->done += item->work;
         if (st == SHOAL_OK && c->listener->tell)
             c->listener->tell(c->listener->context, c->plan->tensors[item->first].decl.name,
                               &item->loss);
     }
-    SHOAL_TRY(shoal_convert_item_flush(c->plan, writer, &pending, st));
+    SHOAL_TRY(shoal_convert_item_flush(c->plan, writer, &desk, st));
     if (!c->factors)
         return SHOAL_OK;
     const uint64_t index = c->plan->item_count;

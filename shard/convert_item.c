@@ -15,7 +15,8 @@ typedef struct {
     const shoal_written_module *written;
     shoal_st_writer *writer;
     const int32_t *order;
-    const shoal_convert_pending *before; /* what the first thread that comes puts into the file */
+    const shoal_convert_desk
+        *desk; /* the first thread that comes puts what is pending into the file */
     uint8_t *parts[SHOAL_WRITER_PARTS_MAX]; /* NULL for floats: they go straight into the file */
     int64_t step;                           /* columns of a strip */
     _Atomic int64_t next;                   /* column of the next strip */
@@ -28,7 +29,6 @@ typedef struct {
 /* What one thread found; joined when all are done. */
 typedef struct {
     shoal_loss loss;
-    shoal_arena *arena; /* of one strip after the other */
     shoal_status status;
     int64_t column; /* of the strip that failed; -1: the module before */
     char text[SHOAL_ERROR_MAX];
@@ -72,34 +72,39 @@ static shoal_status write_strip(work *w, int64_t begin, int64_t end, shoal_arena
     return target->writer->pack(&strip);
 }
 
-static shoal_status take_strip(work *w, int64_t begin, finding *f)
+static shoal_status take_strip(work *w, int64_t begin, shoal_arena **arena, finding *f)
 {
     shoal_loss loss;
     const int64_t end = shoal_min_i64(begin + w->step, w->written->module.n);
-    if (!f->arena)
-        SHOAL_TRY(shoal_arena_create(SHOAL_MEM_CHECKPOINT, &f->arena));
-    SHOAL_TRY(write_strip(w, begin, end, f->arena, &loss));
-    shoal_arena_reset(f->arena);
+    if (!*arena)
+        SHOAL_TRY(shoal_arena_create(SHOAL_MEM_CHECKPOINT, arena));
+    SHOAL_TRY(write_strip(w, begin, end, *arena, &loss));
+    shoal_arena_reset(*arena);
     f->loss = shoal_loss_join(f->loss, loss);
     w->done += (uint64_t)((end - begin) * w->written->module.k);
     return SHOAL_OK;
 }
 
 static shoal_status put_pending(const shoal_convert_plan *plan, shoal_st_writer *writer,
-                                const shoal_convert_pending *pending)
+                                const shoal_convert_desk *desk)
 {
-    for (int i = 0; pending->item && i < pending->item->count; i++) {
-        const shoal_convert_tensor *tensor = &plan->tensors[pending->item->first + (size_t)i];
-        SHOAL_TRY(shoal_st_writer_put(writer, tensor->place, 0, pending->parts[i], tensor->bytes));
+    for (int i = 0; desk->pending && i < desk->pending->count; i++) {
+        const shoal_convert_tensor *tensor = &plan->tensors[desk->pending->first + (size_t)i];
+        SHOAL_TRY(shoal_st_writer_put(writer, tensor->place, 0, desk->full.at[i], tensor->bytes));
     }
     return SHOAL_OK;
 }
 
-static void forget_pending(shoal_convert_pending *pending)
+static void clear_desk(shoal_convert_desk *desk)
 {
-    for (int i = 0; i < SHOAL_WRITER_PARTS_MAX; i++)
-        shoal_free(pending->parts[i]);
-    *pending = (shoal_convert_pending){0};
+    for (int i = 0; i < SHOAL_WRITER_PARTS_MAX; i++) {
+        shoal_free(desk->full.at[i]);
+        shoal_free(desk->empty.at[i]);
+    }
+    for (int t = 0; t < desk->threads; t++)
+        shoal_arena_destroy(desk->arenas[t]);
+    shoal_free((void *)desk->arenas);
+    *desk = (shoal_convert_desk){0};
 }
 
 /* Note what ended a thread's work. */
@@ -120,13 +125,13 @@ static void run(void *context, int thread, int threads)
     finding *f = &c->findings[thread];
     (void)threads;
     if (!atomic_exchange(&w->put, true)) {
-        f->status = put_pending(w->plan, w->writer, w->before);
+        f->status = put_pending(w->plan, w->writer, w->desk);
         if (!went_well(w, -1, f))
             return;
     }
     for (int64_t begin;
          !w->failed && (begin = atomic_fetch_add(&w->next, w->step)) < w->written->module.n;) {
-        f->status = take_strip(w, begin, f);
+        f->status = take_strip(w, begin, &w->desk->arenas[thread], f);
         if (!went_well(w, begin, f))
             return;
         if (thread == 0)
@@ -134,10 +139,15 @@ static void run(void *context, int thread, int threads)
     }
 }
 
+static int threads_of(const shoal_pool *pool)
+{
+    return pool ? shoal_pool_threads(pool) : 1;
+}
+
 static shoal_status run_crew(work *w, shoal_pool *pool, shoal_loss *loss)
 {
     void *block;
-    const int threads = pool ? shoal_pool_threads(pool) : 1;
+    const int threads = threads_of(pool);
     const finding *first = NULL;
     shoal_status st = SHOAL_OK;
     SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, (uint64_t)threads, sizeof(finding), &block));
@@ -151,7 +161,6 @@ static shoal_status run_crew(work *w, shoal_pool *pool, shoal_loss *loss)
     *loss = (shoal_loss){true, 0};
     for (int t = 0; t < threads; t++) {
         const finding *f = &c.findings[t];
-        shoal_arena_destroy(f->arena);
         *loss = shoal_loss_join(*loss, f->loss);
         if (f->status != SHOAL_OK && (!first || f->column < first->column))
             first = f;
@@ -162,42 +171,63 @@ static shoal_status run_crew(work *w, shoal_pool *pool, shoal_loss *loss)
     return st;
 }
 
-static shoal_status allocate_parts(work *w)
+/* Memory for tensors, zero where their bytes are put together. */
+static shoal_status allocate_parts(work *w, shoal_convert_parts *parts)
 {
-    void *block;
     for (int i = 0; !goes_straight(w) && i < w->item->count; i++) {
-        SHOAL_TRY(shoal_alloc(SHOAL_MEM_CHECKPOINT,
-                              w->plan->tensors[w->item->first + (size_t)i].bytes, &block));
-        w->parts[i] = block;
+        const shoal_convert_tensor *tensor = &w->plan->tensors[w->item->first + (size_t)i];
+        if (tensor->bytes > parts->room[i] || !parts->at[i]) {
+            shoal_free(parts->at[i]);
+            parts->at[i] = NULL;
+            SHOAL_TRY(shoal_alloc_unset(SHOAL_MEM_CHECKPOINT, tensor->bytes, &parts->at[i]));
+            parts->room[i] = tensor->bytes;
+        }
+        if (i > 0 || !w->plan->target->writer->whole_codes)
+            memset(parts->at[i], 0, tensor->bytes);
+        w->parts[i] = parts->at[i];
     }
     return SHOAL_OK;
 }
 
+static shoal_status allocate_arenas(shoal_convert_desk *desk, int threads)
+{
+    void *block;
+    if (desk->arenas)
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_OTHER, (uint64_t)threads, sizeof *desk->arenas, &block));
+    desk->arenas = block;
+    desk->threads = threads;
+    return SHOAL_OK;
+}
+
 /* What was pending is put meanwhile; then this module is. */
-static shoal_status write_module(work *w, shoal_pool *pool, shoal_convert_pending *pending,
+static shoal_status write_module(work *w, shoal_pool *pool, shoal_convert_desk *desk,
                                  shoal_loss *loss)
 {
     shoal_status st;
     int32_t *order;
     SHOAL_TRY(shoal_convert_order(w->plan->manifest, &w->written->module, &order));
     w->order = order;
-    w->before = pending;
-    st = allocate_parts(w);
+    w->desk = desk;
+    st = allocate_arenas(desk, threads_of(pool));
+    if (st == SHOAL_OK)
+        st = allocate_parts(w, &desk->empty);
     if (st == SHOAL_OK)
         st = run_crew(w, pool, loss);
     shoal_free(order);
-    forget_pending(pending);
-    memcpy(pending->parts, w->parts, sizeof w->parts);
-    pending->item = goes_straight(w) ? NULL : w->item;
+    const shoal_convert_parts put = desk->full;
+    desk->full = desk->empty;
+    desk->empty = put;
+    desk->pending = goes_straight(w) ? NULL : w->item;
     return st;
 }
 
 shoal_status shoal_convert_item_flush(const shoal_convert_plan *plan, shoal_st_writer *writer,
-                                      shoal_convert_pending *pending, shoal_status st)
+                                      shoal_convert_desk *desk, shoal_status st)
 {
     if (st == SHOAL_OK)
-        st = put_pending(plan, writer, pending);
-    forget_pending(pending);
+        st = put_pending(plan, writer, desk);
+    clear_desk(desk);
     return st;
 }
 
@@ -230,7 +260,7 @@ done:
 
 shoal_status shoal_convert_item_write(const shoal_convert_plan *plan, shoal_convert_item *item,
                                       shoal_st_writer *writer, shoal_pool *pool,
-                                      shoal_convert_pending *pending, shoal_convert_advance advance,
+                                      shoal_convert_desk *desk, shoal_convert_advance advance,
                                       void *context)
 {
     item->loss = (shoal_loss){true, 0};
@@ -244,5 +274,5 @@ shoal_status shoal_convert_item_write(const shoal_convert_plan *plan, shoal_conv
               .step = shoal_convert_strip_columns(&written->module),
               .advance = advance,
               .context = context};
-    return write_module(&w, pool, pending, &item->loss);
+    return write_module(&w, pool, desk, &item->loss);
 }

@@ -24,7 +24,7 @@ static void dequant_group(const shoal_canonical *b, int64_t g, const uint8_t *re
 }
 
 /* A row in the order of the block, a group after the other. */
-static void dequant_row(const shoal_canonical *b, int64_t group, int64_t n, float *out)
+static void dequant_groups(const shoal_canonical *b, int64_t group, int64_t n, float *out)
 {
     for (int64_t k = 0, g = n * b->groups; k < b->k; k += group, g++)
         dequant_group(b, g, b->codes + n * b->k + k, shoal_min_i64(group, b->k - k), out + k);
@@ -43,17 +43,22 @@ static void dequant_ordered(const shoal_canonical *b, int64_t group, const int32
     }
 }
 
+void shoal_dequant_row(const shoal_canonical *b, int64_t group, const int32_t *order, int64_t n,
+                       float *out)
+{
+    if (b->kind == SHOAL_WEIGHT_FLOAT)
+        shoal_widen_f32((const char *)b->dense + (size_t)(n * b->k) * shoal_dtype_bytes(b->dtype),
+                        b->dtype, (size_t)b->k, out);
+    else if (order)
+        dequant_ordered(b, group, order, n, out);
+    else
+        dequant_groups(b, group, n, out);
+}
+
 void shoal_dequant_block(const shoal_canonical *b, int64_t group, const int32_t *order, float *out)
 {
-    if (b->kind == SHOAL_WEIGHT_FLOAT) {
-        shoal_widen_f32(b->dense, b->dtype, (size_t)(b->n * b->k), out);
-        return;
-    }
     for (int64_t n = 0; n < b->n; n++)
-        if (order)
-            dequant_ordered(b, group, order, n, out + n * b->k);
-        else
-            dequant_row(b, group, n, out + n * b->k);
+        shoal_dequant_row(b, group, order, n, out + n * b->k);
 }
 
 /* ---- strips ---------------------------------------------------------------------------------- */

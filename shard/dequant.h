@@ -13,6 +13,10 @@
 void shoal_dequant_block(const shoal_canonical *block, int64_t group, const int32_t *order,
                          float *out);
 
+/* Output `n` of such a block as out[k]. */
+void shoal_dequant_row(const shoal_canonical *block, int64_t group, const int32_t *order, int64_t n,
+                       float *out);
+
 typedef void (*shoal_dequant_progress)(void *context, uint64_t done, uint64_t total);
 
 /* Write every weight, bias, norm and the embedding as fp32 under plain Hugging Face names

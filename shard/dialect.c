@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kernels/nibbles.h"
 #include "proto/bytes.h"
 
 static const shoal_dialect *const table[] = {
@@ -294,12 +295,21 @@ static shoal_status read_block(const shoal_manifest *manifest, const shoal_tenso
                                       stride, (uint64_t)rows, out);
 }
 
+static shoal_status too_many(const shoal_tensor *tensor, int64_t rows, int64_t bytes)
+{
+    return shoal_fail(SHOAL_ERR_TEMPORARY, "tensor %s: %lld rows of %lld bytes are too many",
+                      tensor->name, (long long)rows, (long long)bytes);
+}
+
 shoal_status shoal_dialect_stage(const shoal_manifest *manifest, const shoal_tensor *tensor,
                                  int64_t first, int64_t rows, int64_t begin, int64_t bytes,
                                  uint8_t **out)
 {
     void *block = NULL;
-    SHOAL_TRY(shoal_alloc_array(SHOAL_MEM_CHECKPOINT, (uint64_t)rows, (uint64_t)bytes, &block));
+    uint64_t room;
+    if (!shoal_mul_u64((uint64_t)rows, (uint64_t)bytes, &room))
+        return too_many(tensor, rows, bytes);
+    SHOAL_TRY(shoal_alloc_unset(SHOAL_MEM_CHECKPOINT, room, &block));
     const shoal_status st = read_block(manifest, tensor, first, rows, begin, bytes, block);
     if (st != SHOAL_OK) {
         shoal_free(block);
@@ -315,8 +325,7 @@ shoal_status shoal_dialect_stage_slot(const shoal_manifest *manifest, const shoa
 {
     uint64_t room;
     if (!shoal_mul_u64((uint64_t)rows, (uint64_t)bytes, &room))
-        return shoal_fail(SHOAL_ERR_TEMPORARY, "tensor %s: %lld rows of %lld bytes are too many",
-                          tensor->name, (long long)rows, (long long)bytes);
+        return too_many(tensor, rows, bytes);
     SHOAL_TRY(shoal_staging_take(staging, slot, room, out));
     return read_block(manifest, tensor, first, rows, begin, bytes, *out);
 }
@@ -375,6 +384,25 @@ shoal_status shoal_dialect_stage_scales(const shoal_manifest *manifest, const sh
     return shoal_dialect_check_scales(tensor, *out, groups, columns, tile->group_begin, column);
 }
 
+/* [groups][columns] as they are stored to out[columns][groups], in pieces of the stack. */
+static void turn_scales(const uint8_t *stored, shoal_dtype dtype, int64_t groups, int64_t columns,
+                        float *out)
+{
+    enum { ROWS = 16, SIDE = 64 };
+    const int64_t size = (int64_t)shoal_dtype_bytes(dtype);
+    float rows[ROWS][SIDE];
+    for (int64_t g = 0; g < groups; g += ROWS)
+        for (int64_t n = 0; n < columns; n += SIDE) {
+            const int64_t count = shoal_min_i64(ROWS, groups - g);
+            const int64_t here = shoal_min_i64(SIDE, columns - n);
+            for (int64_t i = 0; i < count; i++)
+                shoal_widen_f32(stored + ((g + i) * columns + n) * size, dtype, (size_t)here,
+                                rows[i]);
+            shoal_nibbles_best()->turn_words((const uint8_t *)rows[0], sizeof rows[0], count, here,
+                                             (uint8_t *)(out + n * groups + g), 4 * groups);
+        }
+}
+
 shoal_status shoal_dialect_read_scales(const shoal_manifest *manifest, const shoal_weight *weight,
                                        const shoal_tensor *tensor, const shoal_rect *rect,
                                        float *out)
@@ -386,9 +414,8 @@ shoal_status shoal_dialect_read_scales(const shoal_manifest *manifest, const sho
     const shoal_tile tile = {*rect, first, first + groups};
     const shoal_status st =
         shoal_dialect_stage_scales(manifest, weight, tensor, &tile, &staging, &stored);
-    for (int64_t n = 0; n < columns && st == SHOAL_OK; n++)
-        for (int64_t g = 0; g < groups; g++)
-            out[n * groups + g] = shoal_load_f32(stored, tensor->dtype, (size_t)(g * columns + n));
+    if (st == SHOAL_OK)
+        turn_scales(stored, tensor->dtype, groups, columns, out);
     shoal_staging_free(&staging);
     return st;
 }

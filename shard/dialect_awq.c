@@ -6,11 +6,12 @@
  * stored as it is. */
 #include "shard/dialect_awq.h"
 
+#include "kernels/nibbles.h"
 #include "proto/bytes.h"
 #include "shard/packed.h"
 
-/* Inputs unpacked at a time: 64 rows of words stay in cache while columns are walked. */
-#define K_STEP 64
+/* Inputs and columns unpacked at a time. */
+#define SIDE 64
 
 static const uint8_t nibble_of_column[8] = {0, 4, 1, 5, 2, 6, 3, 7};
 
@@ -101,41 +102,27 @@ static unsigned code_at(const words *w, int64_t row, int64_t column)
     return word >> (4 * nibble_of_column[c % 8]) & 15u;
 }
 
-/* Eight inputs of one word's columns, `stride` codes apart in `to`. */
-static void unpack_eight(const words *w, int64_t word, int64_t k, uint8_t *to, int64_t stride)
+/* Columns [column, column + SIDE) of inputs [k, k + inputs), as far as the block has them. */
+static void unpack_square(const words *w, int64_t first, int64_t column, int64_t k, int64_t inputs,
+                          shoal_canonical *out)
 {
-    const int64_t row = w->words * SHOAL_WORD_BYTES;
-    const uint8_t *at = w->at + k * row + word * SHOAL_WORD_BYTES;
-    uint64_t x[8];
-    for (int i = 0; i < 8; i++)
-        x[i] = shoal_unpack_awq(shoal_load_le32(at + i * row));
-    shoal_bytes_turn(x);
-    for (int j = 0; j < 8; j++)
-        shoal_store_le64(to + j * stride, x[j]);
-}
-
-/* Inputs [begin, end) of a word's columns, where not all of them or not eight inputs are wanted. */
-static void unpack_some(const words *w, int64_t first, int64_t word, int64_t begin, int64_t end,
-                        shoal_canonical *out)
-{
-    const int64_t n = w->column + 8 * word - first;
-    for (int64_t c = shoal_max_i64(n, 0); c < shoal_min_i64(n + 8, out->n); c++)
-        for (int64_t k = begin; k < end; k++)
-            out->codes[c * out->k + k] = (uint8_t)code_at(w, k, first + c);
+    const shoal_nibbles_row *nibbles = shoal_nibbles_best();
+    const int64_t begin = shoal_max_i64(column, first);
+    const int64_t end = shoal_min_i64(column + SIDE, first + out->n);
+    const int64_t there = shoal_min_i64(SIDE, w->column + 8 * w->words - column);
+    uint8_t codes[SIDE][SIDE];
+    for (int64_t i = 0; i < inputs; i++)
+        nibbles->unpack(w->at + (k + i) * w->words * SHOAL_WORD_BYTES + (column - w->column) / 2,
+                        there, &shoal_nibbles_awq, codes[i]);
+    nibbles->turn_bytes(codes[0] + (begin - column), SIDE, inputs, end - begin,
+                        out->codes + (begin - first) * out->k + k, out->k);
 }
 
 static void unpack_codes(const words *w, int64_t first, shoal_canonical *out)
 {
-    for (int64_t begin = 0; begin < out->k; begin += K_STEP)
-        for (int64_t word = 0; word < w->words; word++) {
-            const int64_t end = shoal_min_i64(begin + K_STEP, out->k);
-            const int64_t n = w->column + 8 * word - first;
-            int64_t k = begin;
-            if (n >= 0 && n + 8 <= out->n)
-                for (; k + 8 <= end; k += 8)
-                    unpack_eight(w, word, k, out->codes + n * out->k + k, out->k);
-            unpack_some(w, first, word, k, end, out);
-        }
+    for (int64_t k = 0; k < out->k; k += SIDE)
+        for (int64_t column = w->column; column < first + out->n; column += SIDE)
+            unpack_square(w, first, column, k, shoal_min_i64(SIDE, out->k - k), out);
 }
 
 /* Rows [row, row + rows) of codes or zeros, as far as the rectangle's columns go; *out->at is the

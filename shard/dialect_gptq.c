@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "kernels/nibbles.h"
 #include "proto/bytes.h"
 #include "proto/log.h"
 #include "shard/dialect.h"
@@ -18,7 +19,7 @@ enum { QWEIGHT, QZEROS, SCALES, G_IDX };
 
 /* Columns unpacked at a time, and blocks of words of each: a strip stays in cache. */
 #define STRIP       64
-#define BLOCKS_STEP 8
+#define BLOCKS_STEP 16
 
 static bool is_gptq(const shoal_module *module, shoal_zeros_rule zeros)
 {
@@ -165,10 +166,6 @@ static shoal_status compare_g_idx(const shoal_manifest *manifest, const shoal_we
 static void unpack_block(const uint8_t *words, int64_t stride, int bits, int64_t count,
                          uint8_t *out)
 {
-    if (bits == 4) {
-        shoal_store_le64(out, shoal_unpack_nibbles(shoal_load_le32(words)));
-        return;
-    }
     const int64_t there = shoal_ceil_div(count * bits, 32);
     for (int64_t i = 0; i < count; i++)
         out[i] = (uint8_t)shoal_packed_field(words, stride, there, i, bits);
@@ -182,10 +179,34 @@ typedef struct {
     int bits;
 } stored_codes;
 
+/* The same of 4-bit codes: words are turned, then each column's lie in a row. */
+static void unpack_strip4(const stored_codes *stored, int64_t n, int64_t count, int64_t ld,
+                          uint8_t *strip)
+{
+    const shoal_nibbles_row *nibbles = shoal_nibbles_best();
+    const int64_t rows = shoal_ceil_div(stored->codes, 8);
+    const int64_t stride = stored->columns * SHOAL_WORD_BYTES;
+    uint8_t turned[STRIP][BLOCKS_STEP * SHOAL_WORD_BYTES];
+    for (int64_t c = 0; c < count; c += STRIP)
+        for (int64_t r = 0; r < rows; r += BLOCKS_STEP) {
+            const int64_t words = shoal_min_i64(BLOCKS_STEP, rows - r);
+            const int64_t columns = shoal_min_i64(STRIP, count - c);
+            nibbles->turn_words(stored->at + r * stride + (n + c) * SHOAL_WORD_BYTES, stride, words,
+                                columns, turned[0], sizeof turned[0]);
+            for (int64_t i = 0; i < columns; i++)
+                nibbles->unpack(turned[i], 8 * words, &shoal_nibbles_plain,
+                                strip + (c + i) * ld + 8 * r);
+        }
+}
+
 /* Codes of columns [n, n + count) into strip[count][ld], inputs as stored. */
 static void unpack_strip(const stored_codes *stored, int64_t n, int64_t count, int64_t ld,
                          uint8_t *strip)
 {
+    if (stored->bits == 4) {
+        unpack_strip4(stored, n, count, ld, strip);
+        return;
+    }
     const int64_t fields = shoal_packed_fields(stored->bits);
     const int64_t step = shoal_packed_words(stored->bits);
     const int64_t stride = stored->columns * SHOAL_WORD_BYTES;

@@ -39,8 +39,8 @@ static shoal_status read_staged(const shoal_regular_file *file, const char *path
 {
     void *block;
     shoal_status st = SHOAL_OK;
-    SHOAL_TRY(
-        shoal_alloc(SHOAL_MEM_CHECKPOINT, (together - 1) * runs->stride + runs->bytes, &block));
+    SHOAL_TRY(shoal_alloc_unset(SHOAL_MEM_CHECKPOINT, (together - 1) * runs->stride + runs->bytes,
+                                &block));
     const char *staging = block;
     for (uint64_t row = 0; row < runs->rows && st == SHOAL_OK; row += together) {
         const uint64_t count = runs->rows - row < together ? runs->rows - row : together;

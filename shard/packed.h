@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kernels/nibbles.h"
 #include "proto/bytes.h"
 
 #define SHOAL_WORD_BYTES 4
@@ -53,28 +54,7 @@ static inline uint32_t shoal_packed_field(const uint8_t *words, int64_t stride, 
     return (uint32_t)(pair >> shift) & ((1u << bits) - 1);
 }
 
-/* Eight rows of eight bytes, the first byte lowest, become their columns. */
-static inline void shoal_bytes_turn(uint64_t x[8])
-{
-    for (int i = 0; i < 4; i++) {
-        const uint64_t t = (x[i] >> 32 ^ x[i + 4]) & 0x00000000ffffffffu;
-        x[i + 4] ^= t;
-        x[i] ^= t << 32;
-    }
-    for (int i = 0; i < 4; i++) {
-        uint64_t *pair = x + i + (i & 2); /* 0 1 4 5 */
-        const uint64_t t = (pair[0] >> 16 ^ pair[2]) & 0x0000ffff0000ffffu;
-        pair[2] ^= t;
-        pair[0] ^= t << 16;
-    }
-    for (int i = 0; i < 8; i += 2) {
-        const uint64_t t = (x[i] >> 8 ^ x[i + 1]) & 0x00ff00ff00ff00ffu;
-        x[i + 1] ^= t;
-        x[i] ^= t << 8;
-    }
-}
-
-/* Four bytes with a zero byte behind each; and back: every second byte. */
+/* Four bytes with a zero byte behind each. */
 static inline uint64_t shoal_spread_bytes(uint32_t bytes)
 {
     uint64_t x = bytes;
@@ -82,23 +62,7 @@ static inline uint64_t shoal_spread_bytes(uint32_t bytes)
     return (x | x << 8) & 0x00ff00ff00ff00ffu;
 }
 
-static inline uint32_t shoal_join_bytes(uint64_t x)
-{
-    x &= 0x00ff00ff00ff00ffu;
-    x = (x | x >> 8) & 0x0000ffff0000ffffu;
-    return (uint32_t)(x | x >> 16);
-}
-
-/* Eight 4-bit codes of a word, the first in the lowest bits, as bytes. */
-static inline uint64_t shoal_unpack_nibbles(uint32_t word)
-{
-    uint64_t x = word;
-    x = (x | x << 16) & 0x0000ffff0000ffffu;
-    x = (x | x << 8) & 0x00ff00ff00ff00ffu;
-    return (x | x << 4) & 0x0f0f0f0f0f0f0f0fu;
-}
-
-/* And back. */
+/* Eight 4-bit codes as a word, the first in the lowest bits. */
 static inline uint32_t shoal_pack_nibbles(uint64_t codes)
 {
     codes = (codes | codes >> 4) & 0x00ff00ff00ff00ffu;
@@ -106,52 +70,20 @@ static inline uint32_t shoal_pack_nibbles(uint64_t codes)
     return (uint32_t)(codes | codes >> 16);
 }
 
-/* Every second byte's nibble, from the lowest byte on, as 16 bits; and back. */
-static inline uint32_t shoal_pack_every_second(uint64_t codes)
-{
-    codes &= 0x000f000f000f000fu;
-    codes = (codes | codes >> 12) & 0x000000ff000000ffu;
-    return (uint32_t)(codes | codes >> 24) & 0xffffu;
-}
-
-static inline uint64_t shoal_unpack_every_second(uint32_t half)
-{
-    uint64_t x = half;
-    x = (x | x << 24) & 0x000000ff000000ffu;
-    return (x | x << 12) & 0x000f000f000f000fu;
-}
-
-/* A word of AWQ: codes of even columns in its low half, of odd ones in its high half; and back. */
-static inline uint32_t shoal_pack_awq(uint64_t codes)
-{
-    return shoal_pack_every_second(codes) | shoal_pack_every_second(codes >> 8) << 16;
-}
-
-static inline uint64_t shoal_unpack_awq(uint32_t word)
-{
-    return shoal_unpack_every_second(word & 0xffffu) | shoal_unpack_every_second(word >> 16) << 8;
-}
-
 /* Codes [first, first + count) of a row of 4- or 8-bit fields, a byte each, to `out`. In
  * little-endian words field i of such a row is field i of its bytes. */
 static inline void shoal_packed_row(const uint8_t *row, int64_t first, int64_t count, int bits,
-                                    uint8_t *restrict out)
+                                    uint8_t *out)
 {
     if (bits == 8) {
         memcpy(out, row + first, (size_t)count);
         return;
     }
-    const uint8_t *at = row + first / 2;
     if (first % 2 && count > 0) {
-        *out++ = *at++ >> 4;
+        *out++ = row[first++ / 2] >> 4;
         count--;
     }
-    for (int64_t i = 0; i < count / 2; i++) {
-        out[2 * i] = at[i] & 15u;
-        out[2 * i + 1] = at[i] >> 4;
-    }
-    if (count % 2)
-        out[count - 1] = at[count / 2] & 15u;
+    shoal_nibbles_best()->unpack(row + first / 2, count, &shoal_nibbles_plain, out);
 }
 
 #endif

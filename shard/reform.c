@@ -25,11 +25,23 @@ typedef struct {
     shoal_canonical *to;
 } reform;
 
-static float rounded(float value, shoal_dtype dtype)
+/* Numbers that are looked at together. */
+#define PIECE 256
+
+static void round_to(shoal_dtype dtype, int64_t count, float *values)
 {
-    if (dtype == SHOAL_F16)
-        return shoal_f32_from_f16(shoal_f16_from_f32(value));
-    return dtype == SHOAL_BF16 ? shoal_f32_from_bf16(shoal_bf16_from_f32(value)) : value;
+    uint8_t narrow[PIECE * sizeof(float)];
+    for (int64_t i = 0; dtype != SHOAL_F32 && i < count; i += PIECE) {
+        const size_t here = (size_t)shoal_min_i64(PIECE, count - i);
+        shoal_narrow_f32(values + i, dtype, here, narrow);
+        shoal_widen_f32(narrow, dtype, here, values + i);
+    }
+}
+
+/* The group of the source that holds group `g`. */
+static int64_t source_group(const reform *r, int64_t g)
+{
+    return r->form->group == r->group ? g : g * r->form->group / r->group;
 }
 
 static shoal_status floats(shoal_arena *arena, int64_t count, float **out)
@@ -63,9 +75,9 @@ static shoal_status convert_group(const reform *r, int64_t n, int64_t g, int64_t
     const int64_t at = n * r->to->groups + g, from = n * r->from->groups + old;
     const int zero = shoal_canonical_zero(r->from, n, old);
     const float scale = r->from->scales[from], min = r->from->mins ? r->from->mins[from] : 0;
-    r->to->scales[at] = rounded(scale, form->dtype);
+    r->to->scales[at] = scale;
     if (form->has_mins)
-        r->to->mins[at] = rounded(fmaf((float)(form->zero - zero), scale, min), form->dtype);
+        r->to->mins[at] = fmaf((float)(form->zero - zero), scale, min);
     else if (r->from->mins && min != 0)
         return shoal_fail(SHOAL_ERR_DATA, "output %lld, group %lld has a float zero point",
                           (long long)n, (long long)old);
@@ -77,6 +89,30 @@ static shoal_status convert_group(const reform *r, int64_t n, int64_t g, int64_t
     return SHOAL_OK;
 }
 
+/* Codes moved by `shift`; the OR of all, with bits above 8 where one left the range. */
+static unsigned shift_codes(const uint8_t *restrict from, int16_t shift, int64_t count,
+                            uint8_t *restrict to)
+{
+    uint16_t all = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const uint16_t code = (uint16_t)(from[i] + shift);
+        all |= code;
+        to[i] = (uint8_t)code;
+    }
+    return all;
+}
+
+static shoal_status beyond_a_byte(const reform *r, int64_t n, int64_t k, int shift)
+{
+    const uint8_t *codes = r->from->codes + n * r->from->k;
+    while (codes[k] + shift >= 0 && codes[k] + shift <= 255)
+        k++;
+    return shoal_fail(SHOAL_ERR_DATA,
+                      "output %lld, input %lld is %d steps from zero; a signed byte holds -128 to "
+                      "127",
+                      (long long)n, (long long)k, codes[k] + shift - r->form->zero);
+}
+
 static shoal_status recentre(const reform *r)
 {
     void *block;
@@ -84,16 +120,11 @@ static shoal_status recentre(const reform *r)
     SHOAL_TRY(shoal_arena_array(r->arena, (uint64_t)from->n, (uint64_t)from->k, &block));
     r->to->codes = block;
     for (int64_t n = 0; n < from->n; n++)
-        for (int64_t k = 0; k < from->k; k++) {
-            const int64_t at = n * from->k + k;
-            const int code =
-                from->codes[at] - shoal_canonical_zero(from, n, k / r->group) + r->form->zero;
-            if (code < 0 || code > 255)
-                return shoal_fail(SHOAL_ERR_DATA,
-                                  "output %lld, input %lld is %d steps from zero; a signed byte "
-                                  "holds -128 to 127",
-                                  (long long)n, (long long)k, code - r->form->zero);
-            r->to->codes[at] = (uint8_t)code;
+        for (int64_t k = 0; k < from->k; k += r->group) {
+            const int64_t at = n * from->k + k, count = shoal_min_i64(r->group, from->k - k);
+            const int shift = r->form->zero - shoal_canonical_zero(from, n, k / r->group);
+            if (shift_codes(from->codes + at, (int16_t)shift, count, r->to->codes + at) > 255)
+                return beyond_a_byte(r, n, k, shift);
         }
     return SHOAL_OK;
 }
@@ -106,7 +137,10 @@ static shoal_status convert_groups(const reform *r)
         SHOAL_TRY(recentre(r));
     for (int64_t n = 0; n < r->to->n; n++)
         for (int64_t g = 0; g < r->to->groups; g++)
-            SHOAL_TRY(convert_group(r, n, g, g * r->form->group / r->group));
+            SHOAL_TRY(convert_group(r, n, g, source_group(r, g)));
+    round_to(r->form->dtype, r->to->n * r->to->groups, r->to->scales);
+    if (r->form->has_mins)
+        round_to(r->form->dtype, r->to->n * r->to->groups, r->to->mins);
     return SHOAL_OK;
 }
 
@@ -196,24 +230,11 @@ static shoal_status quantize(const reform *r, const float *values)
             if (!shoal_quantize_weight_group(values + at, shoal_min_i64(form->group, to->k - k),
                                              form->kind, to->codes + at, &scale))
                 return bad_weight(n, "no number");
-            to->scales[n * to->groups + g] = rounded(scale, form->dtype);
+            to->scales[n * to->groups + g] = scale;
             if (to->zeros)
                 to->zeros[n * to->groups + g] = form->zero;
         }
-    return SHOAL_OK;
-}
-
-/* ---- floats ---- */
-
-static shoal_status store(const reform *r, const float *values)
-{
-    void *block;
-    const int64_t count = r->to->n * r->to->k;
-    SHOAL_TRY(
-        shoal_arena_array(r->arena, (uint64_t)count, shoal_dtype_bytes(r->form->dtype), &block));
-    for (int64_t i = 0; i < count; i++)
-        shoal_store_float(block, r->form->dtype, (size_t)i, values[i]);
-    r->to->dense = block;
+    round_to(form->dtype, to->n * to->groups, to->scales);
     return SHOAL_OK;
 }
 
@@ -228,7 +249,7 @@ static bool is_same(const reform *r)
         return false;
     for (int64_t n = 0; n < b->n; n++)
         for (int64_t g = 0; g < b->groups; g++) {
-            const int64_t old = g * r->form->group / r->group;
+            const int64_t old = source_group(r, g);
             if (a->scales[n * a->groups + old] != b->scales[n * b->groups + g] ||
                 (!moved && shoal_canonical_zero(a, n, old) != shoal_canonical_zero(b, n, g)))
                 return false;
@@ -236,31 +257,93 @@ static bool is_same(const reform *r)
     return true;
 }
 
-static shoal_status measure(const reform *r, const float *before, shoal_loss *loss)
+/* The bits of the largest |before - after| in fp32; as signed numbers, which vectors of every level
+ * compare. NaN is the largest of all. */
+static int32_t roughly(const float *before, const float *after, int64_t count)
 {
-    const int64_t count = r->to->n * r->to->k;
-    float *after;
-    shoal_loss l = {true, 0};
-    SHOAL_TRY(floats(r->arena, count, &after));
-    shoal_dequant_block(r->to, r->form->group, r->form->act_order ? r->order : NULL, after);
+    int32_t most = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const int32_t bits = (int32_t)(shoal_f32_bits(before[i] - after[i]) & 0x7fffffffu);
+        most = bits > most ? bits : most;
+    }
+    return most;
+}
+
+static void compare(const float *before, const float *after, int64_t count, shoal_loss *l)
+{
     for (int64_t i = 0; i < count; i++) {
         const double error = fabs((double)before[i] - (double)after[i]);
-        l.lossless &= before[i] == after[i];
-        l.max_abs_error = error > l.max_abs_error ? error : l.max_abs_error;
+        l->lossless &= before[i] == after[i];
+        l->max_abs_error = error > l->max_abs_error ? error : l->max_abs_error;
     }
-    *loss = l;
+}
+
+/* Join the loss of a row. Pieces whose largest error is below what was found already, by more than
+ * fp32 rounds, need no closer look. */
+static void measure_row(const float *before, const float *after, int64_t count, shoal_loss *l)
+{
+    for (int64_t i = 0; i < count; i += PIECE) {
+        const int64_t here = shoal_min_i64(PIECE, count - i);
+        const int32_t most = roughly(before + i, after + i, here);
+        if (most == 0)
+            continue;
+        l->lossless = most >= 0x7f800000 && l->lossless;
+        if (most >= (int32_t)shoal_f32_bits((float)l->max_abs_error) - 2)
+            compare(before + i, after + i, here, l);
+    }
+}
+
+static shoal_status measure(const reform *r, shoal_loss *loss)
+{
+    const int64_t k = r->to->k;
+    const int32_t *order = r->form->act_order ? r->order : NULL;
+    float *rows;
+    SHOAL_TRY(floats(r->arena, 2 * k, &rows));
+    for (int64_t n = 0; n < r->to->n; n++) {
+        shoal_dequant_row(r->from, r->group, r->order, n, rows);
+        shoal_dequant_row(r->to, r->form->group, order, n, rows + k);
+        measure_row(rows, rows + k, k, loss);
+    }
+    return SHOAL_OK;
+}
+
+/* ---- floats ---- */
+
+/* Numbers of another type, row by row with their loss: a row stays in cache. */
+static shoal_status convert_floats(const reform *r, shoal_loss *loss)
+{
+    const size_t element = shoal_dtype_bytes(r->form->dtype);
+    const int64_t k = r->to->k;
+    void *block;
+    float *rows;
+    SHOAL_TRY(shoal_arena_array(r->arena, (uint64_t)(r->to->n * k), element, &block));
+    SHOAL_TRY(floats(r->arena, 2 * k, &rows));
+    r->to->dense = block;
+    for (int64_t n = 0; n < r->to->n; n++) {
+        shoal_dequant_row(r->from, r->group, r->order, n, rows);
+        shoal_narrow_f32(rows, r->form->dtype, (size_t)k,
+                         (char *)block + (size_t)(n * k) * element);
+        shoal_dequant_row(r->to, r->form->group, NULL, n, rows + k);
+        measure_row(rows, rows + k, k, loss);
+    }
     return SHOAL_OK;
 }
 
 /* ---- all together ---- */
 
-static shoal_status convert(const reform *r, float *values)
+static shoal_status convert(const reform *r, shoal_loss *loss)
 {
+    float *values;
     if (r->form->kind == SHOAL_WEIGHT_FLOAT)
-        return store(r, values);
-    if (r->form->requantized)
-        return r->form->block ? quantize_blocks(r, values) : quantize(r, values);
-    return convert_groups(r);
+        return convert_floats(r, loss);
+    if (!r->form->requantized) {
+        SHOAL_TRY(convert_groups(r));
+        return is_same(r) ? SHOAL_OK : measure(r, loss);
+    }
+    SHOAL_TRY(floats(r->arena, r->from->n * r->from->k, &values));
+    shoal_dequant_block(r->from, r->group, r->order, values);
+    SHOAL_TRY(r->form->block ? quantize_blocks(r, values) : quantize(r, values));
+    return measure(r, loss);
 }
 
 /* Is there nothing to do: numbers of the type, or blocks of several groups that stay as they are?
@@ -279,7 +362,6 @@ shoal_status shoal_reform(const shoal_canonical *block, int64_t group, const int
     const bool is_float = form->kind == SHOAL_WEIGHT_FLOAT;
     shoal_canonical to = {.kind = form->kind, .n = block->n, .k = block->k, .dtype = form->dtype};
     const reform r = {block, group, order, form, arena, &to};
-    float *values;
     *loss = (shoal_loss){true, 0};
     if (is_as_wanted(block, form)) {
         *out = *block;
@@ -287,18 +369,7 @@ shoal_status shoal_reform(const shoal_canonical *block, int64_t group, const int
     }
     to.groups = is_float ? 0 : shoal_ceil_div(block->k, form->group);
     to.zero_const = form->zero;
-    if (!is_float && !form->requantized) {
-        SHOAL_TRY(convert(&r, NULL));
-        if (is_same(&r)) {
-            *out = to;
-            return SHOAL_OK;
-        }
-    }
-    SHOAL_TRY(floats(arena, block->n * block->k, &values));
-    shoal_dequant_block(block, group, order, values);
-    if (!to.codes)
-        SHOAL_TRY(convert(&r, values));
-    SHOAL_TRY(measure(&r, values, loss));
+    SHOAL_TRY(convert(&r, loss));
     *out = to;
     return SHOAL_OK;
 }

@@ -6,7 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kernels/nibbles.h"
 #include "proto/bytes.h"
+
+/* Scales that are turned together. */
+#define GROUPS  16
+#define COLUMNS 64
 
 static const shoal_writer *const table[] = {
     &shoal_writer_gptq,          &shoal_writer_gptq_v2,
@@ -163,11 +168,24 @@ shoal_status shoal_strip_codes(const shoal_strip *strip, const uint8_t **codes, 
 void shoal_strip_scales(const shoal_strip *strip, bool along_n, uint8_t *part)
 {
     const shoal_canonical *b = strip->block;
-    for (int64_t n = 0; n < b->n; n++)
-        for (int64_t g = 0; g < b->groups; g++) {
-            const int64_t column = strip->column + n;
-            const int64_t at = along_n ? g * strip->module->n + column : column * b->groups + g;
-            shoal_store_float(part, strip->form->dtype, (size_t)at, b->scales[n * b->groups + g]);
+    const shoal_dtype dtype = strip->form->dtype;
+    const int64_t size = (int64_t)shoal_dtype_bytes(dtype);
+    float turned[GROUPS][COLUMNS];
+    if (!along_n) {
+        shoal_narrow_f32(b->scales, dtype, (size_t)(b->n * b->groups),
+                         part + strip->column * b->groups * size);
+        return;
+    }
+    for (int64_t n = 0; n < b->n; n += COLUMNS)
+        for (int64_t g = 0; g < b->groups; g += GROUPS) {
+            const int64_t columns = shoal_min_i64(COLUMNS, b->n - n);
+            const int64_t groups = shoal_min_i64(GROUPS, b->groups - g);
+            shoal_nibbles_best()->turn_words((const uint8_t *)(b->scales + n * b->groups + g),
+                                             4 * b->groups, columns, groups, (uint8_t *)turned[0],
+                                             sizeof turned[0]);
+            for (int64_t i = 0; i < groups; i++)
+                shoal_narrow_f32(turned[i], dtype, (size_t)columns,
+                                 part + ((g + i) * strip->module->n + strip->column + n) * size);
         }
 }
 

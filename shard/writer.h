@@ -78,7 +78,8 @@ typedef struct {
     const shoal_canonical *block; /* [n][k] all inputs, in the form                       */
     int64_t column;               /* of the module, that the block begins with            */
     const int32_t *order;         /* of an act-order form, else NULL                      */
-    uint8_t *const *parts;        /* all bytes of every part, zero before the first strip */
+    uint8_t *const *parts;        /* all bytes of every part, zero before the first strip,
+                                     but for the first part of writers with `whole_codes`  */
 } shoal_strip;
 
 /* A module and what became of it, for the config. */
@@ -96,6 +97,7 @@ struct shoal_writer {
     bool keeps_minimums;     /* nor whether minimums are zero points                            */
     bool writes_floats;      /* float linears are its own, too ("hf")                             */
     bool packs_floats;       /* ... and pack is asked for them, too                              */
+    bool whole_codes;        /* strips store all bytes of the first part, whatever was there     */
 
     /* The form that holds `module`, which has integers unless `writes_floats`. SHOAL_ERR_DATA with
      * the sentence of shoal_writer_refuse when there is none; where new codes would do,

@@ -6,13 +6,15 @@
  * one group size for the whole model, and no quantized lm_head. */
 #include <jansson.h>
 
+#include "kernels/nibbles.h"
 #include "shard/packed.h"
 #include "shard/writer.h"
 
 enum { QWEIGHT, QZEROS, SCALES };
 
-/* Inputs that are packed together: their rows of words stay in cache while columns are walked. */
-#define K_STEP 64
+/* Inputs and columns that are packed together: words of a cache line of each input. */
+#define INPUTS  64
+#define COLUMNS 128
 
 static const uint8_t nibble_of_column[8] = {0, 4, 1, 5, 2, 6, 3, 7};
 
@@ -59,40 +61,21 @@ static void put(uint8_t *row, int64_t n, unsigned value)
     shoal_store_le32(word, shoal_load_le32(word) | value << (4 * nibble_of_column[n % 8]));
 }
 
-/* Eight inputs of eight columns, `k` codes apart: a row of words each. */
-static void pack_eight(const uint8_t *codes, int64_t k, uint8_t *out, int64_t row)
-{
-    uint64_t x[8];
-    for (int j = 0; j < 8; j++)
-        x[j] = shoal_load_le64(codes + j * k);
-    shoal_bytes_turn(x);
-    for (int i = 0; i < 8; i++)
-        shoal_store_le32(out + i * row, shoal_pack_awq(x[i]));
-}
-
-/* One input of eight columns. */
-static uint32_t word_of(const uint8_t *codes, int64_t k)
-{
-    uint32_t word = 0;
-    for (int j = 0; j < 8; j++)
-        word |= (uint32_t)codes[j * k] << (4 * nibble_of_column[j]);
-    return word;
-}
-
 static void pack_codes(const shoal_strip *s)
 {
+    const shoal_nibbles_row *nibbles = shoal_nibbles_best();
     const int64_t k = s->module->k, row = s->module->n / 8 * SHOAL_WORD_BYTES;
     uint8_t *first = s->parts[QWEIGHT] + s->column / 8 * SHOAL_WORD_BYTES;
-    for (int64_t begin = 0; begin < k; begin += K_STEP)
-        for (int64_t n = 0; n < s->block->n; n += 8) {
-            const int64_t end = shoal_min_i64(begin + K_STEP, k);
-            const uint8_t *codes = s->block->codes + n * k;
-            uint8_t *out = first + n / 8 * SHOAL_WORD_BYTES;
-            int64_t i = begin;
-            for (; i + 8 <= end; i += 8)
-                pack_eight(codes + i, k, out + i * row, row);
-            for (; i < end; i++)
-                shoal_store_le32(out + i * row, word_of(codes + i, k));
+    uint8_t codes[INPUTS][COLUMNS];
+    for (int64_t begin = 0; begin < k; begin += INPUTS)
+        for (int64_t n = 0; n < s->block->n; n += COLUMNS) {
+            const int64_t inputs = shoal_min_i64(INPUTS, k - begin);
+            const int64_t columns = shoal_min_i64(COLUMNS, s->block->n - n);
+            nibbles->turn_bytes(s->block->codes + n * k + begin, k, columns, inputs, codes[0],
+                                COLUMNS);
+            for (int64_t i = 0; i < inputs; i++)
+                nibbles->pack(codes[i], columns, &shoal_nibbles_awq,
+                              first + (begin + i) * row + n / 2);
         }
 }
 
@@ -143,6 +126,7 @@ static shoal_status config(const shoal_target *target, const shoal_written_modul
 
 const shoal_writer shoal_writer_awq = {.name = "awq",
                                        .any_zeros = true,
+                                       .whole_codes = true,
                                        .form = form_of,
                                        .parts = parts_of,
                                        .pack = pack,

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kernels/nibbles.h"
 #include "shard/packed.h"
 #include "shard/writer.h"
 
@@ -61,16 +62,15 @@ static void pack_codes(const shoal_strip *s, const uint8_t *codes)
     const int64_t k = s->module->k, words = shoal_ceil_div(k * bits, 32);
     for (int64_t n = 0; n < s->block->n; n++) {
         uint8_t *row = s->parts[0] + (s->column + n) * words * SHOAL_WORD_BYTES;
+        shoal_store_le32(row + (words - 1) * SHOAL_WORD_BYTES, 0); /* codes may end inside it */
         if (bits == 8) { /* in little-endian words: bytes */
             memcpy(row, codes + n * k, (size_t)k);
             continue;
         }
-        const int64_t whole = k / 8;
-        for (int64_t w = 0; w < whole; w++)
-            shoal_store_le32(row + w * SHOAL_WORD_BYTES,
-                             shoal_pack_nibbles(shoal_load_le64(codes + n * k + 8 * w)));
-        for (int64_t i = 8 * whole; i < k; i++)
-            shoal_packed_put(row, 1, i, bits, codes[n * k + i]);
+        const int64_t even = k / 2 * 2;
+        shoal_nibbles_best()->pack(codes + n * k, even, &shoal_nibbles_plain, row);
+        if (even < k)
+            row[k / 2] = codes[n * k + even];
     }
 }
 
@@ -216,6 +216,7 @@ static shoal_status config(const shoal_target *target, const shoal_written_modul
 }
 
 const shoal_writer shoal_writer_compressed = {.name = "compressed-tensors",
+                                              .whole_codes = true,
                                               .form = form_of,
                                               .parts = parts_of,
                                               .pack = pack,

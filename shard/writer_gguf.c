@@ -165,8 +165,9 @@ static void content_of(const shoal_canonical *b, const shoal_gguf_block *form, i
 static void pack_blocks(const shoal_strip *s, int64_t n, uint8_t *at)
 {
     const shoal_gguf_block *form = s->form->block;
+    shoal_gguf_content content = {0};
+    memset(at, 0, (size_t)row_bytes(s->form, s->block->k));
     for (int64_t i = 0; i < s->block->k / form->elements; i++, at += form->bytes) {
-        shoal_gguf_content content = {0};
         content_of(s->block, form, n, i, &content);
         shoal_gguf_encode(form, &content, at);
     }
@@ -194,6 +195,7 @@ const shoal_writer shoal_writer_gguf = {
     .arguments = "f32 f16 bf16 q4_0 q4_1 q5_0 q5_1 q8_0 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs",
     .writes_floats = true,
     .packs_floats = true,
+    .whole_codes = true,
     .form = form_of,
     .parts = parts_of,
     .pack = pack};

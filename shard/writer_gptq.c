@@ -8,13 +8,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kernels/nibbles.h"
 #include "shard/packed.h"
 #include "shard/writer.h"
 
 enum { QWEIGHT, QZEROS, SCALES, G_IDX };
 
-/* Rows of words that are written together: what a cache line of codes fills. */
-#define ROWS 8
+/* Rows of words, and columns, that are written together: cache lines in both directions. */
+#define ROWS    16
+#define COLUMNS 64
 
 /* v2 says z, v1 says z - 1. */
 static int stored_less(const shoal_target *target)
@@ -54,12 +56,10 @@ static int parts_of(const shoal_target *target, const shoal_writer_module *m,
     return 4;
 }
 
-/* Codes of 2, 4 and 8 bits: a word of one column after the other. */
+/* Codes of 2 and 8 bits: a word of one column after the other. */
 static uint32_t word_of(const uint8_t *codes, int bits)
 {
     uint32_t word = 0;
-    if (bits == 4)
-        return shoal_pack_nibbles(shoal_load_le64(codes));
     if (bits == 8)
         return shoal_load_le32(codes);
     for (int i = 0; i < 32 / bits; i++)
@@ -67,11 +67,35 @@ static uint32_t word_of(const uint8_t *codes, int bits)
     return word;
 }
 
+/* Codes of 4 bits: each column's words in a row, then turned. */
+static void pack_codes4(const shoal_strip *s, const uint8_t *codes, uint8_t *first)
+{
+    const shoal_nibbles_row *nibbles = shoal_nibbles_best();
+    const int64_t k = s->module->k, rows = k / 8, row = s->module->n * SHOAL_WORD_BYTES;
+    uint8_t words[COLUMNS][ROWS * SHOAL_WORD_BYTES];
+    for (int64_t r = 0; r < rows; r += ROWS)
+        for (int64_t c = 0; c < s->block->n; c += COLUMNS) {
+            const int64_t count = shoal_min_i64(ROWS, rows - r);
+            const int64_t columns = shoal_min_i64(COLUMNS, s->block->n - c);
+            for (int64_t i = 0; i < columns; i++)
+                nibbles->pack(codes + (c + i) * k + 8 * r, 8 * count, &shoal_nibbles_plain,
+                              words[i]);
+            nibbles->turn_words(words[0], sizeof words[0], columns, count,
+                                first + r * row + c * SHOAL_WORD_BYTES, row);
+        }
+}
+
 static void pack_codes(const shoal_strip *s, const uint8_t *codes)
 {
     const int bits = s->form->bits;
     const int64_t k = s->module->k, n = s->module->n, fields = 32 / bits;
     uint8_t *first = s->parts[QWEIGHT] + s->column * SHOAL_WORD_BYTES;
+    if (bits == 4) {
+        pack_codes4(s, codes, first);
+        return;
+    }
+    for (int64_t r = 0; bits == 3 && r < k * 3 / 32; r++)
+        memset(first + r * n * SHOAL_WORD_BYTES, 0, (size_t)(s->block->n * SHOAL_WORD_BYTES));
     for (int64_t c = 0; bits == 3 && c < s->block->n; c++)
         for (int64_t i = 0; i < k; i++)
             shoal_packed_put(first + c * SHOAL_WORD_BYTES, n, i, bits, codes[c * k + i]);
@@ -193,8 +217,8 @@ static shoal_status config(const shoal_target *target, const shoal_written_modul
 
 #define GPTQ_ROW(row_name)                                                                         \
     {                                                                                              \
-        .name = row_name, .config_file = "quantize_config.json", .form = form_of,                  \
-        .parts = parts_of, .pack = pack, .config = config                                          \
+        .name = row_name, .config_file = "quantize_config.json", .whole_codes = true,              \
+        .form = form_of, .parts = parts_of, .pack = pack, .config = config                         \
     }
 
 const shoal_writer shoal_writer_gptq = GPTQ_ROW("gptq");

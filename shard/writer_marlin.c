@@ -131,6 +131,7 @@ static shoal_status config(const shoal_target *target, const shoal_written_modul
 
 const shoal_writer shoal_writer_marlin = {.name = "marlin",
                                           .config_file = "quantize_config.json",
+                                          .whole_codes = true,
                                           .form = form_of,
                                           .parts = parts_of,
                                           .pack = pack,

@@ -18,28 +18,6 @@ ALWAYS_INLINE vi join8(const uint8_t *p, vi *all)
     return _mm256_or_si256(pick(a, b, false), _mm256_slli_epi32(pick(a, b, true), 4));
 }
 
-/* 4 x 4 words inside every 128 bits, then the halves. */
-ALWAYS_INLINE void transpose(vi v[LANES])
-{
-    vi t[LANES];
-    UNROLL
-    for (int i = 0; i < LANES; i += 4) {
-        const vi a = _mm256_unpacklo_epi32(v[i], v[i + 1]);
-        const vi b = _mm256_unpackhi_epi32(v[i], v[i + 1]);
-        const vi c = _mm256_unpacklo_epi32(v[i + 2], v[i + 3]);
-        const vi d = _mm256_unpackhi_epi32(v[i + 2], v[i + 3]);
-        t[i] = _mm256_unpacklo_epi64(a, c);
-        t[i + 1] = _mm256_unpackhi_epi64(a, c);
-        t[i + 2] = _mm256_unpacklo_epi64(b, d);
-        t[i + 3] = _mm256_unpackhi_epi64(b, d);
-    }
-    UNROLL
-    for (int i = 0; i < 4; i++) {
-        v[i] = _mm256_permute2x128_si256(t[i], t[i + 4], 0x20);
-        v[i + 4] = _mm256_permute2x128_si256(t[i], t[i + 4], 0x31);
-    }
-}
-
 ALWAYS_INLINE vi low_halves(vi a, vi b)
 {
     const vi mask = _mm256_set1_epi32(0xffff);

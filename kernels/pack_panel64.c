@@ -75,17 +75,6 @@ static void unpack_codes4(const shoal_linear *w, int64_t column, uint8_t *codes)
     }
 }
 
-/* K steps of 8-bit codes are four bytes of a column: whole ones move as words. */
-static void pack_codes8(const shoal_linear *w, const uint8_t *codes, int64_t columns,
-                        uint8_t *panel)
-{
-    const int64_t k = w->spec.k, whole = k / 4;
-    w->pack->dwords(codes, k, columns, whole, 0x80808080u, panel);
-    for (int64_t c = 0; c < columns; c++)
-        for (int64_t i = whole * 4; i < k; i++)
-            panel[whole * 256 + 4 * c + i % 4] = codes[c * k + i] ^ 0x80;
-}
-
 static void unpack_codes8(const shoal_linear *w, int64_t column, uint8_t *codes)
 {
     const uint8_t *in = shoal_panel_codes(w, column / SHOAL_PANEL);
@@ -221,7 +210,7 @@ static shoal_status pack_run(shoal_linear *w, int64_t output, int64_t i, int64_t
     }
     out += 4 * first;
     if (w->spec.kind == SHOAL_WEIGHT_INT8)
-        pack_codes8(w, b->codes + i * k, columns, out);
+        shoal_pack_codes8(w->pack, b->codes + i * k, k, columns, k, out);
     else if (w->pack->codes4(b->codes + i * k, k, columns, k, out) > 15)
         return code_too_large(b, i, columns, output);
     for (int64_t c = 0; c < columns; c++)

@@ -27,23 +27,55 @@ static void k_words(const uint8_t *words, int64_t stride, int64_t columns, int64
     }
 }
 
-static unsigned nibble_along_n(const uint8_t *row, int64_t column)
+static void column_words(const uint8_t *words, int64_t stride, int64_t columns, int64_t k,
+                         uint8_t *panel)
+{
+    for (int64_t c = 0; c < columns; c++)
+        for (int64_t at = 0; at < k; at += 8) {
+            const uint32_t there = k - at < 8 ? (1u << (4 * (k - at))) - 1 : ~0u;
+            shoal_store_le32(panel + at / 8 * STEP_BYTES + 4 * c,
+                             pair_nibbles(shoal_load_le32(words + c * stride + at / 2) & there));
+        }
+}
+
+/* The code of one input and column. */
+typedef unsigned (*nibble_at)(const uint8_t *words, int64_t stride, int64_t k, int64_t column);
+
+static unsigned nibble_along_n(const uint8_t *words, int64_t stride, int64_t k, int64_t column)
 {
     static const uint8_t shift[8] = {0, 16, 4, 20, 8, 24, 12, 28};
-    return shoal_load_le32(row + column / 8 * 4) >> shift[column % 8] & 15u;
+    return shoal_load_le32(words + k * stride + column / 8 * 4) >> shift[column % 8] & 15u;
+}
+
+static unsigned nibble_of_fragments(const uint8_t *words, int64_t stride, int64_t k, int64_t column)
+{
+    const int64_t word = 16 * (column % 8) + 4 * (k % 8 / 2) + column / 16;
+    const int nibble = (int)(k % 2 * 4 + column / 8 % 2 * 2 + k / 8 % 2);
+    return shoal_load_le32(words + k / 16 * stride + 4 * word) >> (4 * nibble) & 15u;
+}
+
+static void nibble_by_nibble(nibble_at nibble, const uint8_t *words, int64_t stride,
+                             int64_t columns, int64_t k, uint8_t *panel)
+{
+    for (int64_t at = 0; at < k; at += 8, panel += STEP_BYTES)
+        for (int64_t c = 0; c < columns; c++)
+            for (int64_t low = at; low < at + 4; low++) {
+                unsigned pair = low < k ? nibble(words, stride, low, c) : 0;
+                pair |= low + 4 < k ? nibble(words, stride, low + 4, c) << 4 : 0;
+                panel[4 * c + low - at] = (uint8_t)pair;
+            }
 }
 
 static void n_words(const uint8_t *words, int64_t stride, int64_t columns, int64_t k,
                     uint8_t *panel)
 {
-    for (int64_t at = 0; at < k; at += 8, panel += STEP_BYTES)
-        for (int64_t c = 0; c < columns; c++)
-            for (int64_t j = 0; j < 4; j++) {
-                const uint8_t *low = words + (at + j) * stride, *high = low + 4 * stride;
-                unsigned pair = at + j < k ? nibble_along_n(low, c) : 0;
-                pair |= at + j + 4 < k ? nibble_along_n(high, c) << 4 : 0;
-                panel[4 * c + j] = (uint8_t)pair;
-            }
+    nibble_by_nibble(nibble_along_n, words, stride, columns, k, panel);
+}
+
+static void fragments(const uint8_t *words, int64_t stride, int64_t columns, int64_t k,
+                      uint8_t *panel)
+{
+    nibble_by_nibble(nibble_of_fragments, words, stride, columns, k, panel);
 }
 
 static unsigned codes4(const uint8_t *codes, int64_t stride, int64_t columns, int64_t k,
@@ -79,7 +111,19 @@ static void halves(const uint8_t *rows, int64_t stride, int64_t columns, int64_t
             memcpy(panel + i * SHOAL_PANEL * 2 + 2 * c, rows + c * stride + 2 * i, 2);
 }
 
-const shoal_pack_row shoal_pack_ref = {SHOAL_CPU_REF, k_words, n_words, codes4, dwords, halves};
+const shoal_pack_row shoal_pack_ref = {SHOAL_CPU_REF, k_words, n_words, column_words,
+                                       fragments,     codes4,  dwords,  halves};
+
+/* K steps of 8-bit codes are four bytes of a column: whole ones move as words. */
+void shoal_pack_codes8(const shoal_pack_row *row, const uint8_t *codes, int64_t stride,
+                       int64_t columns, int64_t k, uint8_t *panel)
+{
+    const int64_t whole = k / 4;
+    row->dwords(codes, stride, columns, whole, 0x80808080u, panel);
+    for (int64_t c = 0; c < columns; c++)
+        for (int64_t i = whole * 4; i < k; i++)
+            panel[whole * STEP_BYTES + 4 * c + i % 4] = codes[c * stride + i] ^ 0x80;
+}
 
 const shoal_pack_row *shoal_pack_pick(shoal_cpu_level cap)
 {

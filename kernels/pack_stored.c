@@ -21,9 +21,9 @@ static shoal_status check(const shoal_linear *w, const shoal_place *place,
                           const shoal_stored *block)
 {
     const shoal_linear_spec *s = &w->spec;
-    const bool along_n = block->form == SHOAL_WORDS_ALONG_N;
+    const bool nibbles = block->form == SHOAL_WORDS_ALONG_N || block->form == SHOAL_WORDS_FRAGMENTS;
     if (s->kind == SHOAL_WEIGHT_FLOAT || s->has_mins || s->super_group ||
-        s->has_zeros != (block->zeros != NULL) || (along_n && s->kind != SHOAL_WEIGHT_INT4))
+        s->has_zeros != (block->zeros != NULL) || (nibbles && s->kind != SHOAL_WEIGHT_INT4))
         return shoal_fail(SHOAL_ERR_DATA, "stored words do not match a linear of %s",
                           shoal_linear_layout(s));
     if (!fits(place->n, block->n, SHOAL_PANEL, s->n) ||
@@ -54,12 +54,24 @@ static void pack_codes(const shoal_linear *w, int64_t k_begin, const shoal_store
 {
     uint8_t *out = w->codes + (uint64_t)panel * (w->size.codes_bytes / (uint64_t)w->size.panels) +
                    (uint64_t)(k_begin / k_step(w)) * 256;
-    if (b->form == SHOAL_WORDS_ALONG_N)
+    const bool int4 = w->spec.kind == SHOAL_WEIGHT_INT4;
+    switch (b->form) {
+    case SHOAL_WORDS_ALONG_K:
+        (int4 ? w->pack->k_words : k_words8)(b->codes + 4 * n, b->stride, columns, b->k, out);
+        break;
+    case SHOAL_WORDS_ALONG_N:
         w->pack->n_words(b->codes + n / 2, b->stride, columns, b->k, out);
-    else if (w->spec.kind == SHOAL_WEIGHT_INT4)
-        w->pack->k_words(b->codes + 4 * n, b->stride, columns, b->k, out);
-    else
-        k_words8(b->codes + 4 * n, b->stride, columns, b->k, out);
+        break;
+    case SHOAL_WORDS_BY_COLUMN:
+        if (int4)
+            w->pack->column_words(b->codes + n * b->stride, b->stride, columns, b->k, out);
+        else
+            shoal_pack_codes8(w->pack, b->codes + n * b->stride, b->stride, columns, b->k, out);
+        break;
+    case SHOAL_WORDS_FRAGMENTS:
+        w->pack->fragments(b->codes + n * 8, b->stride, columns, b->k, out);
+        break;
+    }
 }
 
 static void pack_zeros(const shoal_linear *w, const uint8_t *zeros, int64_t columns, int64_t cell)

@@ -10,7 +10,11 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #define XXH_STATIC_LINKING_ONLY /* shows the size of the state, to keep it on a stack */
+#if SHOAL_XXHASH_DISPATCHES
+#include <xxh_x86dispatch.h> /* xxhash.h, whose XXH3 functions become those of this machine's CPU */
+#else
 #include <xxhash.h>
+#endif
 
 #include "proto/arena.h"
 #include "proto/bytes.h"

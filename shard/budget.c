@@ -19,10 +19,18 @@ typedef struct {
     uint64_t in_use; /* of the buffer, by that place                        */
 } tally;
 
-/* A block of the arena of weights. */
+/* A block of an arena of weights. */
 static void hold(tally *t, uint64_t bytes)
 {
     t->sum.held += (bytes + ARENA_STEP - 1) / ARENA_STEP * ARENA_STEP;
+}
+
+/* One of those that are filled from the files. */
+static void hold_filled(tally *t, uint64_t bytes)
+{
+    const uint64_t before = t->sum.held;
+    hold(t, bytes);
+    t->sum.filled += t->sum.held - before;
 }
 
 /* `count` elements of a vector, held as fp32. */
@@ -41,7 +49,7 @@ static void add_packed(const shoal_slicing *slicing, int rank, const shoal_weigh
     if (!shoal_offload_streams(slicing, rank, weight)) {
         *(weight->placement == SHOAL_PLACED_PINNED ? &t->sum.linears.pinned
                                                    : &t->sum.linears.host) += 1;
-        hold(t, bytes);
+        hold_filled(t, bytes);
         return;
     }
     t->in_use = (place == t->place ? t->in_use : 0) + bytes;
@@ -99,8 +107,8 @@ static void add_embedding(const shoal_slicing *slicing, int rank, tally *t)
         shoal_rect_empty(&rect))
         return;
     t->sum.read += weight->dialect->read_bytes(weight, &rect);
-    hold(t, (uint64_t)(rect.n_end - rect.n_begin) * (uint64_t)rect.k_end *
-                shoal_dtype_bytes(weight->dtype));
+    hold_filled(t, (uint64_t)(rect.n_end - rect.n_begin) * (uint64_t)rect.k_end *
+                       shoal_dtype_bytes(weight->dtype));
 }
 
 static shoal_status add_weight(const shoal_slicing *slicing, int rank, const shoal_weight *weight,

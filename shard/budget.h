@@ -1,7 +1,7 @@
 /* shard/budget.h - what a plan costs every rank, before a weight is read: bytes and tokens.
  *
  * Numbers come from headers only. read_bytes is what loading will add to the checkpoint's count;
- * weight_bytes is the sum of what loading takes from the arena of weights, each block rounded up
+ * weight_bytes is the sum of what loading takes from the arenas of weights, each block rounded up
  * to 64 as shoal_arena_bytes counts it:
  *
  *     linears            shoal_linear_measure of the slice; of those that are streamed
@@ -51,7 +51,8 @@ typedef struct {
 /* Bytes of a rank's weights. */
 typedef struct {
     uint64_t read;     /* of the files, by loading                               */
-    uint64_t held;     /* in the arena of weights                                */
+    uint64_t held;     /* in the arenas of weights                               */
+    uint64_t filled;   /* of `held`: panels and rows of the embedding            */
     uint64_t streamed; /* not held: packed bytes that pass through the buffer    */
     uint64_t buffer;   /* of `held`: what layers that are streamed use in turn   */
     shoal_placement_counts linears;

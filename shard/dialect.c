@@ -183,18 +183,29 @@ int64_t shoal_rect_groups(const shoal_weight *weight, const shoal_rect *rect)
     return shoal_ceil_div(rect->k_end, weight->group) - rect->k_begin / weight->group;
 }
 
-int64_t shoal_rect_staging_columns(const shoal_weight *weight, const shoal_rect *rect)
+static int64_t columns_to_stage(const shoal_weight *weight, const shoal_rect *rect)
 {
     const int64_t k = weight->act_order ? weight->k : rect->k_end - rect->k_begin;
-    int64_t tile_columns, tile_inputs;
-    if (weight->dialect && weight->dialect->tile) {
-        weight->dialect->tile(weight, rect, &tile_columns, &tile_inputs);
-        return tile_columns;
-    }
     const int64_t element =
         weight->kind == SHOAL_WEIGHT_FLOAT ? (int64_t)shoal_dtype_bytes(weight->dtype) : 2;
     const int64_t columns = SHOAL_STAGING_BYTES / (shoal_max_i64(k, 1) * element);
     return shoal_max_i64(columns / SHOAL_PANEL * SHOAL_PANEL, SHOAL_PANEL);
+}
+
+int64_t shoal_rect_staging_columns(const shoal_weight *weight, const shoal_rect *rect)
+{
+    int64_t columns, inputs;
+    if (!weight->dialect || !weight->dialect->tile)
+        return columns_to_stage(weight, rect);
+    weight->dialect->tile(weight, rect, &columns, &inputs);
+    return columns;
+}
+
+void shoal_dialect_tile_columns(const shoal_weight *weight, const shoal_rect *rect,
+                                int64_t *columns, int64_t *inputs)
+{
+    *columns = columns_to_stage(weight, rect);
+    *inputs = shoal_max_i64(rect->k_end - rect->k_begin, 1);
 }
 
 static int64_t supers_of(const shoal_weight *weight, const shoal_rect *rect)
@@ -429,28 +440,85 @@ uint64_t shoal_dialect_row_scales_bytes(const shoal_weight *weight, const shoal_
                                           : shoal_dialect_scales_bytes(weight, tensor, rect);
 }
 
+/* What a rectangle needs of scales [columns][groups]: one number, or rows of some of them. */
+typedef struct {
+    bool single;
+    int64_t row, rows, first, across;
+} row_reach;
+
+static row_reach rows_of(const shoal_weight *weight, const shoal_tensor *tensor,
+                         const shoal_rect *rect)
+{
+    if (shoal_tensor_is_single(tensor))
+        return (row_reach){true, 0, 1, 0, 1};
+    return (row_reach){false, weight->row_offset + rect->n_begin, rect->n_end - rect->n_begin,
+                       shoal_rect_group_begin(weight, rect), shoal_rect_groups(weight, rect)};
+}
+
+static shoal_status check_rows(const shoal_tensor *tensor, const uint8_t *stored,
+                               const row_reach *r)
+{
+    const int64_t count = r->rows * r->across;
+    if (shoal_dialect_all_finite(stored, tensor->dtype, count))
+        return SHOAL_OK;
+    int64_t at = 0;
+    while (isfinite(shoal_load_f32(stored, tensor->dtype, (size_t)at)))
+        at++;
+    return bad_scale(tensor, shoal_load_f32(stored, tensor->dtype, (size_t)at),
+                     r->first + at % r->across, r->row + at / r->across);
+}
+
 shoal_status shoal_dialect_read_row_scales(const shoal_manifest *manifest,
                                            const shoal_weight *weight, const shoal_tensor *tensor,
                                            const shoal_rect *rect, float *out)
 {
     const int64_t size = (int64_t)shoal_dtype_bytes(tensor->dtype);
-    const bool single = shoal_tensor_is_single(tensor);
-    const int64_t n = rect->n_end - rect->n_begin, groups = shoal_rect_groups(weight, rect);
-    const int64_t row = single ? 0 : weight->row_offset + rect->n_begin;
-    const int64_t rows = single ? 1 : n, first = single ? 0 : shoal_rect_group_begin(weight, rect);
-    const int64_t across = single ? 1 : groups;
+    const int64_t count = (rect->n_end - rect->n_begin) * shoal_rect_groups(weight, rect);
+    const row_reach r = rows_of(weight, tensor, rect);
     uint8_t *stored;
     if (shoal_rect_empty(rect))
         return SHOAL_OK;
-    SHOAL_TRY(
-        shoal_dialect_stage(manifest, tensor, row, rows, first * size, across * size, &stored));
-    shoal_status st = SHOAL_OK;
-    for (int64_t i = 0; i < n * groups && st == SHOAL_OK; i++) {
-        const int64_t at = single ? 0 : i;
-        out[i] = shoal_load_f32(stored, tensor->dtype, (size_t)at);
-        if (!isfinite(out[i]))
-            st = bad_scale(tensor, out[i], first + at % across, row + at / across);
-    }
+    SHOAL_TRY(shoal_dialect_stage(manifest, tensor, r.row, r.rows, r.first * size, r.across * size,
+                                  &stored));
+    const shoal_status st = check_rows(tensor, stored, &r);
+    for (int64_t i = 0; i < count && st == SHOAL_OK; i++)
+        out[i] = shoal_load_f32(stored, tensor->dtype, (size_t)(r.single ? 0 : i));
     shoal_free(stored);
     return st;
+}
+
+shoal_status shoal_dialect_stage_row_scales(const shoal_manifest *manifest,
+                                            const shoal_weight *weight, const shoal_tensor *tensor,
+                                            const shoal_tile *tile, shoal_staging *staging,
+                                            uint8_t **out)
+{
+    const int64_t size = (int64_t)shoal_dtype_bytes(tensor->dtype);
+    const int64_t n = tile->rect.n_end - tile->rect.n_begin;
+    const int64_t groups = tile->group_end - tile->group_begin;
+    const row_reach r = rows_of(weight, tensor, &tile->rect);
+    uint8_t *stored;
+    SHOAL_TRY(shoal_dialect_stage_slot(manifest, tensor, r.row, r.rows, r.first * size,
+                                       r.across * size, staging, SHOAL_STAGE_STORED, &stored));
+    SHOAL_TRY(check_rows(tensor, stored, &r));
+    SHOAL_TRY(shoal_staging_take(staging, SHOAL_STAGE_SCALES, (uint64_t)(n * groups * size), out));
+    for (int64_t g = 0; g < groups; g++)
+        for (int64_t c = 0; c < n; c++) {
+            uint8_t *to = *out + (g * n + c) * size;
+            const uint8_t *from = stored + (r.single ? 0 : c * r.across + g) * size;
+            if (size == 2)
+                memcpy(to, from, 2);
+            else
+                memcpy(to, from, 4);
+        }
+    return SHOAL_OK;
+}
+
+shoal_status shoal_dialect_stage_points(const int16_t *zeros, int64_t columns, int64_t groups,
+                                        shoal_staging *staging, uint8_t **out)
+{
+    SHOAL_TRY(shoal_staging_take(staging, SHOAL_STAGE_POINTS, (uint64_t)(columns * groups), out));
+    for (int64_t g = 0; g < groups; g++)
+        for (int64_t c = 0; c < columns; c++)
+            (*out)[g * columns + c] = (uint8_t)zeros[c * groups + g];
+    return SHOAL_OK;
 }

@@ -146,6 +146,10 @@ int64_t shoal_rect_groups(const shoal_weight *weight, const shoal_rect *rect);
 #define SHOAL_STAGING_BYTES (2ll << 20)
 int64_t shoal_rect_staging_columns(const shoal_weight *weight, const shoal_rect *rect);
 
+/* shoal_dialect.tile of forms that hold a column in one piece: as many columns over all inputs. */
+void shoal_dialect_tile_columns(const shoal_weight *weight, const shoal_rect *rect,
+                                int64_t *columns, int64_t *inputs);
+
 /* Set the scalars of `out` and allocate its arrays for this rectangle; or those of the groups, and
  * none for codes. */
 SHOAL_MUST_USE shoal_status shoal_dialect_allocate(const shoal_weight *weight,
@@ -181,6 +185,20 @@ SHOAL_MUST_USE shoal_status shoal_dialect_stage_scales(const shoal_manifest *man
                                                        const shoal_tensor *tensor,
                                                        const shoal_tile *tile,
                                                        shoal_staging *staging, uint8_t **out);
+
+/* The same for floats stored as shoal_dialect_read_row_scales has them, turned to
+ * [groups][columns].
+ */
+SHOAL_MUST_USE shoal_status shoal_dialect_stage_row_scales(const shoal_manifest *manifest,
+                                                           const shoal_weight *weight,
+                                                           const shoal_tensor *tensor,
+                                                           const shoal_tile *tile,
+                                                           shoal_staging *staging, uint8_t **out);
+
+/* Zero points [columns][groups] as a stored block has them: a byte each, [groups][columns]. */
+SHOAL_MUST_USE shoal_status shoal_dialect_stage_points(const int16_t *zeros, int64_t columns,
+                                                       int64_t groups, shoal_staging *staging,
+                                                       uint8_t **out);
 
 /* Are `count` elements of F32, F16 or BF16 all finite? */
 bool shoal_dialect_all_finite(const uint8_t *stored, shoal_dtype dtype, int64_t count);

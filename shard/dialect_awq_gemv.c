@@ -117,6 +117,43 @@ static shoal_status read_gemv(const shoal_manifest *manifest, const shoal_weight
                                          out->scales);
 }
 
+/* Words that start a K step. */
+static bool storable(const shoal_weight *weight, const shoal_rect *rect)
+{
+    (void)weight;
+    return rect->k_begin % 8 == 0;
+}
+
+static shoal_status read_stored(const shoal_manifest *manifest, const shoal_weight *weight,
+                                const shoal_tile *tile, shoal_staging *staging, shoal_stored *out)
+{
+    const shoal_rect *rect = &tile->rect;
+    const reach r = reach_of(weight, rect);
+    const int64_t row = (r.codes.end - r.codes.begin) * SHOAL_WORD_BYTES;
+    shoal_canonical zeros = {.n = rect->n_end - rect->n_begin,
+                             .groups = tile->group_end - tile->group_begin};
+    uint8_t *codes, *scales, *points, *block;
+    SHOAL_TRY(shoal_dialect_stage_slot(
+        manifest, weight->parts[SHOAL_AWQ_CODES], weight->row_offset + rect->n_begin, zeros.n,
+        r.codes.begin * SHOAL_WORD_BYTES, row, staging, SHOAL_STAGE_CODES, &codes));
+    SHOAL_TRY(shoal_dialect_stage_row_scales(manifest, weight, weight->parts[SHOAL_AWQ_SCALES],
+                                             tile, staging, &scales));
+    SHOAL_TRY(shoal_staging_take(staging, SHOAL_STAGE_ZEROS,
+                                 (uint64_t)(zeros.n * zeros.groups) * sizeof(int16_t), &block));
+    zeros.zeros = (void *)block;
+    SHOAL_TRY(read_zeros(manifest, weight, rect, &r.zeros, &zeros));
+    SHOAL_TRY(shoal_dialect_stage_points(zeros.zeros, zeros.n, zeros.groups, staging, &points));
+    *out = (shoal_stored){SHOAL_WORDS_BY_COLUMN,
+                          zeros.n,
+                          rect->k_end - rect->k_begin,
+                          codes,
+                          row,
+                          zeros.groups,
+                          scales,
+                          points};
+    return SHOAL_OK;
+}
+
 const shoal_dialect shoal_dialect_awq_gemv = {
     .name = "awq-gemv",
     .parts = {"qweight", "qzeros", "scales"},
@@ -124,4 +161,7 @@ const shoal_dialect shoal_dialect_awq_gemv = {
     .describe = describe,
     .read_bytes = read_bytes,
     .read = read_gemv,
+    .storable = storable,
+    .read_stored = read_stored,
+    .tile = shoal_dialect_tile_columns,
 };

@@ -309,6 +309,57 @@ static shoal_status read_compressed(const shoal_manifest *manifest, const shoal_
     return shoal_dialect_read_row_scales(manifest, weight, weight->parts[SCALE], rect, out->scales);
 }
 
+/* Words of 4 or 8 codes that start a K step, in the order of the file, and zeros that start a
+ * word. */
+static bool storable(const shoal_weight *weight, const shoal_rect *rect)
+{
+    return is_packed(weight) && !weight->act_order && (weight->bits == 4 || weight->bits == 8) &&
+           rect->k_begin % 8 == 0 && (weight->row_offset + rect->n_begin) % 8 == 0;
+}
+
+static shoal_status stage_zeros(const shoal_manifest *manifest, const shoal_weight *weight,
+                                const shoal_rect *rect, const reach *r, int64_t groups,
+                                shoal_staging *staging, const uint8_t **out)
+{
+    const shoal_tensor *zero = weight->parts[ZERO_POINT];
+    shoal_canonical zeros = {.n = rect->n_end - rect->n_begin, .groups = groups};
+    uint8_t *block, *points;
+    *out = NULL;
+    if (!zero)
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_staging_take(staging, SHOAL_STAGE_ZEROS,
+                                 (uint64_t)(zeros.n * groups) * sizeof(int16_t), &block));
+    zeros.zeros = (void *)block;
+    SHOAL_TRY(zero->dtype == SHOAL_I8 ? read_byte_zeros(manifest, weight, rect, &zeros)
+                                      : read_packed_zeros(manifest, weight, rect, r, &zeros));
+    if (!weight->has_zeros)
+        return SHOAL_OK;
+    SHOAL_TRY(shoal_dialect_stage_points(zeros.zeros, zeros.n, groups, staging, &points));
+    *out = points;
+    return SHOAL_OK;
+}
+
+static shoal_status read_stored(const shoal_manifest *manifest, const shoal_weight *weight,
+                                const shoal_tile *tile, shoal_staging *staging, shoal_stored *out)
+{
+    const shoal_rect *rect = &tile->rect;
+    const reach r = reach_of(weight, rect);
+    const int64_t n = rect->n_end - rect->n_begin, groups = tile->group_end - tile->group_begin;
+    uint8_t *codes, *scales;
+    const uint8_t *points;
+    if (compares_shape(weight, rect))
+        SHOAL_TRY(compare_shape(manifest, weight));
+    SHOAL_TRY(shoal_dialect_stage_slot(manifest, weight->parts[CODES],
+                                       weight->row_offset + rect->n_begin, n, r.byte, r.bytes,
+                                       staging, SHOAL_STAGE_CODES, &codes));
+    SHOAL_TRY(shoal_dialect_stage_row_scales(manifest, weight, weight->parts[SCALE], tile, staging,
+                                             &scales));
+    SHOAL_TRY(stage_zeros(manifest, weight, rect, &r, groups, staging, &points));
+    *out = (shoal_stored){
+        SHOAL_WORDS_BY_COLUMN, n, r.k_end - r.k_begin, codes, r.bytes, groups, scales, points};
+    return SHOAL_OK;
+}
+
 static shoal_status read_order(const shoal_manifest *manifest, const shoal_weight *weight,
                                int32_t *order)
 {
@@ -321,7 +372,8 @@ static shoal_status read_order(const shoal_manifest *manifest, const shoal_weigh
         .parts = {row_codes,      "weight_scale", "weight_zero_point", "weight_shape",             \
                   "weight_g_idx", "input_scale",  "input_zero_point"},                             \
         .claims = row_claims, .describe = describe, .read_bytes = read_bytes,                      \
-        .read = read_compressed, .order = read_order                                               \
+        .read = read_compressed, .storable = storable, .read_stored = read_stored,                 \
+        .tile = shoal_dialect_tile_columns, .order = read_order                                    \
     }
 
 const shoal_dialect shoal_dialect_pack_quantized =

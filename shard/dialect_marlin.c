@@ -138,6 +138,13 @@ static shoal_status read_codes(const shoal_manifest *manifest, const shoal_weigh
     return SHOAL_OK;
 }
 
+/* Where the scale of column c of the tiles that were read lies in a row of them. */
+static int64_t scale_at(const shoal_weight *weight, int64_t c)
+{
+    return c / TILE_N * TILE_N +
+           scale_place((int)(c % TILE_N), weight->parts[SCALES]->shape[0] == 1);
+}
+
 static shoal_status read_scales(const shoal_manifest *manifest, const shoal_weight *weight,
                                 const shoal_rect *rect, const span *columns, shoal_canonical *out)
 {
@@ -145,16 +152,14 @@ static shoal_status read_scales(const shoal_manifest *manifest, const shoal_weig
     const int64_t across = columns->end - columns->begin,
                   first = shoal_rect_group_begin(weight, rect);
     const int64_t size = (int64_t)shoal_dtype_bytes(tensor->dtype);
-    const bool one_group = tensor->shape[0] == 1;
     uint8_t *stored = NULL;
     SHOAL_TRY(shoal_dialect_stage(manifest, tensor, first, out->groups, columns->begin * size,
                                   across * size, &stored));
     const shoal_status st =
         shoal_dialect_check_scales(tensor, stored, out->groups, across, first, columns->begin);
     for (int64_t n = 0; n < out->n && st == SHOAL_OK; n++) {
-        const int64_t column = weight->row_offset + rect->n_begin + n - columns->begin;
         const int64_t place =
-            column / TILE_N * TILE_N + scale_place((int)(column % TILE_N), one_group);
+            scale_at(weight, weight->row_offset + rect->n_begin + n - columns->begin);
         for (int64_t g = 0; g < out->groups; g++)
             out->scales[n * out->groups + g] =
                 shoal_load_f32(stored, tensor->dtype, (size_t)(g * across + place));
@@ -173,10 +178,64 @@ static shoal_status read_marlin(const shoal_manifest *manifest, const shoal_weig
     return read_scales(manifest, weight, rect, &columns, out);
 }
 
+/* Tiles that start a panel. */
+static bool storable(const shoal_weight *weight, const shoal_rect *rect)
+{
+    return rect->k_begin % TILE_K == 0 && (weight->row_offset + rect->n_begin) % TILE_N == 0;
+}
+
+static shoal_status stage_scales(const shoal_manifest *manifest, const shoal_weight *weight,
+                                 const shoal_tile *tile, const span *columns,
+                                 shoal_staging *staging, uint8_t **out)
+{
+    const shoal_tensor *tensor = weight->parts[SCALES];
+    const int64_t across = columns->end - columns->begin;
+    const int64_t n = tile->rect.n_end - tile->rect.n_begin;
+    const int64_t groups = tile->group_end - tile->group_begin;
+    const int64_t size = (int64_t)shoal_dtype_bytes(tensor->dtype);
+    uint8_t *stored;
+    SHOAL_TRY(shoal_dialect_stage_slot(manifest, tensor, tile->group_begin, groups,
+                                       columns->begin * size, across * size, staging,
+                                       SHOAL_STAGE_STORED, &stored));
+    SHOAL_TRY(shoal_dialect_check_scales(tensor, stored, groups, across, tile->group_begin,
+                                         columns->begin));
+    SHOAL_TRY(shoal_staging_take(staging, SHOAL_STAGE_SCALES, (uint64_t)(groups * n * size), out));
+    for (int64_t c = 0; c < n; c++) {
+        const int64_t place = scale_at(weight, c);
+        for (int64_t g = 0; g < groups; g++)
+            memcpy(*out + (g * n + c) * size, stored + (g * across + place) * size, (size_t)size);
+    }
+    return SHOAL_OK;
+}
+
+static shoal_status read_stored(const shoal_manifest *manifest, const shoal_weight *weight,
+                                const shoal_tile *tile, shoal_staging *staging, shoal_stored *out)
+{
+    const shoal_rect *rect = &tile->rect;
+    const span columns = whole_tiles(weight, rect);
+    const int64_t row = (columns.end - columns.begin) / TILE_N * TILE_BYTES;
+    const int64_t first = rect->k_begin / TILE_K;
+    uint8_t *codes, *scales;
+    SHOAL_TRY(shoal_dialect_stage_slot(
+        manifest, weight->parts[CODES], first, shoal_ceil_div(rect->k_end, TILE_K) - first,
+        columns.begin / TILE_N * TILE_BYTES, row, staging, SHOAL_STAGE_CODES, &codes));
+    SHOAL_TRY(stage_scales(manifest, weight, tile, &columns, staging, &scales));
+    *out = (shoal_stored){SHOAL_WORDS_FRAGMENTS,
+                          rect->n_end - rect->n_begin,
+                          rect->k_end - rect->k_begin,
+                          codes,
+                          row,
+                          tile->group_end - tile->group_begin,
+                          scales,
+                          NULL};
+    return SHOAL_OK;
+}
+
 #define MARLIN_ROW(row_name, row_codes, row_scales, row_claims)                                    \
     {                                                                                              \
         .name = row_name, .parts = {row_codes, row_scales, "workspace"}, .claims = row_claims,     \
-        .describe = describe, .read_bytes = read_bytes, .read = read_marlin                        \
+        .describe = describe, .read_bytes = read_bytes, .read = read_marlin, .storable = storable, \
+        .read_stored = read_stored                                                                 \
     }
 
 const shoal_dialect shoal_dialect_marlin = MARLIN_ROW("marlin", "B", "s", claims_gptq);

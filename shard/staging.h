@@ -13,6 +13,7 @@ typedef enum {
     SHOAL_STAGE_CODES,
     SHOAL_STAGE_SCALES,
     SHOAL_STAGE_ZEROS,  /* as they are stored */
+    SHOAL_STAGE_STORED, /* scales as they are stored, where they must be turned */
     SHOAL_STAGE_POINTS, /* a byte each        */
     SHOAL_STAGE_SLOTS
 } shoal_stage_slot;

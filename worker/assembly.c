@@ -246,6 +246,6 @@ void shoal_assembly_forward(shoal_assembly *a, shoal_comm *comm, _Atomic uint64_
 
 uint64_t shoal_assembly_resident(const shoal_assembly *a, const shoal_comm *comm)
 {
-    return shoal_arena_bytes(a->weights.arena) + shoal_arena_bytes(a->kv.arena) +
+    return shoal_weights_bytes(&a->weights) + shoal_arena_bytes(a->kv.arena) +
            shoal_arena_bytes(a->scratch.arena) + comm->bytes_held;
 }

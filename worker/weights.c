@@ -61,6 +61,7 @@ static shoal_status make_empty(const shoal_slicing *slicing, shoal_weights *w)
     w->layers = layers;
     SHOAL_TRY_GOTO(make_experts(slicing->manifest, w), destroy);
     SHOAL_TRY_GOTO(shoal_arena_create(SHOAL_MEM_WEIGHTS, &w->arena), destroy);
+    SHOAL_TRY_GOTO(shoal_arena_create(SHOAL_MEM_WEIGHTS, &w->filled), destroy);
     for (int layer = 0; layer < (int)w->layer_count; layer++)
         w->layers[layer].gathered_o = shoal_slice_o_gathered(slicing->manifest, layer);
     return SHOAL_OK;
@@ -73,10 +74,16 @@ destroy:
 void shoal_weights_destroy(shoal_weights *weights)
 {
     shoal_stream_destroy(weights->stream);
+    shoal_arena_destroy(weights->filled);
     shoal_arena_destroy(weights->arena);
     shoal_free(weights->experts);
     shoal_free(weights->layers);
     *weights = (shoal_weights){0};
+}
+
+uint64_t shoal_weights_bytes(const shoal_weights *weights)
+{
+    return shoal_arena_bytes(weights->arena) + shoal_arena_bytes(weights->filled);
 }
 
 /* Where a weight that is present lives, and where its order does. */
@@ -213,7 +220,7 @@ static shoal_status find_down_order(loader *l, const shoal_weight *weight, int32
     return SHOAL_OK;
 }
 
-/* Make a linear: in the arena, or where its place streams. */
+/* Make a linear: held, or where its place streams. */
 static shoal_status make_linear(loader *l, const shoal_load_task *task,
                                 const shoal_linear_spec *spec)
 {
@@ -223,8 +230,11 @@ static shoal_status make_linear(loader *l, const shoal_load_task *task,
     shoal_linear_size size;
     void *memory = NULL;
     SHOAL_TRY(shoal_linear_measure(spec, &size));
+    const uint64_t bytes = shoal_linear_packed_bytes(&size);
     if (streamed)
-        SHOAL_TRY(shoal_stream_take(l->w->stream, turn, shoal_linear_packed_bytes(&size), &memory));
+        SHOAL_TRY(shoal_stream_take(l->w->stream, turn, bytes, &memory));
+    else if (bytes)
+        SHOAL_TRY(shoal_arena_alloc(l->w->filled, bytes, &memory));
     SHOAL_TRY(shoal_load_create(manifest, task->weight, &task->rect, spec, l->cap, l->w->arena,
                                 memory, task->linear));
     if (!streamed)
@@ -327,7 +337,7 @@ static shoal_status load_embedding(loader *l)
         return SHOAL_OK;
     const uint64_t row = (uint64_t)weight->k * shoal_dtype_bytes(l->w->embedding_dtype);
     const uint64_t count = (uint64_t)(task.rect.n_end - task.rect.n_begin);
-    SHOAL_TRY(shoal_arena_array(l->w->arena, count, row, &rows));
+    SHOAL_TRY(shoal_arena_array(l->w->filled, count, row, &rows));
     task.rows = rows;
     SHOAL_TRY(shoal_load_fill(manifest, &task, 1, l->pool, l->progress, l->context));
     l->w->embedding = rows;
@@ -381,7 +391,8 @@ static shoal_status load_all(loader *l)
     shoal_weights *w = l->w;
     shoal_weight_bytes bytes;
     SHOAL_TRY(shoal_budget_weights(l->slicing, l->rank, &bytes));
-    SHOAL_TRY(shoal_arena_reserve(w->arena, bytes.held));
+    SHOAL_TRY(shoal_arena_reserve(w->filled, bytes.filled));
+    SHOAL_TRY(shoal_arena_reserve(w->arena, bytes.held - bytes.filled));
     if (bytes.linears.streamed)
         SHOAL_TRY(shoal_stream_create(l->slicing, l->rank, bytes.buffer,
                                       (uint64_t)bytes.linears.streamed, w->arena, &w->stream));

@@ -1,8 +1,9 @@
 /* worker/weights.h - everything this rank holds of a model, in place and ready for the step.
  *
  * Which rectangle of which weight belongs here is shard/slices.h; this file only asks for it and
- * remembers where it lies. All memory comes from one arena, whose byte count is what the plan
- * promised. */
+ * remembers where it lies. All memory comes from two arenas, whose byte counts add up to what the
+ * plan promised: one of small things, and one that nobody writes to but who fills a panel or a row,
+ * so that each thread of a load clears and fills pages of its own. */
 #ifndef SHOAL_WORKER_WEIGHTS_H
 #define SHOAL_WORKER_WEIGHTS_H
 
@@ -49,7 +50,8 @@ typedef struct {
     shoal_linear lm_head;
     const int32_t *lm_head_order;
     const float *final_norm;
-    shoal_arena *arena;
+    shoal_arena *arena;   /* segments, biases, norms, scales, orders                            */
+    shoal_arena *filled;  /* panels, rows of the embedding                                      */
     shoal_stream *stream; /* of linears that are not held; NULL: all are */
     uint64_t pinned;      /* bytes of linears that are locked in memory  */
 } shoal_weights;
@@ -58,7 +60,7 @@ typedef struct {
 typedef void (*shoal_weights_progress)(void *context);
 
 /* Read and pack everything `rank` owns under `slicing`, on the threads of `pool` (NULL: on this
- * one). The arena is one piece of huge pages, of the size that the budget has. What is streamed is
+ * one). Each arena is one piece of huge pages, of the size that the budget has. What is streamed is
  * read and packed, too, each place into the buffer over the one before. What is to be pinned and
  * cannot be is held all the same, with a warning. */
 SHOAL_MUST_USE shoal_status shoal_weights_load(const shoal_slicing *slicing, int rank,
@@ -71,5 +73,8 @@ SHOAL_MUST_USE shoal_status shoal_weights_load(const shoal_slicing *slicing, int
 SHOAL_MUST_USE shoal_status shoal_weights_outline(const shoal_slicing *slicing, int rank,
                                                   shoal_weights *out);
 void shoal_weights_destroy(shoal_weights *weights);
+
+/* What both arenas have given away. */
+uint64_t shoal_weights_bytes(const shoal_weights *weights);
 
 #endif

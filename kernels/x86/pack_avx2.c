@@ -85,5 +85,53 @@ void shoal_pack_n_words_avx2(const uint8_t *in, int64_t stride, int64_t columns,
                            panel + 256 * steps);
 }
 
-const shoal_pack_row shoal_pack_avx2 = {SHOAL_CPU_AVX2, k_words, shoal_pack_n_words_avx2,
-                                        codes4,         dwords,  halves};
+/* Of a vector whose halves hold inputs 2p and 2p + 1 of p = 0 and 1 (or, in high nibbles, of p = 2
+ * and 3): pairs of columns 16j + q and 16j + q + 8 as words of a panel, by rising j. */
+ALWAYS_INLINE vi join_fragments(vi x)
+{
+    const vi order = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 2, 8, 10, 1, 3, 9, 11, 4, 6, 12, 14, 5, 7, 13, 15));
+    return _mm256_shuffle_epi8(_mm256_permute4x64_epi64(x, 0xd8), order);
+}
+
+/* A tile is two K steps: low nibbles of every byte are inputs 0 .. 7, high ones 8 .. 15. Sixteen
+ * words are columns q and q + 8 of every 16. */
+static void fragments_tile(const uint8_t *in, uint8_t *out)
+{
+    const vi nibble = _mm256_set1_epi8(15);
+    vi first[LANES], second[LANES];
+    UNROLL
+    for (int q = 0; q < LANES; q++) {
+        const vi a = vi_load(in + 64 * q), b = vi_load(in + 64 * q + 32);
+        first[q] = join_fragments(_mm256_or_si256(
+            _mm256_and_si256(a, nibble), _mm256_slli_epi16(_mm256_and_si256(b, nibble), 4)));
+        second[q] = join_fragments(_mm256_or_si256(
+            _mm256_and_si256(_mm256_srli_epi16(a, 4), nibble), _mm256_andnot_si256(nibble, b)));
+    }
+    vi_transpose(first);
+    vi_transpose(second);
+    UNROLL
+    for (int i = 0; i < LANES; i++) {
+        vi_store(out + 32 * i, first[i]);
+        vi_store(out + 32 * i + 256, second[i]);
+    }
+}
+
+void shoal_pack_fragments_avx2(const uint8_t *in, int64_t stride, int64_t columns, int64_t k,
+                               uint8_t *panel)
+{
+    const int64_t tiles = columns < SHOAL_PANEL ? 0 : k / 16;
+    for (int64_t tile = 0; tile < tiles; tile++)
+        fragments_tile(in + tile * stride, panel + 512 * tile);
+    shoal_pack_ref.fragments(in + tiles * stride, stride, columns, k - 16 * tiles,
+                             panel + 512 * tiles);
+}
+
+const shoal_pack_row shoal_pack_avx2 = {SHOAL_CPU_AVX2,
+                                        k_words,
+                                        shoal_pack_n_words_avx2,
+                                        column_words,
+                                        shoal_pack_fragments_avx2,
+                                        codes4,
+                                        dwords,
+                                        halves};

@@ -26,5 +26,11 @@ ALWAYS_INLINE vi high_halves(vi a, vi b)
 
 #include "kernels/x86/pack.inc"
 
-const shoal_pack_row shoal_pack_avx512 = {SHOAL_CPU_AVX512, k_words, shoal_pack_n_words_avx2,
-                                          codes4,           dwords,  halves};
+const shoal_pack_row shoal_pack_avx512 = {SHOAL_CPU_AVX512,
+                                          k_words,
+                                          shoal_pack_n_words_avx2,
+                                          column_words,
+                                          shoal_pack_fragments_avx2,
+                                          codes4,
+                                          dwords,
+                                          halves};

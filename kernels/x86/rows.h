@@ -54,8 +54,10 @@ void shoal_linear_units_amx(const shoal_linear_row *row, const shoal_linear *w, 
                             int64_t row0, int64_t rows, int64_t panel, int64_t columns,
                             int64_t *sums, int64_t *bad);
 
-/* A row of kernels/pack.h that a wider vector does not make faster. */
+/* What a wider vector does not make faster of kernels/pack.h. */
 void shoal_pack_n_words_avx2(const uint8_t *words, int64_t stride, int64_t columns, int64_t k,
                              uint8_t *panel);
+void shoal_pack_fragments_avx2(const uint8_t *words, int64_t stride, int64_t columns, int64_t k,
+                               uint8_t *panel);
 
 #endif

@@ -45,6 +45,8 @@ static void compare(buffers *b, const shoal_pack_row *row, int which, int64_t co
         case 1: rows[i]->n_words(b->in + 4, (columns + 7) / 8 * 4 + 12, columns, k, out[i]); break;
         case 2: all[i] = rows[i]->codes4(b->in + 1, k + 3, columns, k, out[i]); break;
         case 3: rows[i]->dwords(b->in, 4 * k / 2, columns, k / 2, 0x80808080u, out[i]); break;
+        case 4: rows[i]->column_words(b->in + 4, (k + 7) / 8 * 4 + 4, columns, k, out[i]); break;
+        case 5: rows[i]->fragments(b->in, 512 + 8, columns, k, out[i]); break;
         default: rows[i]->halves(b->in + 2, 2 * k + 6, columns, k, out[i]); break;
         }
     assert_int_equal(all[0], all[1]);
@@ -62,7 +64,7 @@ static void rows_are_equal(void **state)
             print_message("%s: not on this machine\n", shoal_cpu_name(levels[l]));
             continue;
         }
-        for (int which = 0; which < 5; which++)
+        for (int which = 0; which < 7; which++)
             for (size_t w = 0; w < sizeof widths / sizeof widths[0]; w++)
                 for (int c = 0; c < ROWS; c++)
                     compare(&b, row, which, widths[w], counts[c]);
@@ -92,24 +94,58 @@ static void put_nibble(uint8_t *words, int64_t word, int nibble, unsigned code)
     words[word * 4 + nibble / 2] |= (uint8_t)(code << (nibble % 2 * 4));
 }
 
+/* Words from a row to the next. */
+static int64_t row_words(const shoal_linear_spec *spec, shoal_words_form form)
+{
+    switch (form) {
+    case SHOAL_WORDS_ALONG_K: return spec->n;
+    case SHOAL_WORDS_ALONG_N: return spec->n / 8;
+    case SHOAL_WORDS_BY_COLUMN:
+        return shoal_ceil_div(spec->k, spec->kind == SHOAL_WEIGHT_INT8 ? 4 : 8);
+    default: return shoal_ceil_div(spec->n, 64) * 128;
+    }
+}
+
+/* Four columns q, q + 8 of 16 for every pair of inputs and those eight further. */
+static void put_fragment(uint8_t *words, int64_t row, int64_t n, int64_t k, unsigned code)
+{
+    const int64_t thread = n % 8 * 4 + k % 8 / 2, block = n % 64 / 16;
+    const int nibble = (int)(k % 16 / 8 + n % 16 / 8 * 2 + k % 2 * 4);
+    put_nibble(words, k / 16 * row + n / 64 * 128 + thread * 4 + block, nibble, code);
+}
+
 /* The codes of a case as words; what lies beyond its inputs is all ones. */
 static void write_words(const linear_case *t, shoal_words_form form, uint8_t *words)
 {
     static const int nibble[8] = {0, 4, 1, 5, 2, 6, 3, 7};
     const shoal_canonical *b = &t->block;
-    const bool wide = b->kind == SHOAL_WEIGHT_INT8;
-    const int64_t per_word = wide ? 4 : 8, row = form == SHOAL_WORDS_ALONG_K ? b->n : b->n / 8;
-    const int64_t k_end = form == SHOAL_WORDS_ALONG_K ? shoal_round_up(b->k, per_word) : b->k;
+    const bool wide = b->kind == SHOAL_WEIGHT_INT8, along_k = form == SHOAL_WORDS_ALONG_K;
+    const int64_t per_word = wide ? 4 : 8, row = row_words(&t->spec, form);
+    const int64_t k_end = form == SHOAL_WORDS_ALONG_N ? b->k : shoal_round_up(b->k, per_word);
     for (int64_t n = 0; n < b->n; n++)
         for (int64_t k = 0; k < k_end; k++) {
             const unsigned code = k < b->k ? b->codes[n * b->k + k] : 0xffu;
+            const int64_t at = k / per_word, word = along_k ? at * row + n : n * row + at;
             if (form == SHOAL_WORDS_ALONG_N)
                 put_nibble(words, k * row + n / 8, nibble[n % 8], code);
+            else if (form == SHOAL_WORDS_FRAGMENTS)
+                put_fragment(words, row, n, k, code & 15u);
             else if (wide)
-                words[(k / 4 * row + n) * 4 + k % 4] = (uint8_t)code;
+                words[word * 4 + k % 4] = (uint8_t)code;
             else
-                put_nibble(words, k / 8 * row + n, (int)(k % 8), code & 15u);
+                put_nibble(words, word, (int)(k % 8), code & 15u);
         }
+}
+
+/* Where words of output n, input k begin. */
+static int64_t words_at(const shoal_stored *all, int64_t per_word, int64_t n, int64_t k)
+{
+    switch (all->form) {
+    case SHOAL_WORDS_ALONG_K: return k / per_word * all->stride + 4 * n;
+    case SHOAL_WORDS_ALONG_N: return k * all->stride + n / 2;
+    case SHOAL_WORDS_BY_COLUMN: return n * all->stride + k / per_word * 4;
+    default: return k / 16 * all->stride + n / 64 * 512;
+    }
 }
 
 static void write_groups(const linear_case *t, uint8_t *scales, uint8_t *zeros)
@@ -151,8 +187,7 @@ static void pack_part(const linear_case *t, const shoal_stored *all, shoal_linea
     part.groups = last - first;
     part.scales = scales;
     part.zeros = t->spec.has_zeros ? zeros : NULL;
-    part.codes += all->form == SHOAL_WORDS_ALONG_K ? k[0] / per_word * all->stride + 4 * n[0]
-                                                   : k[0] * all->stride + n[0] / 2;
+    part.codes += words_at(all, per_word, n[0], k[0]);
     const shoal_place place = {n[0], k[0], first};
     case_must(shoal_linear_pack_stored(linear, &place, &part));
     free(scales);
@@ -172,9 +207,9 @@ static linear_case *create(const shoal_linear_spec *spec)
 static void compare_stored(const shoal_linear_spec *spec, shoal_words_form form)
 {
     linear_case *t = create(spec);
-    const int64_t row = form == SHOAL_WORDS_ALONG_K ? spec->n : spec->n / 8;
+    const int64_t row = row_words(spec, form), step = form == SHOAL_WORDS_FRAGMENTS ? 96 : 88;
     const int64_t cells = spec->n * t->block.groups;
-    uint8_t *words = case_array((spec->k + 8) * row * 4, 1);
+    uint8_t *words = case_array(shoal_max_i64(spec->k + 8, spec->n) * row * 4, 1);
     uint8_t *scales = case_array(cells, 4), *zeros = case_array(cells, 1);
     const shoal_stored all = {form, spec->n, spec->k, words, row * 4, 0, scales, zeros};
     write_words(t, form, words);
@@ -185,9 +220,9 @@ static void compare_stored(const shoal_linear_spec *spec, shoal_words_form form)
         case_must(shoal_arena_create(SHOAL_MEM_WEIGHTS, &arena));
         case_must(shoal_linear_create(spec, (shoal_cpu_level)level, arena, &linear));
         for (int64_t n = 0; n < spec->n; n += 128)
-            for (int64_t k = 0; k < spec->k; k += 88)
+            for (int64_t k = 0; k < spec->k; k += step)
                 pack_part(t, &all, &linear, (int64_t[]){n, shoal_min_i64(n + 128, spec->n)},
-                          (int64_t[]){k, shoal_min_i64(k + 88, spec->k)});
+                          (int64_t[]){k, shoal_min_i64(k + step, spec->k)});
         assert_memory_equal(linear.codes, t->linear.codes, linear.size.codes_bytes);
         assert_memory_equal(linear.scales, t->linear.scales, linear.size.scales_bytes);
         if (linear.zeros)
@@ -205,20 +240,23 @@ static void stored_packs_as_canonical(void **state)
     static const int64_t outputs[] = {8, 64, 72, 200, 320}, inputs[] = {8, 88, 250, 512};
     static const shoal_dtype dtypes[] = {SHOAL_F16, SHOAL_BF16, SHOAL_F32};
     (void)state;
-    for (unsigned turn = 0; turn < 5 * 4 * 2 * 3; turn++) {
-        const unsigned kind = turn / 40;
+    static const shoal_words_form forms[] = {SHOAL_WORDS_ALONG_K,   SHOAL_WORDS_ALONG_N,
+                                             SHOAL_WORDS_ALONG_K,   SHOAL_WORDS_BY_COLUMN,
+                                             SHOAL_WORDS_BY_COLUMN, SHOAL_WORDS_FRAGMENTS};
+    for (unsigned turn = 0; turn < 5 * 4 * 2 * 6; turn++) {
+        const bool wide = turn / 40 == 2 || turn / 40 == 4;
         const shoal_linear_spec spec = {
-            .kind = kind == 2 ? SHOAL_WEIGHT_INT8 : SHOAL_WEIGHT_INT4,
+            .kind = wide ? SHOAL_WEIGHT_INT8 : SHOAL_WEIGHT_INT4,
             .dtype = dtypes[turn % 3],
             .n = outputs[turn % 5],
             .k = inputs[turn / 5 % 4],
             .group = turn % 7 ? 32 : inputs[turn / 5 % 4],
             .has_zeros = turn / 20 % 2,
-            .zero_const = kind == 2 ? 128 : 8,
+            .zero_const = wide ? 128 : 8,
             .act = SHOAL_ACT_INT8,
             .act_group = 128,
         };
-        compare_stored(&spec, kind == 1 ? SHOAL_WORDS_ALONG_N : SHOAL_WORDS_ALONG_K);
+        compare_stored(&spec, forms[turn / 40]);
     }
 }
 

@@ -145,19 +145,24 @@ static void value_ends(shoal_call_reader *r, const showing *in)
         r->name = r->value;
 }
 
-/* The byte at `at` brought the scan from `was` to where it is now. */
-static void observe(shoal_call_reader *r, const showing *in, const shoal_json_scan *was)
+/* The byte at `at` brought the scan from `was` to where it is now. True: a value at the top of the
+ * object begins or ends here, so that something may have become known. */
+static bool observe(shoal_call_reader *r, const showing *in, const shoal_json_scan *was)
 {
     const shoal_json_scan *now = &r->scan;
+    const bool begins =
+        was->depth == 1 && was->state == SHOAL_JSON_VALUE && now->state != SHOAL_JSON_VALUE;
+    const bool ends = now->depth == 1 && now->state == SHOAL_JSON_AFTER &&
+                      (was->depth == 2 || was->state != SHOAL_JSON_AFTER);
     if (was->depth == 1 && was->state != SHOAL_JSON_IN_KEY && now->state == SHOAL_JSON_IN_KEY)
         r->key.begin = r->at;
     if (was->depth == 1 && was->state == SHOAL_JSON_IN_KEY && now->state == SHOAL_JSON_COLON)
         r->key.end = r->at + 1;
-    if (was->depth == 1 && was->state == SHOAL_JSON_VALUE && now->state != SHOAL_JSON_VALUE)
+    if (begins)
         value_begins(r, in);
-    if (now->depth == 1 && now->state == SHOAL_JSON_AFTER &&
-        (was->depth == 2 || was->state != SHOAL_JSON_AFTER))
+    if (ends)
         value_ends(r, in);
+    return begins || ends;
 }
 
 /* The name, once it is sure that this is a call; then the arguments, as far as they are there.
@@ -187,13 +192,15 @@ static bool give_known(shoal_call_reader *r, showing *in, bool whole)
 static shoal_call_verdict json(shoal_call_reader *r, showing *in)
 {
     shoal_json_verdict verdict = SHOAL_JSON_MORE;
-    for (; r->at < in->bytes && verdict == SHOAL_JSON_MORE; r->at++) {
+    while (r->at < in->bytes && verdict == SHOAL_JSON_MORE) {
         const shoal_json_scan was = r->scan;
         verdict = shoal_json_scan_byte(&r->scan, in->text[r->at]);
         if (verdict == SHOAL_JSON_BROKEN)
             return SHOAL_CALL_BROKEN;
-        if (r->state == SHOAL_CALL_OBJECT)
-            observe(r, in, &was);
+        const bool news = r->state == SHOAL_CALL_OBJECT && observe(r, in, &was);
+        r->at++;
+        if (news && !give_known(r, in, verdict == SHOAL_JSON_DONE)) /* here, wherever it was cut */
+            return SHOAL_CALL_BROKEN;
     }
     const bool whole = verdict == SHOAL_JSON_DONE;
     if (whole && r->state == SHOAL_CALL_ARGUMENTS)

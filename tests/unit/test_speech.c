@@ -46,6 +46,15 @@ static const example examples[] = {
      "I look.\n<tool_call>\n{\"name\": \"a\", \"arguments\": {}}\n</tool_call>\n<tool_call>\n"
      "{\"name\": \"b\", \"arguments\": {\"x\": [1, {\"y\": \"}\"}]}}\n</tool_call>\n",
      "I look.", "", .calls = {"a", "{}", "b", "{\"x\": [1, {\"y\": \"}\"}]}"}},
+    /* Broken before the inner mark: by a name that is none, by arguments that are no object. */
+    {"hermes",
+     "<tool_call>{\"name\": \"\\ud800\", \"arguments\": {\"<tool_call>{\"name\": \"d\", "
+     "\"arguments\": {}}",
+     "<tool_call>{\"name\": \"\\ud800\", \"arguments\": {\"", "", .calls = {"d", "{}"}},
+    {"hermes",
+     "<tool_call>{\"name\": \"f\", \"arguments\": 1, \"<tool_call>{\"name\": \"d\", \"arguments\": "
+     "{}}",
+     "<tool_call>{\"name\": \"f\", \"arguments\": 1, \"", "", .calls = {"d", "{}"}},
     {"hermes", "<tool_call>{\"arguments\":{\"a\":1},\"name\":\"f\"}</tool_call> Done.", "Done.", "",
      .calls = {"f", "{\"a\":1}"}},
     {"hermes", "<tool_call>{\"name\": \"f\", \"arguments\": {\"t\": \"</tool_call>\"}}</tool_call>",

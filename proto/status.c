@@ -6,11 +6,20 @@
 
 static _Thread_local char error_slot[SHOAL_ERROR_MAX];
 
+/* Names out of files come along; what would act on a terminal becomes '?'. */
+static void record(const char *fmt, va_list args)
+{
+    (void)vsnprintf(error_slot, sizeof error_slot, fmt, args);
+    for (char *c = error_slot; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+}
+
 shoal_status shoal_fail(shoal_status code, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    (void)vsnprintf(error_slot, sizeof error_slot, fmt, args);
+    record(fmt, args);
     va_end(args);
     return code;
 }
@@ -22,7 +31,7 @@ shoal_status shoal_fail_within(shoal_status code, const char *fmt, ...)
 
     va_list args;
     va_start(args, fmt);
-    (void)vsnprintf(error_slot, sizeof error_slot, fmt, args);
+    record(fmt, args);
     va_end(args);
 
     size_t used = strlen(error_slot);

@@ -26,6 +26,13 @@ ALWAYS_INLINE const uint8_t *again(const uint8_t *p)
     return p;
 }
 
+/* From here on the compiler knows nothing about a pointer or an integer. */
+#define UNKNOWN(x) __asm__("" : "+r"(x))
+
+/* Nothing in memory is read or written earlier or later than here: gcc 12 would keep what a loop
+ * adds to in registers that it does not have. */
+#define KEEP_ORDER __asm__ volatile("" : : : "memory")
+
 /* Four bytes at any address: what a broadcast of one K step loads. */
 ALWAYS_INLINE int32_t load_dword(const int8_t *p)
 {

@@ -20,6 +20,7 @@
 #define T_MAX     8
 #define WORD8     2
 #define BYTE_BIAS 0
+#define STEP      128
 
 /* Inputs whose nibble products one int16 lane can hold: eight vpmaddubsw of two each, a lane
  * seeing two of the four bytes of a step. */
@@ -151,6 +152,8 @@ ALWAYS_INLINE void dot_scratch8(const int R, const int T, const uint8_t *codes, 
         }
     }
 }
+
+#define dot_step(R, T, codes, q, ld, c) dot_scratch4(R, T, codes, q, ld, STEP, c)
 
 /* Bytes k..k+3 of a lane become the words k, k+1 of one step and k+2, k+3 of the next. */
 static void widen8(const uint8_t *in, int64_t count, uint8_t *out)

@@ -84,15 +84,20 @@ static shoal_status check_supers(const shoal_linear_spec *s)
                       (long long)super, (long long)s->group, SHOAL_SUPER_MAX);
 }
 
+shoal_status shoal_linear_check_zero(shoal_weight_kind kind, int zero)
+{
+    const int most = kind == SHOAL_WEIGHT_INT4 ? 16 : 256;
+    if (zero < 0 || zero > most)
+        return shoal_fail(SHOAL_ERR_DATA, "the zero point %d is outside 0..%d", zero, most);
+    return SHOAL_OK;
+}
+
 static shoal_status check_spec(const shoal_linear_spec *s)
 {
     SHOAL_TRY(check_dims(s));
     SHOAL_TRY(check_supers(s));
-    const int zero_max = s->kind == SHOAL_WEIGHT_INT4 ? 16 : 256;
-    if (s->kind != SHOAL_WEIGHT_FLOAT && !s->has_zeros &&
-        (s->zero_const < 0 || s->zero_const > zero_max))
-        return shoal_fail(SHOAL_ERR_DATA, "linear: zero point %d is outside 0..%d", s->zero_const,
-                          zero_max);
+    if (s->kind != SHOAL_WEIGHT_FLOAT && !s->has_zeros)
+        SHOAL_TRY(shoal_linear_check_zero(s->kind, s->zero_const));
     if (s->k == 0)
         return SHOAL_OK;
     if (!s->unit && s->k_begin)

@@ -116,6 +116,10 @@ typedef struct {
 SHOAL_MUST_USE shoal_status shoal_linear_measure(const shoal_linear_spec *spec,
                                                  shoal_linear_size *out);
 
+/* SHOAL_ERR_DATA for a zero point outside 0..16 (int4) or 0..256 (int8): kernels rely on how large
+ * a code less its zero point can be. */
+SHOAL_MUST_USE shoal_status shoal_linear_check_zero(shoal_weight_kind kind, int zero);
+
 /* Allocate from `arena` exactly size.bytes, fill the segments, choose kind and kernel rows for
  * `cap`. `linear` is written only on success. */
 SHOAL_MUST_USE shoal_status shoal_linear_create(const shoal_linear_spec *spec, shoal_cpu_level cap,

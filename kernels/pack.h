@@ -47,8 +47,8 @@ typedef struct {
 
 /* Pack `block`. place.n is a multiple of 64 and the block ends at one or at the last output;
  * place.k is a multiple of 8 (8-bit codes: 4) and the block ends at one or at the last input.
- * SHOAL_ERR_DATA when the block does not match the linear. Blocks that share no panel, or no K
- * step, may be packed at the same time. */
+ * SHOAL_ERR_DATA when the block does not match the linear or a zero point is none. Blocks that
+ * share no panel, or no K step, may be packed at the same time. */
 SHOAL_MUST_USE shoal_status shoal_linear_pack_stored(shoal_linear *linear, const shoal_place *place,
                                                      const shoal_stored *block);
 

@@ -124,11 +124,8 @@ static shoal_status store_scale(const shoal_linear *w, int64_t at, float scale)
 
 static shoal_status store_zero(const shoal_linear *w, int64_t at, int zero)
 {
-    const bool int4 = w->spec.kind == SHOAL_WEIGHT_INT4;
-    if (zero < 0 || zero > (int4 ? 16 : 256))
-        return shoal_fail(SHOAL_ERR_DATA, "the zero point %d is outside 0..%d", zero,
-                          int4 ? 16 : 256);
-    if (int4) {
+    SHOAL_TRY(shoal_linear_check_zero(w->spec.kind, zero));
+    if (w->spec.kind == SHOAL_WEIGHT_INT4) {
         w->zeros[at] = (uint8_t)zero;
     } else {
         const int16_t shifted = (int16_t)(zero - 128);

@@ -74,16 +74,22 @@ static void pack_codes(const shoal_linear *w, int64_t k_begin, const shoal_store
     }
 }
 
-static void pack_zeros(const shoal_linear *w, const uint8_t *zeros, int64_t columns, int64_t cell)
+static shoal_status pack_zeros(const shoal_linear *w, const uint8_t *zeros, int64_t columns,
+                               int64_t cell)
 {
+    int most = 0;
+    for (int64_t c = 0; c < columns; c++)
+        most = zeros[c] > most ? zeros[c] : most;
+    SHOAL_TRY(shoal_linear_check_zero(w->spec.kind, most));
     if (w->spec.kind == SHOAL_WEIGHT_INT4) {
         memcpy(w->zeros + cell, zeros, (size_t)columns);
-        return;
+        return SHOAL_OK;
     }
     for (int64_t c = 0; c < columns; c++) {
         const int16_t shifted = (int16_t)(zeros[c] - 128);
         memcpy(w->zeros + 2 * (cell + c), &shifted, 2);
     }
+    return SHOAL_OK;
 }
 
 shoal_status shoal_linear_pack_stored(shoal_linear *w, const shoal_place *place,
@@ -100,7 +106,7 @@ shoal_status shoal_linear_pack_stored(shoal_linear *w, const shoal_place *place,
             memcpy(w->scales + (size_t)cell * size,
                    block->scales + (size_t)(g * block->n + n) * size, (size_t)columns * size);
             if (block->zeros)
-                pack_zeros(w, block->zeros + g * block->n + n, columns, cell);
+                SHOAL_TRY(pack_zeros(w, block->zeros + g * block->n + n, columns, cell));
         }
     }
     return SHOAL_OK;

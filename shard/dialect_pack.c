@@ -132,6 +132,19 @@ static void place_codes(const share *s, shoal_canonical *out)
         }
 }
 
+/* The zero point of a group and output; `at` counts those of its run. */
+static shoal_status load_zero(const shoal_weight *weight, const uint8_t *zeros, int64_t at,
+                              int64_t group, int64_t output, int16_t *out)
+{
+    const int zero = shoal_load_le16(zeros + 2 * at);
+    const shoal_status st = shoal_linear_check_zero(linear_of(weight)->kind, zero);
+    if (st != SHOAL_OK)
+        return shoal_fail_within(st, "tensor %s, group %lld, output %lld",
+                                 weight->parts[RUNS]->name, (long long)group, (long long)output);
+    *out = (int16_t)zero;
+    return SHOAL_OK;
+}
+
 static shoal_status place_groups(const share *s, const shoal_weight *weight, shoal_canonical *out)
 {
     const int64_t columns = s->run->n_end - s->run->n_begin, group = s->linear->group;
@@ -146,7 +159,7 @@ static shoal_status place_groups(const share *s, const shoal_weight *weight, sho
                                   "tensor %s: the scale of group %lld, output %lld is no number",
                                   weight->parts[RUNS]->name, (long long)g, (long long)n);
             if (out->zeros)
-                out->zeros[at] = (int16_t)shoal_load_le16(s->data + s->run->zeros + 2 * from);
+                SHOAL_TRY(load_zero(weight, s->data + s->run->zeros, from, g, n, &out->zeros[at]));
             if (out->mins)
                 out->mins[at] = shoal_load_f32(s->data + s->run->mins, SHOAL_F32, (size_t)from);
         }
@@ -246,8 +259,12 @@ static shoal_status read_stored(const shoal_manifest *manifest, const shoal_weig
         const uint64_t from = (uint64_t)(skipped + g * columns);
         memcpy(scales + (uint64_t)(g * n) * size, data + run.scales + from * size,
                (uint64_t)n * size);
-        for (int64_t c = 0; l->has_zeros && c < n; c++)
-            points[g * n + c] = data[run.zeros + 2 * (from + (uint64_t)c)];
+        for (int64_t c = 0; l->has_zeros && c < n; c++) {
+            int16_t zero = 0;
+            SHOAL_TRY(load_zero(weight, data + run.zeros, (int64_t)from + c, want->group_begin + g,
+                                r.n_begin + c, &zero));
+            points[g * n + c] = (uint8_t)zero;
+        }
     }
     SHOAL_TRY(check_finite(weight, scales, groups * n));
     *out = (shoal_stored){

@@ -300,6 +300,32 @@ static void what_does_not_fit_is_refused(void **state)
     case_free(t);
 }
 
+/* Of all columns, those behind the first panel too. */
+static void a_zero_point_that_is_none_is_refused(void **state)
+{
+    static const uint8_t words[4096], scales[1024];
+    uint8_t zeros[130] = {0};
+    const shoal_linear_spec spec = {.kind = SHOAL_WEIGHT_INT4,
+                                    .dtype = SHOAL_F16,
+                                    .n = 130,
+                                    .k = 40,
+                                    .group = 40,
+                                    .has_zeros = true,
+                                    .act = SHOAL_ACT_INT8,
+                                    .act_group = 128};
+    const shoal_stored block = {SHOAL_WORDS_ALONG_K, 130, 40, words, 4 * 130, 1, scales, zeros};
+    linear_case *t = case_create(spec, 1);
+    (void)state;
+    for (size_t i = 0; i < sizeof zeros; i++) {
+        const shoal_place place = {0};
+        zeros[i] = 17;
+        assert_int_equal(shoal_linear_pack_stored(&t->linear, &place, &block), SHOAL_ERR_DATA);
+        zeros[i] = 16;
+        assert_int_equal(shoal_linear_pack_stored(&t->linear, &place, &block), SHOAL_OK);
+    }
+    case_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,6 +333,7 @@ int main(void)
         cmocka_unit_test(large_codes_are_seen),
         cmocka_unit_test(stored_packs_as_canonical),
         cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(a_zero_point_that_is_none_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 #include <math.h>
 
 #include "proto/digest.h"
+#include "shard/load.h"
 #include "shard/pack_file.h"
 #include "shard/pack_format.h"
 #include "shard/pack_write.h"
@@ -241,30 +242,101 @@ static void test_other_packs(void **state)
     maker_forget(&m);
 }
 
-/* A scale that is no number is refused, though its digest is right. */
-static void test_no_number_in_a_run(void **state)
+/* The whole of q_proj as a kernel of this level holds it. */
+static shoal_status load_q_proj(const char *path, shoal_cpu_level level)
 {
-    (void)state;
+    case_model m;
+    shoal_arena *arena;
+    shoal_linear linear;
+    case_open(path, &m);
+    const shoal_weight *w = shoal_manifest_weight(m.manifest, 0, SHOAL_ROLE_Q);
+    const shoal_rect whole = {.n_end = w->n, .k_end = w->k};
+    const shoal_linear_spec spec = {.n = w->n,
+                                    .k = w->k,
+                                    .kind = w->kind,
+                                    .dtype = w->dtype,
+                                    .group = w->group,
+                                    .has_zeros = w->has_zeros,
+                                    .zero_const = w->zero_const,
+                                    .act = SHOAL_ACT_INT8,
+                                    .act_group = 32};
+    assert_int_equal(shoal_arena_create(SHOAL_MEM_WEIGHTS, &arena), SHOAL_OK);
+    const shoal_status st =
+        shoal_load_linear(m.manifest, w, &whole, &spec, level, arena, NULL, &linear);
+    shoal_arena_destroy(arena);
+    case_close(&m);
+    return st;
+}
+
+static void first_run(packed *f, bool symmetric, shoal_pack_run *run, uint8_t **data,
+                      uint8_t **digest)
+{
     maker m = {.seed = 71};
-    packed f;
     shoal_checkpoint *checkpoint;
-    case_make(&m, &(case_source){4, 64, true, false, SHOAL_F16, {"", false}});
-    pack(&m, NULL, f.path);
-    load_packed(&f);
-    assert_int_equal(shoal_checkpoint_open(f.path, &checkpoint), SHOAL_OK);
+    case_make(&m, &(case_source){4, 32, symmetric, false, SHOAL_F16, {"", false}});
+    pack(&m, NULL, f->path);
+    maker_forget(&m);
+    load_packed(f);
+    assert_int_equal(shoal_checkpoint_open(f->path, &checkpoint), SHOAL_OK);
     const shoal_tensor *t =
         shoal_checkpoint_find(checkpoint, "model.layers.0.self_attn.q_proj.pack");
     assert_non_null(t);
-    const shoal_pack_run run = shoal_pack_run_at(t->packed, 0);
-    uint8_t *digest = memmem(f.data, f.bytes, t->digests, SHOAL_XXH128_BYTES);
-    assert_non_null(digest);
-    shoal_store_float(f.data + t->offset + run.scales, SHOAL_F16, 0, NAN);
-    shoal_xxh128(f.data + t->offset, run.bytes, digest);
+    *run = shoal_pack_run_at(t->packed, 0);
+    *data = f->data + t->offset;
+    *digest = memmem(f->data, f->bytes, t->digests, SHOAL_XXH128_BYTES);
+    assert_non_null(*digest);
     shoal_checkpoint_close(checkpoint);
-    refused_as(&f, "q_proj.pack: the scale of group 0, output 0 is no number");
+}
+
+/* Read and loaded on every level, the first run of q_proj is refused, though its digest is right.
+ */
+static void refused_on_all_levels(packed *f, const shoal_pack_run *run, const uint8_t *data,
+                                  uint8_t *digest, const char *word)
+{
+    shoal_xxh128(data, run->bytes, digest);
+    refused_as(f, word);
+    for (shoal_cpu_level level = SHOAL_CPU_REF; level <= shoal_cpu_best(); level++) {
+        assert_int_equal(load_q_proj(f->path, level), SHOAL_ERR_DATA);
+        assert_non_null(strstr(shoal_error_text(), "q_proj.pack"));
+    }
+}
+
+static void test_no_number_in_a_run(void **state)
+{
+    packed f;
+    shoal_pack_run run;
+    uint8_t *data, *digest;
+    (void)state;
+    first_run(&f, true, &run, &data, &digest);
+    assert_int_equal(load_q_proj(f.path, shoal_cpu_best()), SHOAL_OK);
+    shoal_store_float(data + run.scales, SHOAL_F16, 0, NAN);
+    refused_on_all_levels(&f, &run, data, digest,
+                          "q_proj.pack: the scale of group 0, output 0 is no number");
     unlink(f.path);
     free(f.data);
-    maker_forget(&m);
+}
+
+/* Zero points beyond what 4 bits and the forms of files allow, also where their low byte would do.
+ */
+static void test_no_zero_point_in_a_run(void **state)
+{
+    static const uint16_t wrong[] = {17, 255, 256 + 8, 0xffff};
+    packed f;
+    shoal_pack_run run;
+    uint8_t *data, *digest;
+    (void)state;
+    first_run(&f, false, &run, &data, &digest);
+    assert_int_equal(load_q_proj(f.path, shoal_cpu_best()), SHOAL_OK);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char word[96];
+        snprintf(word, sizeof word, "group 0, output 1: the zero point %d is outside 0..16",
+                 wrong[i]);
+        data[run.zeros + 2] = (uint8_t)wrong[i];
+        data[run.zeros + 3] = (uint8_t)(wrong[i] >> 8);
+        refused_on_all_levels(&f, &run, data, digest, word);
+    }
+    unlink(f.path);
+    free(f.data);
 }
 
 int main(void)
@@ -272,7 +344,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_weights),        cmocka_unit_test(test_slices),
         cmocka_unit_test(test_every_flip_is_found), cmocka_unit_test(test_other_packs),
-        cmocka_unit_test(test_no_number_in_a_run),
+        cmocka_unit_test(test_no_number_in_a_run),  cmocka_unit_test(test_no_zero_point_in_a_run),
     };
     return cmocka_run_group_tests_name("pack_file", tests, NULL, NULL);
 }

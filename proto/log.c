@@ -89,9 +89,7 @@ void shoal_log(shoal_log_level level, const char *event, const char *fmt, ...)
                      "\"text\":\"%s\"}\n",
                      stamp, millis, level_names[level], speaker, event, escaped);
     } else {
-        for (char *c = text; *c; c++)
-            if (*c == '\n' || *c == '\r')
-                *c = ' ';
+        shoal_make_printable(text);
         n = snprintf(line, sizeof line, "%s.%03dZ %-5s %s %s: %s\n", stamp, millis,
                      level_names[level], speaker, event, text);
     }

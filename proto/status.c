@@ -6,13 +6,22 @@
 
 static _Thread_local char error_slot[SHOAL_ERROR_MAX];
 
-/* Names out of files come along; what would act on a terminal becomes '?'. */
+void shoal_make_printable(char *text)
+{
+    for (unsigned char *c = (unsigned char *)text; *c; c++) {
+        if (*c == ' ' || (*c >= '\t' && *c <= '\r'))
+            *c = ' ';
+        else if (*c < 0x20 || *c == 0x7f)
+            *c = '?';
+        else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) /* U+0080 .. U+009F */
+            c[0] = c[1] = '?';
+    }
+}
+
 static void record(const char *fmt, va_list args)
 {
     (void)vsnprintf(error_slot, sizeof error_slot, fmt, args);
-    for (char *c = error_slot; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
+    shoal_make_printable(error_slot);
 }
 
 shoal_status shoal_fail(shoal_status code, const char *fmt, ...)

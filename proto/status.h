@@ -32,8 +32,11 @@ typedef enum {
 /* The longest recorded sentence, its NUL included; a longer one is cut. */
 #define SHOAL_ERROR_MAX 1024
 
-/* Record the sentence in this thread's slot and return `code` (never SHOAL_OK). Control characters,
- * which names out of files may bring, become "?". */
+/* Make `text`, into which names out of files may have come, fit for a terminal: white space becomes
+ * blanks, other control characters (0x7f and those of two bytes, too) become '?'. */
+void shoal_make_printable(char *text);
+
+/* Record the sentence in this thread's slot, printable, and return `code` (never SHOAL_OK). */
 shoal_status shoal_fail(shoal_status code, const char *fmt, ...) SHOAL_PRINTF(2, 3);
 
 /* Put "prefix: " in front of the recorded sentence and return `code`: for callers that know

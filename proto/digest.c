@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -32,13 +33,32 @@ static void store_hash(XXH128_hash_t hash, uint8_t out[SHOAL_XXH128_BYTES])
     memcpy(out, canonical.digest, SHOAL_XXH128_BYTES);
 }
 
+/* The library chooses its functions when they are first called, without a lock: once, before
+ * threads can meet there. */
+static void choose_functions(void)
+{
+    static const uint8_t block[1024];
+    XXH3_state_t state;
+    (void)XXH3_128bits(block, sizeof block);
+    (void)XXH3_128bits_reset(&state);
+    (void)XXH3_128bits_update(&state, block, sizeof block);
+}
+
+static void choose_once(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, choose_functions);
+}
+
 void shoal_xxh128(const void *data, size_t bytes, uint8_t out[SHOAL_XXH128_BYTES])
 {
+    choose_once();
     store_hash(XXH3_128bits(data, bytes), out);
 }
 
 void shoal_xxh128_begin(shoal_xxh128_stream *stream)
 {
+    choose_once();
     memset(stream, 0, sizeof *stream);
     (void)XXH3_128bits_reset((XXH3_state_t *)(void *)stream->state);
 }

@@ -199,7 +199,7 @@ static shoal_call_verdict json(shoal_call_reader *r, showing *in)
             return SHOAL_CALL_BROKEN;
         const bool news = r->state == SHOAL_CALL_OBJECT && observe(r, in, &was);
         r->at++;
-        if (news && !give_known(r, in, verdict == SHOAL_JSON_DONE)) /* here, wherever it was cut */
+        if (news && !give_known(r, in, false)) /* here, wherever the text was cut */
             return SHOAL_CALL_BROKEN;
     }
     const bool whole = verdict == SHOAL_JSON_DONE;
@@ -371,15 +371,19 @@ shoal_status shoal_call_read(shoal_call_reader *r, const char *text, size_t byte
         [SHOAL_CALL_BETWEEN] = between, [SHOAL_CALL_HEAD] = head,     [SHOAL_CALL_ARGUMENTS] = json,
         [SHOAL_CALL_OBJECT] = json,     [SHOAL_CALL_PYTHON] = python,
     };
-    /* No reader sees more than one byte too much, so that all end at the same one. */
-    const size_t seen = bytes > SHOAL_CALL_TEXT_MAX ? SHOAL_CALL_TEXT_MAX + 1 : bytes;
-    showing in = {.text = text, .bytes = seen, .final = final, .out = out};
+    /* No reader sees more than one byte too much, so that all end at the same one. With that the
+       text does not grow for them any more. */
+    const bool full = bytes > SHOAL_CALL_TEXT_MAX;
+    showing in = {.text = text,
+                  .bytes = full ? SHOAL_CALL_TEXT_MAX + 1 : bytes,
+                  .final = final || full,
+                  .out = out};
     shoal_call_state state;
     do {
         state = r->state;
         *verdict = readers[state](r, &in);
     } while (*verdict == SHOAL_CALL_MORE && r->state != state);
-    if (final && *verdict == SHOAL_CALL_MORE)
+    if (in.final && *verdict == SHOAL_CALL_MORE)
         *verdict = state == SHOAL_CALL_BETWEEN && !r->first ? SHOAL_CALL_OVER : SHOAL_CALL_BROKEN;
     return in.status;
 }

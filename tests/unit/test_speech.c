@@ -14,6 +14,7 @@
 #include "coordinator/text/json_scan.h"
 #include "coordinator/text/speech.h"
 #include "coordinator/text/speech_message.h"
+#include "coordinator/text/tool_calls.h"
 #include "coordinator/text/tool_calls_python.h"
 
 /* ---- texts and their messages ---- */
@@ -270,6 +271,38 @@ static void test_every_cut(void **state)
     }
 }
 
+/* A mark, or the head of a call, across the limit of a call: what it is said without waiting for
+ * the end of the text, and is the same however that is cut. */
+static void test_limit_of_a_call(void **state)
+{
+    static const char begin[] = "<tool_call>", *const tails[] = {"</tool_call>", "f", "{"};
+    enum { BYTES = SHOAL_CALL_TEXT_MAX + 64 };
+    static char text[BYTES];
+    const shoal_speech_rules rules = {.calls = shoal_call_format_named("hermes")};
+    (void)state;
+    for (size_t i = 0; i < 3 * 24; i++) {
+        const char *tail = tails[i % 3];
+        const size_t steps[] = {BYTES, 4093, 65536};
+        memset(text, ' ', BYTES);
+        memcpy(text, begin, sizeof begin - 1);
+        memcpy(text + SHOAL_CALL_TEXT_MAX - i / 3, tail, strlen(tail));
+        for (size_t s = 0; s < 3; s++) {
+            shoal_speech_message message = {0};
+            shoal_speech *speech;
+            assert_int_equal(shoal_speech_create(&rules, &speech), SHOAL_OK);
+            for (size_t at = 0; at < BYTES; at += steps[s])
+                push(speech, text + at, at + steps[s] < BYTES ? steps[s] : BYTES - at, false,
+                     &message);
+            assert_int_equal(message.call_count, 0);
+            assert_true(message.content.bytes >= sizeof begin - 1);
+            push(speech, "x", 1, true, &message);
+            assert_int_equal(message.content.bytes, BYTES + 1);
+            shoal_speech_message_free(&message);
+            shoal_speech_destroy(speech);
+        }
+    }
+}
+
 /* What stands before the arguments is limited. A call behind the limit is one, and one across it is
  * none, however the text is cut. */
 static void test_head_too_long(void **state)
@@ -498,10 +531,15 @@ static void test_python(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_cut),     cmocka_unit_test(test_head_too_long),
-        cmocka_unit_test(test_streaming),     cmocka_unit_test(test_long),
-        cmocka_unit_test(test_call_too_long), cmocka_unit_test(test_marks),
-        cmocka_unit_test(test_json_scan),     cmocka_unit_test(test_python),
+        cmocka_unit_test(test_every_cut),
+        cmocka_unit_test(test_head_too_long),
+        cmocka_unit_test(test_limit_of_a_call),
+        cmocka_unit_test(test_streaming),
+        cmocka_unit_test(test_long),
+        cmocka_unit_test(test_call_too_long),
+        cmocka_unit_test(test_marks),
+        cmocka_unit_test(test_json_scan),
+        cmocka_unit_test(test_python),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,10 +2,10 @@
  *
  * Every row does one thing: carry the fp32 accumulators of `rows` inputs x 64 outputs of one
  * panel over consecutive segments, exactly as docs/arithmetic.md rule 3 says. A whole linear is one
- * call over all its segments from +0; a cut linear one call per unit, each from +0; no call begins
- * or ends inside a run. All rows give the same bits; a row that cannot serve a shape says so and
- * the next one is asked. The last row is the reference: it needs nothing, takes everything and
- * defines what is right. */
+ * call over all its segments from +0. Of a cut linear every unit starts from +0: one call per unit,
+ * or one of the row's own way for all of a panel. No call begins or ends inside a run. All rows
+ * give the same bits; a row that cannot serve a shape says so and the next one is asked. The last
+ * row is the reference: it needs nothing, takes everything and defines what is right. */
 #ifndef SHOAL_KERNELS_LINEAR_ROW_H
 #define SHOAL_KERNELS_LINEAR_ROW_H
 

@@ -547,6 +547,76 @@ static void test_cut_ties(void **state)
     shoal_pool_destroy(pool);
 }
 
+/* All inputs and codes at their ends and of one sign, so that sums are as large as a bound from the
+ * scales can say, in the part of a weight that `part` names. */
+typedef enum { SCALES, MINS, PARTS } large_part;
+
+static linear_case *case_of_large(shoal_linear_spec s, large_part part, int exponent)
+{
+    const float large = ldexpf(1.0f, exponent), small = 0x1p-40f;
+    linear_case *t = case_create(s, 19);
+    shoal_canonical *b = &t->block;
+    const uint8_t code = s.has_zeros ? 0 : s.kind == SHOAL_WEIGHT_INT4 ? 15 : 255;
+    const int8_t step = s.has_mins ? 127 : -128;
+    memset(b->codes, code, (size_t)(s.n * s.k));
+    for (int64_t i = 0; i < s.n * b->groups; i++) {
+        b->scales[i] = part == SCALES ? large : small;
+        if (b->zeros)
+            b->zeros[i] = s.kind == SHOAL_WEIGHT_INT4 ? 16 : 256;
+        if (b->mins)
+            b->mins[i] = part == MINS ? large : small;
+        if (b->steps)
+            b->steps[i] = step;
+        if (b->min_steps)
+            b->min_steps[i] = step;
+    }
+    for (int64_t i = 0; i < s.n * b->supers; i++) {
+        b->super_scales[i] = part == SCALES ? large : small;
+        if (b->super_mins)
+            b->super_mins[i] = part == MINS ? large : small;
+    }
+    for (int64_t i = 0; b->supers && i < s.n * b->groups; i++) {
+        b->scales[i] = b->super_scales[0] * (float)step;
+        if (b->mins)
+            b->mins[i] = b->super_mins[0] * (float)step;
+    }
+    for (int64_t i = 0; i < t->rows * s.k; i++) /* a scale of 1 */
+        t->x[i] = 127.0f;
+    case_must(shoal_linear_pack(&t->linear, 0, b));
+    shoal_quantize_rows(SHOAL_CPU_REF, t->x, s.k, 0, t->rows, &t->act, NULL);
+    return t;
+}
+
+/* From sums that are small to units that are bad, past every bound in between. */
+static void test_cut_large_sums(void **state)
+{
+    (void)state;
+    shoal_pool *pool;
+    case_must(shoal_pool_create(1, false, &pool));
+    for (int form = 0; form < 16; form++) {
+        shoal_linear_spec s = int4_g128;
+        s.kind = form & 1 ? SHOAL_WEIGHT_INT8 : SHOAL_WEIGHT_INT4;
+        s.dtype = SHOAL_F32;
+        s.has_zeros = (form & 2) != 0 && !(form & 8);
+        s.has_mins = (form & 4) != 0;
+        s.super_group = form & 8 ? 256 : 0;
+        s.zero_const = 0;
+        s.n = 66;
+        s.group = 32;
+        s.unit = s.act_group = 32;
+        s.k = 7 * s.unit;
+        for (large_part part = SCALES; part < PARTS; part++) {
+            for (int exponent = -14; part == SCALES || s.has_mins ? exponent < 12 : false;
+                 exponent++) {
+                linear_case *t = case_of_large(s, part, exponent);
+                check_cut(t, pool);
+                case_free(t);
+            }
+        }
+    }
+    shoal_pool_destroy(pool);
+}
+
 /* The piece of a case that a worker with units [from, to) holds. */
 static linear_case *cut_piece_of(const linear_case *t, int64_t from, int64_t to)
 {
@@ -760,9 +830,10 @@ int main(void)
         cmocka_unit_test(test_float_row_counts), cmocka_unit_test(test_extreme_products),
         cmocka_unit_test(test_extreme_runs),     cmocka_unit_test(test_error_rows),
         cmocka_unit_test(test_cut_shapes),       cmocka_unit_test(test_cut_bad_units),
-        cmocka_unit_test(test_cut_ties),         cmocka_unit_test(test_cut_divisions),
-        cmocka_unit_test(test_whole_run),        cmocka_unit_test(test_bf16_flush),
-        cmocka_unit_test(test_bf16_rows_alone),  cmocka_unit_test(test_coverage),
+        cmocka_unit_test(test_cut_ties),         cmocka_unit_test(test_cut_large_sums),
+        cmocka_unit_test(test_cut_divisions),    cmocka_unit_test(test_whole_run),
+        cmocka_unit_test(test_bf16_flush),       cmocka_unit_test(test_bf16_rows_alone),
+        cmocka_unit_test(test_coverage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,8 +16,8 @@ typedef struct {
     uint8_t nibble[16]; /* that code i lies in     */
 } shoal_nibble_order;
 
-/* One after the other; as words of AWQ hold 8 columns; i beside i + 8. */
-extern const shoal_nibble_order shoal_nibbles_plain, shoal_nibbles_awq, shoal_nibbles_halves;
+/* One after the other; as words of AWQ hold 8 columns. */
+extern const shoal_nibble_order shoal_nibbles_plain, shoal_nibbles_awq;
 
 typedef struct {
     shoal_cpu_level needs;
@@ -38,7 +38,8 @@ typedef struct {
 /* The one for `cap` on this machine. */
 const shoal_nibbles_row *shoal_nibbles_pick(shoal_cpu_level cap);
 
-/* The best of this machine. */
+/* The best of this machine, whatever SHOAL_CPU says: that chooses kernels.
+ * tests/unit/test_nibbles.c holds it against the reference. */
 static inline const shoal_nibbles_row *shoal_nibbles_best(void)
 {
     return shoal_nibbles_pick(SHOAL_CPU_LEVELS - 1);

@@ -11,10 +11,6 @@ const shoal_nibble_order shoal_nibbles_awq = {
     {0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15},
     {0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15}};
 
-const shoal_nibble_order shoal_nibbles_halves = {
-    {0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15},
-    {0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15}};
-
 static void pack(const uint8_t *codes, int64_t count, const shoal_nibble_order *order,
                  uint8_t *packed)
 {

@@ -58,8 +58,8 @@ static char *align_up(void *base, uint64_t align)
     return (char *)base + ((address + ALIGN + align - 1) / align * align - address);
 }
 
-/* calloc knows which pages are fresh from the system and leaves those alone: a large block is
- * touched first by whoever fills it. */
+/* To clear a block, calloc: it knows which pages are fresh from the system and leaves those alone,
+ * so that a large block is touched first by whoever fills it. */
 static shoal_status allocate(shoal_mem_tag tag, uint64_t bytes, bool cleared, void **out)
 {
     const uint64_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGN;

@@ -16,7 +16,7 @@ import types
 import torch
 
 VERSIONS = ["safetensors", "numpy", "gguf==0.19.0", "compressed-tensors==0.12.2", "torchao",
-            "transformers", "accelerate", "gptqmodel"]
+            "transformers", "accelerate", "gptqmodel==7.7.0"]
 
 # Without what they depend on, which is an older torch.
 BARE_VERSIONS = ["auto-gptq==0.7.1", "autoawq==0.2.7.post3", "lmdeploy==0.18.0"]

@@ -15,8 +15,7 @@ typedef struct {
     const shoal_written_module *written;
     shoal_st_writer *writer;
     const int32_t *order;
-    const shoal_convert_desk
-        *desk; /* the first thread that comes puts what is pending into the file */
+    const shoal_convert_desk *desk; /* what is pending: the first thread that comes writes it */
     uint8_t *parts[SHOAL_WRITER_PARTS_MAX]; /* NULL for floats: they go straight into the file */
     int64_t step;                           /* columns of a strip */
     _Atomic int64_t next;                   /* column of the next strip */

@@ -25,8 +25,7 @@ typedef struct {
 } shoal_convert_desk;
 
 /* Sets item->loss; what is pending afterwards belongs to `writer`'s file. A desk stays with its
- * pool. Memory: the tensors of
- * two modules, and some strips per thread. */
+ * pool. Memory: twice the largest of each part so far, and some strips per thread. */
 SHOAL_MUST_USE shoal_status shoal_convert_item_write(const shoal_convert_plan *plan,
                                                      shoal_convert_item *item,
                                                      shoal_st_writer *writer, shoal_pool *pool,

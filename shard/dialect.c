@@ -447,12 +447,13 @@ typedef struct {
 } row_reach;
 
 static row_reach rows_of(const shoal_weight *weight, const shoal_tensor *tensor,
-                         const shoal_rect *rect)
+                         const shoal_tile *tile)
 {
+    const shoal_rect *rect = &tile->rect;
     if (shoal_tensor_is_single(tensor))
         return (row_reach){true, 0, 1, 0, 1};
     return (row_reach){false, weight->row_offset + rect->n_begin, rect->n_end - rect->n_begin,
-                       shoal_rect_group_begin(weight, rect), shoal_rect_groups(weight, rect)};
+                       tile->group_begin, tile->group_end - tile->group_begin};
 }
 
 static shoal_status check_rows(const shoal_tensor *tensor, const uint8_t *stored,
@@ -473,8 +474,10 @@ shoal_status shoal_dialect_read_row_scales(const shoal_manifest *manifest,
                                            const shoal_rect *rect, float *out)
 {
     const int64_t size = (int64_t)shoal_dtype_bytes(tensor->dtype);
-    const int64_t count = (rect->n_end - rect->n_begin) * shoal_rect_groups(weight, rect);
-    const row_reach r = rows_of(weight, tensor, rect);
+    const int64_t first = shoal_rect_group_begin(weight, rect);
+    const int64_t groups = shoal_rect_groups(weight, rect);
+    const int64_t count = (rect->n_end - rect->n_begin) * groups;
+    const row_reach r = rows_of(weight, tensor, &(shoal_tile){*rect, first, first + groups});
     uint8_t *stored;
     if (shoal_rect_empty(rect))
         return SHOAL_OK;
@@ -495,7 +498,7 @@ shoal_status shoal_dialect_stage_row_scales(const shoal_manifest *manifest,
     const int64_t size = (int64_t)shoal_dtype_bytes(tensor->dtype);
     const int64_t n = tile->rect.n_end - tile->rect.n_begin;
     const int64_t groups = tile->group_end - tile->group_begin;
-    const row_reach r = rows_of(weight, tensor, &tile->rect);
+    const row_reach r = rows_of(weight, tensor, tile);
     uint8_t *stored;
     SHOAL_TRY(shoal_dialect_stage_slot(manifest, tensor, r.row, r.rows, r.first * size,
                                        r.across * size, staging, SHOAL_STAGE_STORED, &stored));

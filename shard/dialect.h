@@ -146,7 +146,8 @@ int64_t shoal_rect_groups(const shoal_weight *weight, const shoal_rect *rect);
 #define SHOAL_STAGING_BYTES (2ll << 20)
 int64_t shoal_rect_staging_columns(const shoal_weight *weight, const shoal_rect *rect);
 
-/* shoal_dialect.tile of forms that hold a column in one piece: as many columns over all inputs. */
+/* shoal_dialect.tile of forms that hold a column in one piece: as many columns over all inputs, so
+ * that a tile has all groups that its rectangle touches. */
 void shoal_dialect_tile_columns(const shoal_weight *weight, const shoal_rect *rect,
                                 int64_t *columns, int64_t *inputs);
 

@@ -54,14 +54,6 @@ static inline uint32_t shoal_packed_field(const uint8_t *words, int64_t stride, 
     return (uint32_t)(pair >> shift) & ((1u << bits) - 1);
 }
 
-/* Four bytes with a zero byte behind each. */
-static inline uint64_t shoal_spread_bytes(uint32_t bytes)
-{
-    uint64_t x = bytes;
-    x = (x | x << 16) & 0x0000ffff0000ffffu;
-    return (x | x << 8) & 0x00ff00ff00ff00ffu;
-}
-
 /* Eight 4-bit codes as a word, the first in the lowest bits. */
 static inline uint32_t shoal_pack_nibbles(uint64_t codes)
 {

@@ -30,7 +30,7 @@ shoal_staging_take(shoal_staging *staging, shoal_stage_slot slot, uint64_t bytes
     if (bytes > staging->room[slot] || !staging->block[slot]) {
         shoal_free(staging->block[slot]);
         staging->block[slot] = NULL;
-        SHOAL_TRY(shoal_alloc(SHOAL_MEM_CHECKPOINT, bytes, &staging->block[slot]));
+        SHOAL_TRY(shoal_alloc_unset(SHOAL_MEM_CHECKPOINT, bytes, &staging->block[slot]));
         staging->room[slot] = bytes;
     }
     *out = staging->block[slot];

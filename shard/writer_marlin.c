@@ -57,14 +57,22 @@ static uint64_t pairs_of(const uint8_t *codes)
     return shoal_load_le64(codes) | shoal_load_le64(codes + 8) << 4;
 }
 
+/* Four bytes with a zero byte behind each. */
+static uint64_t spread_bytes(uint32_t bytes)
+{
+    uint64_t x = bytes;
+    x = (x | x << 16) & 0x0000ffff0000ffffu;
+    return (x | x << 8) & 0x00ff00ff00ff00ffu;
+}
+
 /* The words of four lanes, 16 bytes apart: the pairs of an output and of the one 8 behind it take
  * turns byte by byte. */
 static void pack_lanes(const uint8_t *codes, int64_t k, uint8_t *out)
 {
     const uint64_t near = pairs_of(codes), far = pairs_of(codes + 8 * k);
     for (int half = 0; half < 2; half++) {
-        const uint64_t two = shoal_spread_bytes((uint32_t)(near >> (32 * half))) |
-                             shoal_spread_bytes((uint32_t)(far >> (32 * half))) << 8;
+        const uint64_t two = spread_bytes((uint32_t)(near >> (32 * half))) |
+                             spread_bytes((uint32_t)(far >> (32 * half))) << 8;
         shoal_store_le32(out + 32 * half, (uint32_t)two);
         shoal_store_le32(out + 32 * half + 16, (uint32_t)(two >> 32));
     }

@@ -15,8 +15,7 @@
 
 #define ROOM (64 << 10)
 
-static const shoal_nibble_order *const orders[] = {&shoal_nibbles_plain, &shoal_nibbles_awq,
-                                                   &shoal_nibbles_halves};
+static const shoal_nibble_order *const orders[] = {&shoal_nibbles_plain, &shoal_nibbles_awq};
 
 static void fill(uint8_t *bytes, size_t count, uint8_t mask)
 {
@@ -24,7 +23,7 @@ static void fill(uint8_t *bytes, size_t count, uint8_t mask)
         bytes[i] = (uint8_t)case_random() & mask;
 }
 
-/* The words of AWQ and of Marlin, as docs of their writers put it. */
+/* The words of AWQ, as docs of their writer put it. */
 static void orders_are_those_of_files(void **state)
 {
     static const uint8_t awq[8] = {0, 2, 4, 6, 1, 3, 5, 7};
@@ -37,9 +36,6 @@ static void orders_are_those_of_files(void **state)
     shoal_nibbles_ref.pack(codes, 8, &shoal_nibbles_awq, packed);
     for (int i = 0; i < 8; i++)
         assert_int_equal(shoal_load_le32(packed) >> (4 * i) & 15, awq[i]);
-    shoal_nibbles_ref.pack(codes, 16, &shoal_nibbles_halves, packed);
-    for (int i = 0; i < 8; i++)
-        assert_int_equal(packed[i], i | (i + 8) << 4);
 }
 
 static const shoal_nibbles_row *row_here(void)

@@ -121,7 +121,10 @@ static void write_words(const linear_case *t, shoal_words_form form, uint8_t *wo
     const shoal_canonical *b = &t->block;
     const bool wide = b->kind == SHOAL_WEIGHT_INT8, along_k = form == SHOAL_WORDS_ALONG_K;
     const int64_t per_word = wide ? 4 : 8, row = row_words(&t->spec, form);
-    const int64_t k_end = form == SHOAL_WORDS_ALONG_N ? b->k : shoal_round_up(b->k, per_word);
+    const int64_t step = form == SHOAL_WORDS_ALONG_N     ? 1
+                         : form == SHOAL_WORDS_FRAGMENTS ? 16
+                                                         : per_word;
+    const int64_t k_end = shoal_round_up(b->k, step);
     for (int64_t n = 0; n < b->n; n++)
         for (int64_t k = 0; k < k_end; k++) {
             const unsigned code = k < b->k ? b->codes[n * b->k + k] : 0xffu;
